@@ -1,0 +1,209 @@
+// swift-tools-version: 6.2
+// Targets are grouped by folder, Sources/<Group>/<Target>; an import points down only.
+// ARCHITECTURE.md draws the house; Tests/TidyTests holds the allowed edges.
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+func module(_ group: String, _ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/\(group)/\(name)", swiftSettings: settings)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: path ?? "Sources/Executable/\(name)", swiftSettings: settings)
+}
+
+func library(_ name: String, pkgConfig: String, apt: String) -> Target {
+    .systemLibrary(name: name, path: "Sources/System/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+func suite(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)", swiftSettings: settings)
+}
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+let package = Package(
+    name: "muster",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // System: C libraries and the only C code.
+        library("CUdev", pkgConfig: "libudev", apt: "libudev-dev"),
+        library("CBlkid", pkgConfig: "blkid", apt: "libblkid-dev"),
+        library("CNetlink", pkgConfig: "libnl-route-3.0", apt: "libnl-route-3-dev"),
+        library("CNftables", pkgConfig: "libnftables", apt: "libnftables-dev"),
+        library("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev"),
+        .target(name: "CLinux", path: "Sources/System/CLinux"),
+
+        // Base: values that everything else is made of.
+        module("Base", "Primitives"),
+        module("Base", "WireCoding", ["Primitives"]),
+
+        // Protocol: pure codecs and clients.
+        module("Protocol", "DHCP", ["Primitives", "WireCoding"]),
+        module("Protocol", "NetworkBoot", ["Primitives"]),
+        module("Protocol", "Redfish", ["Primitives"]),
+        module("Protocol", "ImageChunks", ["Primitives", "WireCoding", "CZstd", crypto]),
+
+        // Resource: the catalog's contract and its engines.
+        module("Resource", "ResourceModel", ["Primitives"]),
+        module("Resource", "ReconcileRuntime", ["Primitives", "ResourceModel", logging, lifecycle]),
+        module("Resource", "StoreMemory", ["Primitives", "ResourceModel"]),
+        module("Resource", "StoreSQLite", ["Primitives", "ResourceModel", grdb]),
+        module("Resource", "BlobStore", ["Primitives", "CLinux", crypto]),
+
+        // Contract: typed resources and the messages between conductor and node.
+        module("Contract", "CatalogIdentity", ["Primitives", "ResourceModel"]),
+        module("Contract", "CatalogBareMetal", ["Primitives", "ResourceModel", "AgentProtocol"]),
+        module("Contract", "AgentProtocol", ["Primitives", "ResourceModel"]),
+
+        // Domain: state machines, planners, reconcilers.
+        module("Domain", "Identity", ["Primitives", "ResourceModel", "CatalogIdentity", crypto, x509, asn1]),
+        module(
+            "Domain", "BareMetal",
+            ["Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "AgentProtocol"]),
+        module("Domain", "Fleet", ["Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", yams]),
+
+        // Adapter: drivers and servers that face hardware.
+        module("Adapter", "BMCDrivers", ["Primitives", "BareMetal", "CatalogBareMetal", "Redfish", httpClient, nioCore, nioHTTP1, nioSSL, logging]),
+        module(
+            "Adapter", "BootServer",
+            [
+                "Primitives", "WireCoding", "DHCP", "NetworkBoot", "ResourceModel", "CatalogBareMetal", "BlobStore",
+                "CLinux", "ImageChunks", hummingbird, httpTypes, nioCore, nioPosix, logging, lifecycle,
+            ]),
+        module(
+            "Adapter", "AgentPort",
+            [
+                "Primitives", "ResourceModel", "AgentProtocol", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, x509, asn1,
+                logging, lifecycle,
+            ]),
+
+        // API: HTTP for operators.
+        module("API", "APISupport", ["Primitives", "ResourceModel", "CatalogIdentity", "Identity", hummingbird, httpTypes, nioCore, logging]),
+        module(
+            "API", "FleetAPI",
+            [
+                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "APISupport",
+                "Identity", "BareMetal", "Fleet", "BlobStore", "ImageChunks", hummingbird, httpTypes, nioCore, logging,
+            ]),
+
+        // Node: what runs on machines.
+        module("Node", "LinuxSystem", ["Primitives", "CLinux", "CNetlink", "CNftables"]),
+        module("Node", "HardwareInventory", ["Primitives", "AgentProtocol", "LinuxSystem", "CUdev", "CBlkid", "CLinux"]),
+        module("Node", "DiskImaging", ["Primitives", "WireCoding", "ImageChunks", "LinuxSystem", "CLinux"]),
+        module("Node", "NodeTransport", ["Primitives", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, logging]),
+        module(
+            "Node", "NodeAgent",
+            [
+                "Primitives", "ResourceModel", "AgentProtocol", "NodeTransport", "LinuxSystem", x509, asn1, crypto,
+                nioCore, nioSSL, logging, lifecycle,
+            ]),
+        module("Node", "RoleNetwork", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", logging]),
+        module(
+            "Node", "Discovery",
+            [
+                "Primitives", "AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "NodeTransport",
+                "LinuxSystem", "CLinux", nioCore, logging,
+            ]),
+
+        // App: composition, client, commands.
+        module(
+            "App", "ConductorServer",
+            [
+                "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
+                "CatalogIdentity", "AgentProtocol", "Identity", "BareMetal", "Fleet", "BMCDrivers", "BootServer",
+                "AgentPort", "APISupport", "FleetAPI", "ImageChunks", "NetworkBoot", "CLinux", crypto, x509, asn1, hummingbird,
+                hummingbirdTLS, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle,
+            ]),
+        module(
+            "App", "ClientSDK",
+            ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", "FleetContract", httpClient, nioCore, nioHTTP1, nioSSL]),
+        module(
+            "App", "CLICommands",
+            [
+                "Primitives", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "ImageChunks", "CLinux", arguments, nioCore,
+            ]),
+        module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
+
+        program("muster", ["CLICommands"]),
+        program("muster-conductor", ["ConductorServer", arguments]),
+        program("discovery-agent", ["Discovery"]),
+        program("network-agent", ["NodeAgent", "RoleNetwork"]),
+        program("muster-rack", ["VirtualRack", "Primitives", arguments]),
+
+        // Testing.
+        module("Testing", "TestSupport", ["Primitives", "ResourceModel"]),
+        module("Testing", "VirtualRack", ["Primitives", "CLinux", yams, subprocess, systemPackage, logging]),
+        program(
+            "agent-load",
+            [
+                "Primitives", "AgentProtocol", "AgentPort", "Identity", "NodeTransport", arguments, x509, asn1, crypto, nioCore,
+                nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging,
+            ],
+            path: "Tests/Benchmarks/agent-load"),
+
+        suite("PrimitivesTests", ["Primitives", "WireCoding"]),
+        suite("DHCPTests", ["DHCP", "Primitives", "WireCoding"]),
+        suite("NetworkBootTests", ["NetworkBoot", "Primitives"]),
+        suite("RedfishTests", ["Redfish", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", nioCore, nioPosix, nioHTTP1, httpClient, logging]),
+        suite("ImageChunksTests", ["ImageChunks", "DiskImaging", "Primitives", "WireCoding"]),
+        suite("ResourceModelTests", ["ResourceModel", "ReconcileRuntime", "StoreMemory", "StoreSQLite", "BlobStore", "Primitives", grdb, logging]),
+        suite("IdentityTests", ["Identity", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives", crypto, x509, asn1]),
+        suite("BareMetalTests", ["BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory", "Primitives"]),
+        suite("FleetTests", ["Fleet", "CatalogBareMetal", "CatalogIdentity", "ResourceModel", "Primitives"]),
+        suite("BootServerTests", ["BootServer", "DHCP", "NetworkBoot", "CatalogBareMetal", "ResourceModel", "StoreMemory", "BlobStore", "Primitives", "WireCoding", "ImageChunks", hummingbird, httpClient, nioCore, nioPosix, logging]),
+        suite("AgentPortTests", ["AgentPort", "AgentProtocol", "NodeAgent", "NodeTransport", "Identity", "ResourceModel", "Primitives", crypto, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging]),
+        suite("NodeTests", ["LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives", "WireCoding", nioCore, logging]),
+        suite(
+            "ConductorTests",
+            [
+                "ConductorServer", "FleetAPI", "APISupport", "FleetContract", "ClientSDK", "CLICommands", "Identity", "CatalogIdentity",
+                "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime", "StoreMemory", "StoreSQLite",
+                "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioSSL, logging,
+            ]),
+        suite("RackTests", ["VirtualRack", "ClientSDK", "FleetContract", "CatalogBareMetal", "ImageChunks", "Primitives", subprocess, httpClient, logging]),
+        suite("TidyTests", []),
+    ],
+    swiftLanguageModes: [.v6]
+)
