@@ -105,7 +105,9 @@ let package = Package(
         module("Domain", "Fleet", ["Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", yams]),
 
         // Adapter: drivers and servers that face hardware.
-        module("Adapter", "BMCDrivers", ["Primitives", "BareMetal", "CatalogBareMetal", "Redfish", httpClient, nioCore, nioHTTP1, nioSSL, logging]),
+        module(
+            "Adapter", "BMCDrivers",
+            ["Primitives", "BareMetal", "CatalogBareMetal", "Redfish", httpClient, nioCore, nioHTTP1, nioSSL, logging]),
         module(
             "Adapter", "BootServer",
             [
@@ -115,22 +117,27 @@ let package = Package(
         module(
             "Adapter", "AgentPort",
             [
-                "Primitives", "ResourceModel", "AgentProtocol", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, x509, asn1,
+                "Primitives", "ResourceModel", "AgentProtocol", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, x509,
+                asn1,
                 logging, lifecycle,
             ]),
 
         // API: HTTP for operators.
-        module("API", "APISupport", ["Primitives", "ResourceModel", "CatalogIdentity", "Identity", hummingbird, httpTypes, nioCore, logging]),
+        module(
+            "API", "APISupport",
+            ["Primitives", "ResourceModel", "CatalogIdentity", "Identity", hummingbird, httpTypes, nioCore, logging]),
         module(
             "API", "FleetAPI",
             [
-                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "APISupport",
+                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
+                "AgentProtocol", "APISupport",
                 "Identity", "BareMetal", "Fleet", "BlobStore", "ImageChunks", hummingbird, httpTypes, nioCore, logging,
             ]),
 
         // Node: what runs on machines.
         module("Node", "LinuxSystem", ["Primitives", "CLinux", "CNetlink", "CNftables"]),
-        module("Node", "HardwareInventory", ["Primitives", "AgentProtocol", "LinuxSystem", "CUdev", "CBlkid", "CLinux"]),
+        module(
+            "Node", "HardwareInventory", ["Primitives", "AgentProtocol", "LinuxSystem", "CUdev", "CBlkid", "CLinux"]),
         module("Node", "DiskImaging", ["Primitives", "WireCoding", "ImageChunks", "LinuxSystem", "CLinux"]),
         module("Node", "NodeTransport", ["Primitives", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, logging]),
         module(
@@ -153,16 +160,21 @@ let package = Package(
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
                 "CatalogIdentity", "AgentProtocol", "Identity", "BareMetal", "Fleet", "BMCDrivers", "BootServer",
-                "AgentPort", "APISupport", "FleetAPI", "ImageChunks", "NetworkBoot", "CLinux", crypto, x509, asn1, hummingbird,
+                "AgentPort", "APISupport", "FleetAPI", "ImageChunks", "NetworkBoot", "CLinux", crypto, x509, asn1,
+                hummingbird,
                 hummingbirdTLS, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle,
             ]),
         module(
             "App", "ClientSDK",
-            ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", "FleetContract", httpClient, nioCore, nioHTTP1, nioSSL]),
+            [
+                "Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", "FleetContract", httpClient,
+                nioCore, nioHTTP1, nioSSL,
+            ]),
         module(
             "App", "CLICommands",
             [
-                "Primitives", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "ImageChunks", "CLinux", arguments, nioCore,
+                "Primitives", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "ImageChunks",
+                "CLinux", arguments, nioCore,
             ]),
         module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
 
@@ -178,7 +190,8 @@ let package = Package(
         program(
             "agent-load",
             [
-                "Primitives", "AgentProtocol", "AgentPort", "Identity", "NodeTransport", arguments, x509, asn1, crypto, nioCore,
+                "Primitives", "AgentProtocol", "AgentPort", "Identity", "NodeTransport", arguments, x509, asn1, crypto,
+                nioCore,
                 nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging,
             ],
             path: "Tests/Benchmarks/agent-load"),
@@ -186,23 +199,62 @@ let package = Package(
         suite("PrimitivesTests", ["Primitives", "WireCoding"]),
         suite("DHCPTests", ["DHCP", "Primitives", "WireCoding"]),
         suite("NetworkBootTests", ["NetworkBoot", "Primitives"]),
-        suite("RedfishTests", ["Redfish", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", nioCore, nioPosix, nioHTTP1, httpClient, logging]),
+        suite(
+            "RedfishTests",
+            [
+                "Redfish", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", nioCore, nioPosix, nioHTTP1,
+                httpClient, logging,
+            ]),
         suite("ImageChunksTests", ["ImageChunks", "DiskImaging", "Primitives", "WireCoding"]),
-        suite("ResourceModelTests", ["ResourceModel", "ReconcileRuntime", "StoreMemory", "StoreSQLite", "BlobStore", "Primitives", grdb, logging]),
-        suite("IdentityTests", ["Identity", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives", crypto, x509, asn1]),
-        suite("BareMetalTests", ["BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory", "Primitives"]),
+        suite(
+            "ResourceModelTests",
+            [
+                "ResourceModel", "ReconcileRuntime", "StoreMemory", "StoreSQLite", "BlobStore", "Primitives", grdb,
+                logging,
+            ]),
+        suite(
+            "IdentityTests",
+            ["Identity", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives", crypto, x509, asn1]),
+        suite(
+            "BareMetalTests",
+            [
+                "BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory",
+                "Primitives",
+            ]),
         suite("FleetTests", ["Fleet", "CatalogBareMetal", "CatalogIdentity", "ResourceModel", "Primitives"]),
-        suite("BootServerTests", ["BootServer", "DHCP", "NetworkBoot", "CatalogBareMetal", "ResourceModel", "StoreMemory", "BlobStore", "Primitives", "WireCoding", "ImageChunks", hummingbird, httpClient, nioCore, nioPosix, logging]),
-        suite("AgentPortTests", ["AgentPort", "AgentProtocol", "NodeAgent", "NodeTransport", "Identity", "ResourceModel", "Primitives", crypto, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging]),
-        suite("NodeTests", ["LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives", "WireCoding", nioCore, logging]),
+        suite(
+            "BootServerTests",
+            [
+                "BootServer", "DHCP", "NetworkBoot", "CatalogBareMetal", "ResourceModel", "StoreMemory", "BlobStore",
+                "Primitives", "WireCoding", "ImageChunks", hummingbird, httpClient, nioCore, nioPosix, logging,
+            ]),
+        suite(
+            "AgentPortTests",
+            [
+                "AgentPort", "AgentProtocol", "NodeAgent", "NodeTransport", "Identity", "ResourceModel", "Primitives",
+                crypto, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging,
+            ]),
+        suite(
+            "NodeTests",
+            [
+                "LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "NodeAgent",
+                "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives", "WireCoding", nioCore, logging,
+            ]),
         suite(
             "ConductorTests",
             [
-                "ConductorServer", "FleetAPI", "APISupport", "FleetContract", "ClientSDK", "CLICommands", "Identity", "CatalogIdentity",
-                "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime", "StoreMemory", "StoreSQLite",
+                "ConductorServer", "FleetAPI", "APISupport", "FleetContract", "ClientSDK", "CLICommands", "Identity",
+                "CatalogIdentity",
+                "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime",
+                "StoreMemory", "StoreSQLite",
                 "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioSSL, logging,
             ]),
-        suite("RackTests", ["VirtualRack", "ClientSDK", "FleetContract", "CatalogBareMetal", "ImageChunks", "Primitives", subprocess, httpClient, logging]),
+        suite(
+            "RackTests",
+            [
+                "VirtualRack", "ClientSDK", "FleetContract", "CatalogBareMetal", "ImageChunks", "Primitives",
+                subprocess, httpClient, logging,
+            ]),
         suite("TidyTests", []),
     ],
     swiftLanguageModes: [.v6]

@@ -1,0 +1,141 @@
+import FoundationEssentials
+import Primitives
+
+/// A resource together with the document it was read from, so that what this version does not know is written back.
+public struct Stored<R: Resource>: Sendable, Hashable {
+    /// The typed resource; change it and make a transaction with `put()`.
+    public var value: R
+    /// The revision it was read at; nil for one that is not stored yet.
+    public let revision: Revision?
+    private let original: JSONValue?
+
+    /// A new resource that is not stored yet.
+    public init(new value: R) {
+        self.value = value
+        revision = nil
+        original = nil
+    }
+
+    /// Decodes a document; throws `StoreError.undecodable` or `.tooNew`.
+    public init(_ document: Document) throws(StoreError) {
+        let data = Data(document.value)
+        do {
+            value = try JSONDecoder().decode(R.self, from: data)
+            original = try JSONDecoder().decode(JSONValue.self, from: data)
+        } catch {
+            throw .undecodable(document.key, "\(error)".printable(limit: 300))
+        }
+        revision = document.revision
+    }
+
+    /// The JSON to store: the typed fields, and every field of the document read that this version does not know.
+    public func encoded() throws(StoreError) -> [UInt8] {
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            guard let original else { return Array(try encoder.encode(value)) }
+            let decoder = JSONDecoder()
+            let new = try decoder.decode(JSONValue.self, from: encoder.encode(value))
+            let known = try decoder.decode(
+                JSONValue.self, from: encoder.encode(decoder.decode(R.self, from: encoder.encode(original))))
+            return Array(try encoder.encode(UnknownFields.merge(new: new, original: original, known: known)))
+        } catch {
+            throw .undecodable(value.key, "cannot be encoded: \(error)".printable(limit: 300))
+        }
+    }
+
+    /// The operation that writes this resource.
+    public func put(lease: LeaseID? = nil) throws(StoreError) -> Transaction.Operation {
+        .put(value.key, try encoded(), lease: lease)
+    }
+
+    /// The condition that nobody has changed the resource since it was read (or made it, if it is new).
+    public var unchanged: Transaction.Condition {
+        if let revision { .unchanged(value.key, since: revision) } else { .absent(value.key) }
+    }
+}
+
+/// Carries fields over that a version does not know.
+enum UnknownFields {
+    /// `new` with every member of `original` that is not in `known`, at every depth.
+    ///
+    /// Elements of arrays are matched by their `name` or `id` member, else by position when the lengths agree.
+    static func merge(new: JSONValue, original: JSONValue, known: JSONValue?) -> JSONValue {
+        switch (new, original) {
+        case (.object(var members), .object(let old)):
+            for (name, value) in old {
+                let knownValue = known?[name]
+                if let current = members[name] {
+                    members[name] = merge(new: current, original: value, known: knownValue)
+                } else if knownValue == nil {
+                    members[name] = value
+                }
+            }
+            return .object(members)
+        case (.array(let elements), .array(let old)):
+            return .array(merge(elements: elements, original: old, known: known))
+        default:
+            return new
+        }
+    }
+
+    private static func merge(elements: [JSONValue], original: [JSONValue], known: JSONValue?) -> [JSONValue] {
+        var knownElements: [JSONValue] = []
+        if case .array(let array) = known { knownElements = array }
+        return elements.enumerated().map { index, element in
+            let match: Int? =
+                if let identity = identity(of: element) {
+                    original.firstIndex { self.identity(of: $0) == identity }
+                } else {
+                    elements.count == original.count ? index : nil
+                }
+            guard let match else { return element }
+            let knownElement = match < knownElements.count ? knownElements[match] : nil
+            return merge(new: element, original: original[match], known: knownElement)
+        }
+    }
+
+    private static func identity(of element: JSONValue) -> JSONValue? { element["id"] ?? element["name"] }
+}
+
+extension ResourceStore {
+    /// The typed resource `name`, nil when there is none.
+    public func fetch<R: Resource>(_ type: R.Type, _ name: String) async throws(StoreError) -> Stored<R>? {
+        guard let document = try await get(R.key(name)) else { return nil }
+        return try Stored<R>(document)
+    }
+
+    /// All resources of a type, page by page, with the revision of the last page.
+    public func fetchAll<R: Resource>(_ type: R.Type) async throws(StoreError) -> [Stored<R>] {
+        var result: [Stored<R>] = []
+        var after: ResourceKey?
+        while true {
+            let page = try await list(kind: R.kind, after: after, limit: StoreLimits.pageCountMax)
+            for document in page.documents { result.append(try Stored<R>(document)) }
+            guard page.hasMore, let last = page.documents.last else { return result }
+            after = last.key
+        }
+    }
+
+    /// Reads a resource, lets `change` decide, and writes it if nobody else has; tries again on a conflict.
+    ///
+    /// `change` is synchronous, gets the resource as it is now (nil: there is none) and returns what to write, or
+    /// nil to leave it. Throws `StoreError.conflict` after 16 tries.
+    @discardableResult
+    public func update<R: Resource, Failure: Error>(
+        _ type: R.Type, _ name: String,
+        _ change: (Stored<R>?) throws(Failure) -> Stored<R>?
+    ) async throws -> Revision? {
+        for _ in 0..<16 {
+            let current = try await fetch(type, name)
+            guard let next = try change(current) else { return nil }
+            do {
+                return try await commit(
+                    Transaction(conditions: [next.unchanged], operations: [next.put()]))
+            } catch {
+                guard case .conflict = error else { throw error }
+            }
+        }
+        throw StoreError.conflict(R.key(name))
+    }
+}
