@@ -1,0 +1,251 @@
+import AgentProtocol
+import Primitives
+import ResourceModel
+
+/// A physical machine under management. Stored under its `NodeID`, shown under its name.
+public struct Node: Resource {
+    public static let kind = "baremetal.node"
+    public static let schemaVersion = 1
+
+    public var metadata: Metadata
+    /// What was asked for: written by the API, and once by the registration that made the node.
+    public var spec: Spec
+    /// What was seen: written by the node controller only.
+    public var status: Status
+
+    /// A node.
+    public init(metadata: Metadata, spec: Spec, status: Status) {
+        self.metadata = metadata
+        self.spec = spec
+        self.status = status
+    }
+
+    /// The node's identifier, which is also its key.
+    public var id: NodeID {
+        get throws(InvalidValue) { try NodeID(metadata.name) }
+    }
+
+    /// What was asked for.
+    public struct Spec: Codable, Sendable, Hashable {
+        /// A DNS label, unique among nodes; the machine's host name.
+        public var name: String
+        /// What the node shall do; nil until somebody or a rule says so.
+        public var role: Role?
+        /// Who let it in; nil: nobody has, it gets no secret.
+        public var approval: Approval?
+        /// Raised by each order to write the image anew; 0: never.
+        public var deployment: Generation
+        /// The image to write, by name; nil: the role's own.
+        public var image: String?
+        /// Chooses the root disk.
+        public var rootDisk: RootDiskHint
+        /// The BMC, by name; nil: found by the machine's identity, or none.
+        public var bmc: String?
+        /// The newest power order.
+        public var power: PowerRequest?
+        /// Whether nothing shall be done to it.
+        public var isInMaintenance: Bool
+
+        /// What was asked for.
+        public init(name: String) {
+            self.name = name
+            deployment = Generation(0)
+            rootDisk = RootDiskHint()
+            isInMaintenance = false
+        }
+    }
+
+    /// Who let a machine in.
+    public struct Approval: Codable, Sendable, Hashable {
+        /// The operator or the rule.
+        public var by: String
+        /// When.
+        public var at: Timestamp
+        /// Raised by each approval: approving again trusts the machine's present boot.
+        public var number: UInt64
+
+        /// An approval.
+        public init(by: String, at: Timestamp, number: UInt64) {
+            self.by = by
+            self.at = at
+            self.number = number
+        }
+    }
+
+    /// An order to the BMC.
+    public struct PowerRequest: Codable, Sendable, Hashable {
+        /// Raised by each order.
+        public var number: UInt64
+        /// What to do.
+        public var action: Action
+
+        /// What a BMC can be told to do.
+        public enum Action: String, Codable, Sendable, Hashable, CaseIterable {
+            case on
+            case off
+            case reset
+        }
+
+        /// An order.
+        public init(number: UInt64, action: Action) {
+            self.number = number
+            self.action = action
+        }
+    }
+
+    /// What was seen.
+    public struct Status: Codable, Sendable, Hashable {
+        /// Where the machine is in its life.
+        public var state: NodeState
+        /// Since when.
+        public var since: Timestamp
+        /// What is waited for; nil in states that rest.
+        public var wait: Wait?
+        /// Why the last thing that failed did.
+        public var lastError: String?
+        /// All that the machine is known by.
+        public var identity: MachineIdentity
+        /// The full inventory in the blob store.
+        public var inventory: Digest?
+        /// What lists show of it.
+        public var summary: InventorySummary?
+        /// The ramdisk that runs on it now.
+        public var session: Session?
+        /// How far the image is.
+        public var progress: Progress?
+        /// The deployment that the disk holds; 0: none.
+        public var deployed: Generation
+        /// The manifest that the disk holds.
+        public var image: Digest?
+        /// The approval that was acted upon.
+        public var approvalSeen: UInt64
+        /// The power order that was carried out.
+        public var powerSeen: UInt64
+        /// The power as the BMC last told.
+        public var power: PowerReading?
+        /// The installed agent.
+        public var agent: Agent?
+
+        /// The status of a machine that has just been seen.
+        public init(state: NodeState, since: Timestamp, identity: MachineIdentity) {
+            self.state = state
+            self.since = since
+            self.identity = identity
+            deployed = Generation(0)
+            approvalSeen = 0
+            powerSeen = 0
+        }
+    }
+
+    /// Something waited for: nothing waits without a deadline, an owner, a cause and a next action.
+    public struct Wait: Codable, Sendable, Hashable {
+        /// What is waited for and why.
+        public var cause: String
+        /// Who has to act: `machine`, `bmc`, `agent`, `conductor` or `operator`.
+        public var owner: Owner
+        /// When the wait is over.
+        public var deadline: Timestamp
+        /// What happens then, or what to do now.
+        public var next: String
+
+        /// Who has to act.
+        public enum Owner: String, Codable, Sendable, Hashable {
+            case machine
+            case bmc
+            case agent
+            case conductor
+            case `operator`
+        }
+
+        /// A wait.
+        public init(cause: String, owner: Owner, deadline: Timestamp, next: String) {
+            self.cause = cause
+            self.owner = owner
+            self.deadline = deadline
+            self.next = next
+        }
+    }
+
+    /// A ramdisk on the machine.
+    public struct Session: Codable, Sendable, Hashable {
+        /// SHA-256 of the session's token.
+        public var tokenHash: Digest
+        /// The boot's random text.
+        public var bootID: String
+        /// When the machine posted its inventory.
+        public var opened: Timestamp
+        /// Whether secrets may go to it: it was there when the node was approved, or the conductor had ordered its boot.
+        public var isTrusted: Bool
+
+        /// A session.
+        public init(tokenHash: Digest, bootID: String, opened: Timestamp, isTrusted: Bool) {
+            self.tokenHash = tokenHash
+            self.bootID = bootID
+            self.opened = opened
+            self.isTrusted = isTrusted
+        }
+    }
+
+    /// How far an image is.
+    public struct Progress: Codable, Sendable, Hashable {
+        /// Data chunks written and verified.
+        public var done: Int
+        /// Data chunks in all.
+        public var total: Int
+        /// Bytes received.
+        public var bytes: UInt64
+
+        /// Progress.
+        public init(done: Int, total: Int, bytes: UInt64) {
+            self.done = done
+            self.total = total
+            self.bytes = bytes
+        }
+    }
+
+    /// What the BMC told.
+    public struct PowerReading: Codable, Sendable, Hashable {
+        /// `on`, `off`, or `unknown` when the BMC did not answer: unreachable is not off.
+        public var state: String
+        /// When.
+        public var at: Timestamp
+
+        /// A reading.
+        public init(state: String, at: Timestamp) {
+            self.state = state
+            self.at = at
+        }
+    }
+
+    /// The installed agent.
+    public struct Agent: Codable, Sendable, Hashable {
+        /// Its version.
+        public var version: String
+        /// The kernel's boot identifier.
+        public var bootID: String
+        /// Whether its stream is open.
+        public var isConnected: Bool
+        /// Since when the stream is open or gone.
+        public var since: Timestamp
+        /// The node's addresses.
+        public var addresses: [IPv4Address]
+        /// Whether every role is ready.
+        public var isReady: Bool
+        /// The roles' checks.
+        public var conditions: [Condition]
+
+        /// An agent.
+        public init(
+            version: String, bootID: String, isConnected: Bool, since: Timestamp, addresses: [IPv4Address] = [],
+            isReady: Bool = false, conditions: [Condition] = []
+        ) {
+            self.version = version
+            self.bootID = bootID
+            self.isConnected = isConnected
+            self.since = since
+            self.addresses = addresses
+            self.isReady = isReady
+            self.conditions = conditions
+        }
+    }
+}

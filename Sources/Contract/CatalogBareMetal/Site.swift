@@ -1,0 +1,265 @@
+import AgentProtocol
+import Primitives
+import ResourceModel
+
+/// A status for resources that are only asked for.
+public struct NoStatus: Codable, Sendable, Hashable {
+    /// Nothing.
+    public init() {}
+}
+
+/// The site as a whole. There is one, named `site`.
+public struct Site: Resource {
+    public static let kind = "fleet.site"
+    public static let schemaVersion = 1
+    /// The only name.
+    public static let name = "site"
+
+    public var metadata: Metadata
+    public var spec: Spec
+    public var status: NoStatus
+
+    /// The site.
+    public init(metadata: Metadata, spec: Spec) {
+        self.metadata = metadata
+        self.spec = spec
+        status = NoStatus()
+    }
+
+    /// What was asked for.
+    public struct Spec: Codable, Sendable, Hashable {
+        /// The site's name.
+        public var name: String
+        /// OpenSSH public keys of the operators, one line each.
+        public var sshKeys: [String]
+        /// Seconds between two metric reports of a node.
+        public var metricsIntervalSeconds: Int
+        /// The overlay that network nodes prove their dataplane with.
+        public var overlay: Overlay?
+
+        /// An overlay that every network node carries.
+        public struct Overlay: Codable, Sendable, Hashable {
+            /// The VXLAN network identifier.
+            public var vni: UInt32
+            /// The MTU inside it.
+            public var mtu: UInt32
+
+            /// An overlay.
+            public init(vni: UInt32, mtu: UInt32 = 1450) {
+                self.vni = vni
+                self.mtu = mtu
+            }
+        }
+
+        /// A site.
+        public init(name: String, sshKeys: [String], metricsIntervalSeconds: Int = 15, overlay: Overlay? = nil) {
+            self.name = name
+            self.sshKeys = sshKeys
+            self.metricsIntervalSeconds = metricsIntervalSeconds
+            self.overlay = overlay
+        }
+    }
+}
+
+/// A broadcast domain on which the conductor answers machines that boot.
+public struct Segment: Resource {
+    public static let kind = "baremetal.segment"
+    public static let schemaVersion = 1
+
+    public var metadata: Metadata
+    public var spec: Spec
+    public var status: NoStatus
+
+    /// A segment.
+    public init(metadata: Metadata, spec: Spec) {
+        self.metadata = metadata
+        self.spec = spec
+        status = NoStatus()
+    }
+
+    /// What was asked for.
+    public struct Spec: Codable, Sendable, Hashable {
+        /// The conductor's interface on it, at most 15 bytes.
+        public var interface: String
+        /// The network.
+        public var network: IPv4Network
+        /// The conductor's own address on it.
+        public var server: IPv4Address
+        /// The first address for machines.
+        public var poolStart: IPv4Address
+        /// The last address for machines.
+        public var poolEnd: IPv4Address
+        /// The gateway to hand out; nil: none.
+        public var router: IPv4Address?
+        /// The DNS servers to hand out.
+        public var dnsServers: [IPv4Address]
+        /// The domain to hand out.
+        public var domain: String?
+        /// Seconds a lease is good for.
+        public var leaseTimeSeconds: UInt32
+
+        /// A segment.
+        public init(
+            interface: String, network: IPv4Network, server: IPv4Address, poolStart: IPv4Address,
+            poolEnd: IPv4Address, router: IPv4Address? = nil, dnsServers: [IPv4Address] = [], domain: String? = nil,
+            leaseTimeSeconds: UInt32 = 3600
+        ) {
+            self.interface = interface
+            self.network = network
+            self.server = server
+            self.poolStart = poolStart
+            self.poolEnd = poolEnd
+            self.router = router
+            self.dnsServers = dnsServers
+            self.domain = domain
+            self.leaseTimeSeconds = leaseTimeSeconds
+        }
+    }
+}
+
+/// A baseboard management controller.
+public struct BMC: Resource {
+    public static let kind = "baremetal.bmc"
+    public static let schemaVersion = 1
+
+    public var metadata: Metadata
+    public var spec: Spec
+    public var status: Status
+
+    /// A BMC.
+    public init(metadata: Metadata, spec: Spec, status: Status) {
+        self.metadata = metadata
+        self.spec = spec
+        self.status = status
+    }
+
+    /// What was asked for.
+    public struct Spec: Codable, Sendable, Hashable {
+        /// `http://host:port` or `https://host:port`; the machine's own segment should not reach it.
+        public var address: String
+        /// The Redfish system's identifier; nil: the only one there is.
+        public var system: String?
+        /// The user.
+        public var username: String
+        /// The `Secret` that holds the password.
+        public var passwordSecret: String
+        /// SHA-256 of the TLS certificate that is trusted; nil: the system's trust store.
+        public var certificateDigest: Digest?
+        /// Whether a machine that is off and unknown is switched on to be discovered.
+        public var powersOnForDiscovery: Bool
+
+        /// A BMC.
+        public init(
+            address: String, system: String?, username: String, passwordSecret: String,
+            certificateDigest: Digest? = nil, powersOnForDiscovery: Bool = false
+        ) {
+            self.address = address
+            self.system = system
+            self.username = username
+            self.passwordSecret = passwordSecret
+            self.certificateDigest = certificateDigest
+            self.powersOnForDiscovery = powersOnForDiscovery
+        }
+    }
+
+    /// What was seen.
+    public struct Status: Codable, Sendable, Hashable {
+        /// Whether the last call was answered.
+        public var isReachable: Bool
+        /// Why not.
+        public var lastError: String?
+        /// `on`, `off` or `unknown`.
+        public var power: String
+        /// The system's UUID, lowercase.
+        public var systemUUID: String?
+        /// The system's serial number.
+        public var serial: String?
+        /// Manufacturer and model.
+        public var model: String?
+        /// When it was last asked.
+        public var checked: Timestamp?
+        /// When the machine was last switched on to be discovered.
+        public var discoveryPowerOn: Timestamp?
+
+        /// Nothing is known yet.
+        public init() {
+            isReachable = false
+            power = "unknown"
+        }
+    }
+}
+
+/// A rule that a machine's facts are held against when it registers.
+public struct Rule: Resource {
+    public static let kind = "baremetal.rule"
+    public static let schemaVersion = 1
+
+    public var metadata: Metadata
+    public var spec: Spec
+    public var status: NoStatus
+
+    /// A rule.
+    public init(metadata: Metadata, spec: Spec) {
+        self.metadata = metadata
+        self.spec = spec
+        status = NoStatus()
+    }
+
+    /// What was asked for.
+    public struct Spec: Codable, Sendable, Hashable {
+        /// Lower comes first; the first rule that matches decides each field that it sets.
+        public var order: Int
+        /// All must hold.
+        public var match: [Fact]
+        /// The name it gives.
+        public var name: String?
+        /// The role it gives.
+        public var role: Role?
+        /// The root disk it chooses.
+        public var rootDisk: RootDiskHint?
+        /// The BMC it names.
+        public var bmc: String?
+        /// Whether a machine that matches is let in without an operator.
+        public var approves: Bool
+
+        /// A rule.
+        public init(
+            order: Int, match: [Fact], name: String? = nil, role: Role? = nil, rootDisk: RootDiskHint? = nil,
+            bmc: String? = nil, approves: Bool = false
+        ) {
+            self.order = order
+            self.match = match
+            self.name = name
+            self.role = role
+            self.rootDisk = rootDisk
+            self.bmc = bmc
+            self.approves = approves
+        }
+    }
+
+    /// One comparison.
+    public struct Fact: Codable, Sendable, Hashable {
+        /// For example `system.serial`, `system.uuid`, `system.vendor`, `system.product`, `memory.bytes`, `nic.mac`.
+        public var path: String
+        /// How.
+        public var comparison: Comparison
+        /// With what.
+        public var value: String
+
+        /// How a fact is compared.
+        public enum Comparison: String, Codable, Sendable, Hashable, CaseIterable {
+            case equals
+            case notEquals
+            case hasPrefix
+            case atLeast
+            case atMost
+        }
+
+        /// A comparison.
+        public init(path: String, comparison: Comparison, value: String) {
+            self.path = path
+            self.comparison = comparison
+            self.value = value
+        }
+    }
+}
