@@ -93,12 +93,14 @@ let package = Package(
         module("Resource", "BlobStore", ["Primitives", "CLinux", crypto]),
 
         // Contract: typed resources and the messages between conductor and node.
-        module("Contract", "CatalogIdentity", ["Primitives", "ResourceModel"]),
+        module("Contract", "CatalogIdentity", ["Primitives", "ResourceModel", "AgentProtocol"]),
         module("Contract", "CatalogBareMetal", ["Primitives", "ResourceModel", "AgentProtocol"]),
         module("Contract", "AgentProtocol", ["Primitives", "ResourceModel"]),
 
         // Domain: state machines, planners, reconcilers.
-        module("Domain", "Identity", ["Primitives", "ResourceModel", "CatalogIdentity", crypto, x509, asn1]),
+        module(
+            "Domain", "Identity",
+            ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, x509, asn1]),
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "AgentProtocol"]),
@@ -125,7 +127,10 @@ let package = Package(
         // API: HTTP for operators.
         module(
             "API", "APISupport",
-            ["Primitives", "ResourceModel", "CatalogIdentity", "Identity", hummingbird, httpTypes, nioCore, logging]),
+            [
+                "Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", "Identity", hummingbird, httpTypes,
+                nioCore, logging,
+            ]),
         module(
             "API", "FleetAPI",
             [
@@ -214,7 +219,10 @@ let package = Package(
             ]),
         suite(
             "IdentityTests",
-            ["Identity", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives", crypto, x509, asn1]),
+            [
+                "Identity", "CatalogIdentity", "AgentProtocol", "ResourceModel", "StoreMemory", "Primitives", crypto,
+                x509, asn1,
+            ]),
         suite(
             "BareMetalTests",
             [
