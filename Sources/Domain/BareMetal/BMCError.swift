@@ -1,0 +1,73 @@
+import Primitives
+
+/// Why a BMC did not do what it was told.
+public enum BMCError: UserFacingError, Hashable {
+    /// User or password are wrong.
+    case badCredentials
+    /// No connection: nothing is known of the machine's power.
+    case unreachable(cause: String)
+    /// Connected, but no answer in time.
+    case timeout(String)
+    /// There is no such system; the systems there are.
+    case notFound(system: String, available: [String])
+    /// No system is named and the BMC has none, or more than one.
+    case systemNotNamed(available: [String])
+    /// The BMC understood and will not.
+    case refused(String)
+    /// The BMC asks to be left alone for a while.
+    case busy(retryAfter: Duration?)
+    /// The answer is not what the protocol says.
+    case protocolViolation(String)
+    /// The certificate is not the trusted one; the digest found, where it is known.
+    case tlsUntrusted(found: Digest?)
+    /// There is no BMC; what a person has to do.
+    case manual(String)
+    /// The caller gave up.
+    case cancelled
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    public var isTransient: Bool {
+        switch self {
+        case .unreachable, .timeout, .busy: true
+        case .badCredentials, .notFound, .systemNotNamed, .refused, .protocolViolation, .tlsUntrusted, .manual,
+            .cancelled:
+            false
+        }
+    }
+
+    public var publicMessage: String {
+        switch self {
+        case .badCredentials:
+            "The BMC refuses the user or the password. Correct them in the BMC's entry of the site file and apply it."
+        case .unreachable(let cause):
+            """
+            The BMC cannot be reached (\(cause)); whether the machine is on is not known. \
+            Check the address in the site file, the cable, and that the BMC has power.
+            """
+        case .timeout(let what):
+            "The BMC took too long: \(what). It is asked again; if this stays so, restart the BMC."
+        case .notFound(let system, let available):
+            "The BMC has no system '\(system)'; \(Self.list(available)). Correct 'system' in the site file."
+        case .systemNotNamed(let available):
+            "No system of the BMC is named and it is not clear which is meant; \(Self.list(available)). "
+                + "Set 'system' in the site file."
+        case .refused(let message):
+            "The BMC refused: \(message). Look at the machine's own console or the BMC's log."
+        case .busy(let retryAfter):
+            "The BMC is busy. Try again \(retryAfter.map { "in \($0.milliseconds / 1000) s" } ?? "later")."
+        case .protocolViolation(let message):
+            "The BMC's answer cannot be understood: \(message). Check that the address is a Redfish service."
+        case .tlsUntrusted(let found):
+            "The BMC's certificate is not trusted. If the BMC is the right one, set its certificate digest"
+                + (found.map { " (\($0.hex))" } ?? "") + " in the site file."
+        case .manual(let instruction):
+            "This machine has no BMC: \(instruction)"
+        case .cancelled:
+            "The call to the BMC was given up because the conductor stops or the order was withdrawn."
+        }
+    }
+
+    private static func list(_ systems: [String]) -> String {
+        systems.isEmpty ? "it has none" : "it has: " + systems.prefix(20).joined(separator: ", ").printable(limit: 400)
+    }
+}
