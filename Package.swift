@@ -104,7 +104,12 @@ let package = Package(
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "AgentProtocol"]),
-        module("Domain", "Fleet", ["Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", yams]),
+        module(
+            "Domain", "Fleet",
+            [
+                "Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "FleetContract",
+                yams,
+            ]),
 
         // Adapter: drivers and servers that face hardware.
         module(
@@ -135,7 +140,7 @@ let package = Package(
             "API", "FleetAPI",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
-                "AgentProtocol", "APISupport",
+                "AgentProtocol", "APISupport", "FleetContract",
                 "Identity", "BareMetal", "Fleet", "BlobStore", "ImageChunks", hummingbird, httpTypes, nioCore, logging,
             ]),
 
@@ -178,8 +183,8 @@ let package = Package(
         module(
             "App", "CLICommands",
             [
-                "Primitives", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "ImageChunks",
-                "CLinux", arguments, nioCore,
+                "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "Fleet",
+                "ImageChunks", "CLinux", arguments, nioCore,
             ]),
         module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
 
@@ -229,7 +234,12 @@ let package = Package(
                 "BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory",
                 "Primitives",
             ]),
-        suite("FleetTests", ["Fleet", "CatalogBareMetal", "CatalogIdentity", "ResourceModel", "Primitives"]),
+        suite(
+            "FleetTests",
+            [
+                "Fleet", "FleetContract", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "BareMetal",
+                "ResourceModel", "StoreMemory", "Primitives",
+            ]),
         suite(
             "BootServerTests",
             [

@@ -1,0 +1,89 @@
+import Primitives
+
+/// The operators' API: JSON over HTTPS below `/fleet/v1`, with a bearer token but for the version document.
+public enum FleetPath {
+    /// The version document.
+    public static let root = "/fleet/v1"
+    /// The conductor's own figures for Prometheus.
+    public static let metrics = "/metrics"
+
+    /// A path below the root, each part escaped.
+    public static func below(_ parts: String...) -> String {
+        parts.reduce(root) { $0 + "/" + escape($1) }
+    }
+
+    /// `text` with everything but unreserved characters escaped (RFC 3986 section 2.1).
+    public static func escape(_ text: some StringProtocol) -> String {
+        var result = ""
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                result += "%" + Hex.encode([byte]).uppercased()
+            }
+        }
+        return result
+    }
+}
+
+/// The most that the API takes in one request or gives in one answer.
+public enum FleetLimit {
+    /// Bytes of a JSON body.
+    public static let bodySize = ByteCount.mebibytes(1)
+    /// Bytes of a request with digests to look for.
+    public static let digestListSize = ByteCount.mebibytes(4)
+    /// Digests of one request.
+    public static let digestCount = 50_000
+    /// Bytes of a batch of blobs.
+    public static let batchSize = ByteCount.mebibytes(64)
+    /// Bytes of one blob in a batch.
+    public static let batchBlobSize = ByteCount.mebibytes(64)
+    /// Bytes of a blob that is sent alone.
+    public static let blobSize = ByteCount.gibibytes(2)
+    /// Entries of one page.
+    public static let pageCount = 500
+    /// Lines of a log in one answer.
+    public static let logLineCount = 5000
+    /// Watches at once.
+    public static let watchCount = 64
+}
+
+/// The version document: what answers here. The only path that needs no token.
+public struct VersionDocument: Codable, Sendable, Hashable {
+    /// `muster`.
+    public var product: String
+    /// The conductor's version.
+    public var version: String
+    /// The API's path, `/fleet/v1`.
+    public var api: String
+    /// Rises when the API gets more paths or fields.
+    public var revision: Int
+
+    /// A version document.
+    public init(version: String) {
+        product = "muster"
+        self.version = version
+        api = FleetPath.root
+        revision = 1
+    }
+}
+
+/// The body of every error answer.
+public struct ErrorReply: Codable, Sendable, Hashable {
+    /// For programs, for example `notFound`.
+    public var code: String
+    /// What is wrong and what to do; for people.
+    public var message: String
+    /// The single problems, when there are several.
+    public var problems: [String]?
+
+    /// An error.
+    public init(code: String, message: String, problems: [String]? = nil) {
+        self.code = code
+        self.message = message
+        self.problems = problems
+    }
+}

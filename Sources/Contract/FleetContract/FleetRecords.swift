@@ -1,0 +1,214 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+
+/// One thing that happened to a node.
+public struct EventRecord: Codable, Sendable, Hashable {
+    /// The event's key; give the last one of a page as `marker` for the next.
+    public var key: String
+    /// When.
+    public var time: Timestamp
+    /// To whom.
+    public var node: NodeID
+    /// Its name now; nil when it is gone.
+    public var nodeName: String?
+    /// For example `StateChanged`.
+    public var type: String
+    /// What, for people.
+    public var message: String
+
+    /// An event.
+    public init(
+        key: String, time: Timestamp, node: NodeID, nodeName: String?, type: String, message: String
+    ) {
+        self.key = key
+        self.time = time
+        self.node = node
+        self.nodeName = nodeName
+        self.type = type
+        self.message = message
+    }
+}
+
+/// Who did what.
+public struct AuditRecord: Codable, Sendable, Hashable {
+    /// The event's key; give the last one of a page as `marker` for the next.
+    public var key: String
+    /// When.
+    public var time: Timestamp
+    /// For example `operator:admin`.
+    public var who: String
+    /// The remote address.
+    public var from: String?
+    /// The request it belongs to.
+    public var requestID: String?
+    /// For example `approve`.
+    public var verb: String
+    /// What it was done to, `kind/name`.
+    public var resource: String
+    /// `ok`, `denied` or `failed`.
+    public var outcome: String
+    /// Why it failed.
+    public var message: String?
+    /// What changed.
+    public var summary: String?
+
+    /// A record.
+    public init(
+        key: String, time: Timestamp, who: String, from: String?, requestID: String?, verb: String, resource: String,
+        outcome: String, message: String?, summary: String?
+    ) {
+        self.key = key
+        self.time = time
+        self.who = who
+        self.from = from
+        self.requestID = requestID
+        self.verb = verb
+        self.resource = resource
+        self.outcome = outcome
+        self.message = message
+        self.summary = summary
+    }
+}
+
+/// A BMC, without its password.
+public struct BMCRecord: Codable, Sendable, Hashable {
+    /// Its name.
+    public var name: String
+    /// Where it is.
+    public var address: String
+    /// The Redfish system's identifier.
+    public var system: String?
+    /// The user.
+    public var username: String
+    /// Whether a machine that is off and unknown is switched on to be discovered.
+    public var powersOnForDiscovery: Bool
+    /// What was seen.
+    public var status: BMC.Status
+    /// The nodes that it belongs to, by name.
+    public var nodes: [String]
+
+    /// A BMC.
+    public init(
+        name: String, address: String, system: String?, username: String, powersOnForDiscovery: Bool,
+        status: BMC.Status, nodes: [String]
+    ) {
+        self.name = name
+        self.address = address
+        self.system = system
+        self.username = username
+        self.powersOnForDiscovery = powersOnForDiscovery
+        self.status = status
+        self.nodes = nodes
+    }
+}
+
+/// An address that a machine has on a segment.
+public struct LeaseRecord: Codable, Sendable, Hashable {
+    /// The segment.
+    public var segment: String
+    /// The address.
+    public var address: IPv4Address
+    /// Who has it.
+    public var mac: MACAddress
+    /// When it ends.
+    public var expires: Timestamp
+    /// The node that the MAC belongs to, by name.
+    public var node: String?
+
+    /// A lease.
+    public init(segment: String, address: IPv4Address, mac: MACAddress, expires: Timestamp, node: String? = nil) {
+        self.segment = segment
+        self.address = address
+        self.mac = mac
+        self.expires = expires
+        self.node = node
+    }
+}
+
+/// Two or more nodes behind one machine's claim.
+public struct ConflictRecord: Codable, Sendable, Hashable {
+    /// Its name.
+    public var name: String
+    /// The claim and whom it touches.
+    public var spec: IdentityConflict.Spec
+    /// How often it came.
+    public var status: IdentityConflict.Status
+    /// The names of the nodes it touches.
+    public var nodeNames: [String]
+
+    /// A conflict.
+    public init(
+        name: String, spec: IdentityConflict.Spec, status: IdentityConflict.Status, nodeNames: [String]
+    ) {
+        self.name = name
+        self.spec = spec
+        self.status = status
+        self.nodeNames = nodeNames
+    }
+}
+
+/// A page of anything that is listed.
+public struct RecordList<Record: Codable & Sendable & Hashable>: Codable, Sendable, Hashable {
+    /// The entries.
+    public var items: [Record]
+    /// Give it as `marker` for the next page; nil: this is the last.
+    public var next: String?
+
+    /// A page.
+    public init(items: [Record], next: String? = nil) {
+        self.items = items
+        self.next = next
+    }
+}
+
+/// The newest lines of a log, oldest first.
+public struct LogReply: Codable, Sendable, Hashable {
+    /// The programs whose lines are kept.
+    public var sources: [String]
+    /// The lines.
+    public var lines: [Line]
+
+    /// A line of a program.
+    public struct Line: Codable, Sendable, Hashable {
+        /// Which program wrote it.
+        public var source: String
+        /// When, how grave, and what.
+        public var line: LogBatch.Line
+
+        /// A line.
+        public init(source: String, line: LogBatch.Line) {
+            self.source = source
+            self.line = line
+        }
+    }
+
+    /// A reply.
+    public init(sources: [String], lines: [Line]) {
+        self.sources = sources
+        self.lines = lines
+    }
+}
+
+/// The newest lines of a serial console, oldest first.
+public struct ConsoleReply: Codable, Sendable, Hashable {
+    /// The lines, made printable.
+    public var lines: [String]
+
+    /// A reply.
+    public init(lines: [String]) { self.lines = lines }
+}
+
+/// An entry of Prometheus' HTTP service discovery.
+public struct MetricsTarget: Codable, Sendable, Hashable {
+    /// `host:port`.
+    public var targets: [String]
+    /// `__metrics_path__`, `node` and `role`.
+    public var labels: [String: String]
+
+    /// An entry.
+    public init(targets: [String], labels: [String: String]) {
+        self.targets = targets
+        self.labels = labels
+    }
+}

@@ -1,0 +1,231 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+import ResourceModel
+
+/// What a list shows of a node.
+public struct NodeSummary: Codable, Sendable, Hashable {
+    /// Its identifier, for ever.
+    public var id: NodeID
+    /// Its name.
+    public var name: String
+    /// What it shall do; nil until somebody or a rule says so.
+    public var role: Role?
+    /// Where it is in its life.
+    public var state: NodeState
+    /// Since when.
+    public var since: Timestamp
+    /// Whether somebody has let it in.
+    public var isApproved: Bool
+    /// Whether nothing shall be done to it.
+    public var isInMaintenance: Bool
+    /// What is waited for.
+    public var wait: Node.Wait?
+    /// Why the last thing that failed did.
+    public var lastError: String?
+    /// How far its image is.
+    public var progress: Node.Progress?
+    /// `on`, `off` or `unknown`.
+    public var power: String
+    /// Whether the installed agent's stream is open; nil: there is no agent.
+    public var isConnected: Bool?
+    /// The first of its addresses.
+    public var address: IPv4Address?
+    /// Vendor, product, processors, memory and disks.
+    public var hardware: InventorySummary?
+    /// The revision at which the node last changed.
+    public var revision: Revision
+
+    /// What a list shows of `node` as it was at `revision`; nil when its key is not an identifier.
+    public init?(_ node: Node, revision: Revision) {
+        guard let id = try? node.id else { return nil }
+        self.id = id
+        name = node.spec.name
+        role = node.spec.role
+        state = node.status.state
+        since = node.status.since
+        isApproved = node.spec.approval != nil
+        isInMaintenance = node.spec.isInMaintenance
+        wait = node.status.wait
+        lastError = node.status.lastError
+        progress = node.status.progress
+        power = node.status.power?.state ?? "unknown"
+        isConnected = node.status.agent?.isConnected
+        address = node.status.agent?.addresses.first
+        hardware = node.status.summary
+        self.revision = revision
+    }
+}
+
+/// A page of nodes, by name.
+public struct NodeList: Codable, Sendable, Hashable {
+    /// The nodes.
+    public var nodes: [NodeSummary]
+    /// The revision that the list shows at least.
+    public var revision: Revision
+    /// Give it as `marker` for the next page; nil: this is the last.
+    public var next: String?
+
+    /// A page.
+    public init(nodes: [NodeSummary], revision: Revision, next: String? = nil) {
+        self.nodes = nodes
+        self.revision = revision
+        self.next = next
+    }
+}
+
+/// All that operators may know of a node.
+public struct NodeDetail: Codable, Sendable, Hashable {
+    /// What lists show.
+    public var node: NodeSummary
+    /// What was asked for.
+    public var spec: Node.Spec
+    /// How often that was changed.
+    public var generation: Generation
+    /// When the node was first seen.
+    public var created: Timestamp
+    /// All that the machine is known by.
+    public var identity: MachineIdentity
+    /// The full inventory's digest.
+    public var inventory: Digest?
+    /// The ramdisk that runs on it now.
+    public var session: Session?
+    /// The deployment that the disk holds.
+    public var deployed: Generation
+    /// The manifest that the disk holds.
+    public var image: Digest?
+    /// What the BMC last told.
+    public var power: Node.PowerReading?
+    /// The installed agent.
+    public var agent: Node.Agent?
+    /// The conductor's time, to tell ages by.
+    public var time: Timestamp
+
+    /// A ramdisk on a machine, without what it proves itself with.
+    public struct Session: Codable, Sendable, Hashable {
+        /// The boot's random text.
+        public var bootID: String
+        /// When the machine posted its inventory.
+        public var opened: Timestamp
+        /// Whether secrets may go to it.
+        public var isTrusted: Bool
+
+        /// A ramdisk.
+        public init(bootID: String, opened: Timestamp, isTrusted: Bool) {
+            self.bootID = bootID
+            self.opened = opened
+            self.isTrusted = isTrusted
+        }
+    }
+
+    /// What operators may know of `node`; nil when its key is not an identifier.
+    public init?(_ node: Node, revision: Revision, time: Timestamp) {
+        guard let summary = NodeSummary(node, revision: revision) else { return nil }
+        self.node = summary
+        spec = node.spec
+        generation = node.metadata.generation
+        created = node.metadata.created
+        identity = node.status.identity
+        inventory = node.status.inventory
+        session = node.status.session.map { Session(bootID: $0.bootID, opened: $0.opened, isTrusted: $0.isTrusted) }
+        deployed = node.status.deployed
+        image = node.status.image
+        power = node.status.power
+        agent = node.status.agent
+        self.time = time
+    }
+}
+
+/// Why a node is where it is.
+public struct WhyReply: Codable, Sendable, Hashable {
+    /// The node.
+    public var node: NodeSummary
+    /// The conductor's time, to tell ages by.
+    public var time: Timestamp
+    /// One sentence: what is the matter and what to do.
+    public var headline: String
+    /// From the node's state down to what it hangs on.
+    public var causes: [Cause]
+    /// What the roles' checks say.
+    public var conditions: [Condition]
+    /// The newest events first.
+    public var events: [EventRecord]
+
+    /// One link of the chain.
+    public struct Cause: Codable, Sendable, Hashable {
+        /// What it is about, for example `node`, `bmc`, `ramdisk`, `agent`, `image`.
+        public var subject: String
+        /// What is so.
+        public var what: String
+        /// Since when.
+        public var since: Timestamp?
+        /// Who has to act.
+        public var owner: Node.Wait.Owner?
+        /// When the wait is over.
+        public var deadline: Timestamp?
+        /// What happens then, or what to do now.
+        public var next: String?
+        /// Whether this holds the node up.
+        public var isProblem: Bool
+
+        /// A link.
+        public init(
+            subject: String, what: String, since: Timestamp? = nil, owner: Node.Wait.Owner? = nil,
+            deadline: Timestamp? = nil, next: String? = nil, isProblem: Bool = false
+        ) {
+            self.subject = subject
+            self.what = what
+            self.since = since
+            self.owner = owner
+            self.deadline = deadline
+            self.next = next
+            self.isProblem = isProblem
+        }
+    }
+
+    /// A reply.
+    public init(
+        node: NodeSummary, time: Timestamp, headline: String, causes: [Cause], conditions: [Condition],
+        events: [EventRecord]
+    ) {
+        self.node = node
+        self.time = time
+        self.headline = headline
+        self.causes = causes
+        self.conditions = conditions
+        self.events = events
+    }
+}
+
+/// A line of the stream of `GET /fleet/v1/watch`.
+public struct WatchLine: Codable, Sendable, Hashable {
+    /// What the line says.
+    public var type: Kind
+    /// Go on from here with `?since=`.
+    public var revision: Revision
+    /// The node as it is now, when `type` is `node`.
+    public var node: NodeSummary?
+    /// The node that is gone, when `type` is `gone`.
+    public var id: NodeID?
+    /// Why the stream ends, when `type` is `error`.
+    public var error: ErrorReply?
+
+    /// What a line says.
+    public enum Kind: String, Codable, Sendable, Hashable {
+        case node
+        case gone
+        case bookmark
+        case error
+    }
+
+    /// A line.
+    public init(
+        _ type: Kind, revision: Revision, node: NodeSummary? = nil, id: NodeID? = nil, error: ErrorReply? = nil
+    ) {
+        self.type = type
+        self.revision = revision
+        self.node = node
+        self.id = id
+        self.error = error
+    }
+}

@@ -1,0 +1,87 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+
+/// POST `nodes/{node}/approve`: lets a machine in.
+public struct ApproveRequest: Codable, Sendable, Hashable {
+    /// What it shall do; nil: as a rule or an operator has said before.
+    public var role: Role?
+    /// A name for it; nil: the one it has.
+    public var name: String?
+    /// The image to write; nil: the role's own.
+    public var image: String?
+
+    /// A request.
+    public init(role: Role? = nil, name: String? = nil, image: String? = nil) {
+        self.role = role
+        self.name = name
+        self.image = image
+    }
+}
+
+/// POST `nodes/{node}/deploy`: has the image written anew.
+public struct DeployRequest: Codable, Sendable, Hashable {
+    /// The image to write; nil: the one asked for last, or the role's own.
+    public var image: String?
+
+    /// A request.
+    public init(image: String? = nil) { self.image = image }
+}
+
+/// POST `nodes/{node}/power` and `bmcs/{bmc}/power`.
+public struct PowerCommand: Codable, Sendable, Hashable {
+    /// What to do.
+    public var action: Node.PowerRequest.Action
+
+    /// A command.
+    public init(action: Node.PowerRequest.Action) { self.action = action }
+}
+
+/// PATCH `nodes/{node}`: changes what is given and leaves the rest.
+public struct NodePatch: Codable, Sendable, Hashable {
+    /// Another name.
+    public var name: String?
+    /// Another role; taken up by the next deployment.
+    public var role: Role?
+    /// Another image; taken up by the next deployment.
+    public var image: String?
+    /// Chooses another root disk; taken up by the next deployment.
+    public var rootDisk: RootDiskHint?
+    /// Another BMC, by name.
+    public var bmc: String?
+    /// Whether nothing shall be done to it.
+    public var isInMaintenance: Bool?
+
+    /// A change.
+    public init(
+        name: String? = nil, role: Role? = nil, image: String? = nil, rootDisk: RootDiskHint? = nil,
+        bmc: String? = nil, isInMaintenance: Bool? = nil
+    ) {
+        self.name = name
+        self.role = role
+        self.image = image
+        self.rootDisk = rootDisk
+        self.bmc = bmc
+        self.isInMaintenance = isInMaintenance
+    }
+
+    /// Whether nothing is to be changed.
+    public var isEmpty: Bool { self == NodePatch() }
+}
+
+/// The answer to an order: what was written down; the conductor carries it out.
+public struct NodeOrderReply: Codable, Sendable, Hashable {
+    /// The node as it is after the order was written.
+    public var node: NodeSummary
+    /// What happens now, for people.
+    public var message: String
+    /// The deployment that was asked for last; 0: none.
+    public var deployment: Generation
+
+    /// A reply.
+    public init(node: NodeSummary, message: String, deployment: Generation) {
+        self.node = node
+        self.message = message
+        self.deployment = deployment
+    }
+}

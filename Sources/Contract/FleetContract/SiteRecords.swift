@@ -1,0 +1,167 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+
+/// PUT `site`: all that the operator's site file says; what it does not name is taken away.
+public struct SiteDocument: Codable, Sendable, Hashable {
+    /// The site as a whole.
+    public var site: Site.Spec
+    /// The segments.
+    public var segments: [SegmentEntry]
+    /// The BMCs with their passwords.
+    public var bmcs: [BMCEntry]
+    /// The rules.
+    public var rules: [RuleEntry]
+
+    /// A segment.
+    public struct SegmentEntry: Codable, Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// What it is.
+        public var spec: Segment.Spec
+
+        /// A segment.
+        public init(name: String, spec: Segment.Spec) {
+            self.name = name
+            self.spec = spec
+        }
+    }
+
+    /// A BMC.
+    public struct BMCEntry: Codable, Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// `http://host:port` or `https://host:port`.
+        public var address: String
+        /// The Redfish system's identifier; nil: the only one there is.
+        public var system: String?
+        /// The user.
+        public var username: String
+        /// The password; nil: the one that is kept already.
+        public var password: Password?
+        /// SHA-256 of the TLS certificate that is trusted; nil: the system's trust store.
+        public var certificateDigest: Digest?
+        /// Whether a machine that is off and unknown is switched on to be discovered.
+        public var powersOnForDiscovery: Bool
+
+        /// A BMC.
+        public init(
+            name: String, address: String, system: String? = nil, username: String, password: Password?,
+            certificateDigest: Digest? = nil, powersOnForDiscovery: Bool = false
+        ) {
+            self.name = name
+            self.address = address
+            self.system = system
+            self.username = username
+            self.password = password
+            self.certificateDigest = certificateDigest
+            self.powersOnForDiscovery = powersOnForDiscovery
+        }
+
+        /// The name of the secret that keeps the password.
+        public var secretName: String { "bmc." + name }
+    }
+
+    /// A rule.
+    public struct RuleEntry: Codable, Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// What it asks for and gives.
+        public var spec: Rule.Spec
+
+        /// A rule.
+        public init(name: String, spec: Rule.Spec) {
+            self.name = name
+            self.spec = spec
+        }
+    }
+
+    /// A site's content.
+    public init(
+        site: Site.Spec, segments: [SegmentEntry] = [], bmcs: [BMCEntry] = [], rules: [RuleEntry] = []
+    ) {
+        self.site = site
+        self.segments = segments
+        self.bmcs = bmcs
+        self.rules = rules
+    }
+}
+
+/// A password on its way to the conductor; it prints as dots.
+public struct Password: Codable, Sendable, Hashable, CustomStringConvertible, CustomReflectable {
+    /// The password itself; never print or log it.
+    public let clearText: String
+
+    /// A password.
+    public init(_ clearText: String) { self.clearText = clearText }
+
+    public init(from decoder: any Decoder) throws {
+        clearText = try decoder.singleValueContainer().decode(String.self)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(clearText)
+    }
+
+    public var description: String { "•••" }
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+/// What applying a site changes, or would.
+public struct SitePlanReply: Codable, Sendable, Hashable {
+    /// The changes in the order in which they are made.
+    public var changes: [Change]
+    /// Whether they were only shown.
+    public var isDryRun: Bool
+
+    /// One resource that is made, changed or taken away.
+    public struct Change: Codable, Sendable, Hashable {
+        /// What is done.
+        public var action: Action
+        /// `site`, `segment`, `bmc`, `password` or `rule`.
+        public var kind: String
+        /// Its name.
+        public var name: String
+        /// The fields that change; those of a new resource have no `before`.
+        public var fields: [Field]
+
+        /// What is done.
+        public enum Action: String, Codable, Sendable, Hashable {
+            case create
+            case update
+            case delete
+        }
+
+        /// A change.
+        public init(action: Action, kind: String, name: String, fields: [Field]) {
+            self.action = action
+            self.kind = kind
+            self.name = name
+            self.fields = fields
+        }
+    }
+
+    /// A field before and after.
+    public struct Field: Codable, Sendable, Hashable {
+        /// The path in the resource, for example `poolEnd` or `overlay.vni`.
+        public var path: String
+        /// nil: it was not there.
+        public var before: String?
+        /// nil: it is not there any more.
+        public var after: String?
+
+        /// A field.
+        public init(path: String, before: String?, after: String?) {
+            self.path = path
+            self.before = before
+            self.after = after
+        }
+    }
+
+    /// A plan.
+    public init(changes: [Change], isDryRun: Bool) {
+        self.changes = changes
+        self.isDryRun = isDryRun
+    }
+}
