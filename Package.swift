@@ -31,6 +31,7 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
@@ -83,6 +84,7 @@ let package = Package(
         module("Protocol", "DHCP", ["Primitives", "WireCoding"]),
         module("Protocol", "NetworkBoot", ["Primitives"]),
         module("Protocol", "Redfish", ["Primitives"]),
+        module("Protocol", "WebSocketMessages", ["Primitives", nioCore, nioWebSocket]),
         module("Protocol", "ImageChunks", ["Primitives", "WireCoding", "CZstd", crypto]),
 
         // Resource: the catalog's contract and its engines.
@@ -124,9 +126,8 @@ let package = Package(
         module(
             "Adapter", "AgentPort",
             [
-                "Primitives", "ResourceModel", "AgentProtocol", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, x509,
-                asn1,
-                logging, lifecycle,
+                "Primitives", "ResourceModel", "AgentProtocol", "WebSocketMessages", "Identity", nioCore, nioPosix,
+                nioHTTP1, nioWebSocket, nioTLS, nioSSL, x509, asn1, logging, lifecycle,
             ]),
 
         // API: HTTP for operators.
@@ -149,7 +150,9 @@ let package = Package(
         module(
             "Node", "HardwareInventory", ["Primitives", "AgentProtocol", "LinuxSystem", "CUdev", "CBlkid", "CLinux"]),
         module("Node", "DiskImaging", ["Primitives", "WireCoding", "ImageChunks", "LinuxSystem", "CLinux"]),
-        module("Node", "NodeTransport", ["Primitives", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioSSL, logging]),
+        module(
+            "Node", "NodeTransport",
+            ["Primitives", "WebSocketMessages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL]),
         module(
             "Node", "NodeAgent",
             [
@@ -200,9 +203,8 @@ let package = Package(
         program(
             "agent-load",
             [
-                "Primitives", "AgentProtocol", "AgentPort", "Identity", "NodeTransport", arguments, x509, asn1, crypto,
-                nioCore,
-                nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging,
+                "Primitives", "AgentProtocol", "AgentPort", "Identity", "NodeTransport", "WebSocketMessages",
+                arguments, x509, asn1, crypto, nioCore, nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging, lifecycle,
             ],
             path: "Tests/Benchmarks/agent-load"),
 
@@ -250,7 +252,8 @@ let package = Package(
             "AgentPortTests",
             [
                 "AgentPort", "AgentProtocol", "NodeAgent", "NodeTransport", "Identity", "ResourceModel", "Primitives",
-                crypto, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging,
+                "WebSocketMessages", crypto, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging,
+                lifecycle,
             ]),
         suite(
             "NodeTests",
