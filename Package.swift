@@ -262,6 +262,12 @@ let package = Package(
                 "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives", "WireCoding", nioCore, logging,
             ]),
         suite(
+            "APISupportTests",
+            [
+                "APISupport", "Identity", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives", hummingbird,
+                httpTypes, nioCore, logging,
+            ]),
+        suite(
             "ConductorTests",
             [
                 "ConductorServer", "FleetAPI", "APISupport", "FleetContract", "ClientSDK", "CLICommands", "Identity",

@@ -1,0 +1,44 @@
+import Hummingbird
+import Identity
+import Logging
+import NIOCore
+import Synchronization
+
+/// What is known of one request: who asks, from where, and the name it has in logs and audit events.
+public struct FleetRequestContext: RequestContext {
+    public var coreContext: CoreRequestContextStorage
+    /// The caller's IP address.
+    public let remoteAddress: String?
+    /// The request's name: the caller's own `X-Request-ID` when it is a proper one, else a new one.
+    public internal(set) var requestID: String
+    private let identity = Identity()
+
+    public init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        remoteAddress = source.channel.remoteAddress?.ipAddress
+        requestID = source.logger[metadataKey: "hb.request.id"]?.description ?? "unknown"
+    }
+
+    /// Who asks; anonymous until a token was accepted.
+    public var principal: Principal {
+        get { identity.principal.withLock { $0 } }
+        nonmutating set { identity.principal.withLock { $0 = newValue } }
+    }
+
+    public var maxUploadSize: Int { RequestLimits.bodySizeMax }
+
+    /// Shared by all copies of one request's context, so that the outermost log knows who it was.
+    private final class Identity: Sendable {
+        let principal = Mutex(Principal.anonymous)
+    }
+}
+
+/// The limits of the operators' API.
+public enum RequestLimits {
+    /// Bytes of a body.
+    public static let bodySizeMax = 1 << 20
+    /// Requests that are worked on at once.
+    public static let concurrencyMax = 256
+    /// Characters of a caller's own request name.
+    public static let requestIDLengthMax = 64
+}
