@@ -115,7 +115,11 @@ public struct Node: Resource {
         public var progress: Progress?
         /// The deployment that the disk holds; 0: none.
         public var deployed: Generation
-        /// The manifest that the disk holds.
+        /// The deployment that was last begun.
+        public var attempted: Generation
+        /// How often the machine was rebooted to go on with it.
+        public var retries: Int
+        /// The manifest that the disk holds or gets.
         public var image: Digest?
         /// The approval that was acted upon.
         public var approvalSeen: UInt64
@@ -132,6 +136,8 @@ public struct Node: Resource {
             self.since = since
             self.identity = identity
             deployed = Generation(0)
+            attempted = Generation(0)
+            retries = 0
             approvalSeen = 0
             powerSeen = 0
         }

@@ -1,0 +1,42 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+
+/// What a node's state asks of the ramdisk that runs on it: a pure projection.
+public enum DiscoveryOrders {
+    /// What is asked, before secrets are put in.
+    public enum Wanted: Sendable, Hashable {
+        /// Nothing yet.
+        case wait(reason: String)
+        /// Write the image.
+        case deploy
+        /// Done: the power will be reset.
+        case standBy
+    }
+
+    /// What `node` asks of the ramdisk of its present session.
+    public static func wanted(of node: Node) -> Wanted {
+        guard node.status.session?.isTrusted == true else {
+            return .wait(reason: node.status.wait?.cause ?? "this boot was not asked for")
+        }
+        switch node.status.state {
+        case .deploying(.writing):
+            return .deploy
+        case .deploying(.bootingDisk), .deploying(.enrolling):
+            return .standBy
+        default:
+            return .wait(reason: node.status.wait?.cause ?? "nothing is asked of this machine")
+        }
+    }
+
+    /// The order's number: rises through a deployment, its retries and the deployments after it.
+    public static func number(of node: Node) -> UInt64 {
+        let step: UInt64 =
+            switch wanted(of: node) {
+            case .wait: 0
+            case .deploy: 1
+            case .standBy: 2
+            }
+        return 1 + node.status.attempted.number * 100 + UInt64(min(node.status.retries, 30)) * 3 + step
+    }
+}

@@ -1,0 +1,95 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+
+/// Decides which known machine a claim belongs to, from everything that identifies a machine.
+///
+/// Strong marks are the SMBIOS UUID and the system's serial number; weak ones the board's serial number and the MAC
+/// addresses, since boards and NICs are swapped. A claim joins a node when they share a mark and no strong mark
+/// contradicts, or when a contradiction is outvoted by the other strong mark together with a weak one (a new board).
+/// Everything else that overlaps is a conflict for an operator.
+public enum IdentityFusion {
+    /// What a claim turned out to be.
+    public enum Outcome: Sendable, Hashable {
+        /// Nobody shares anything with it.
+        case unknown
+        /// It is this machine.
+        case known(NodeID)
+        /// It overlaps with nodes in a way that cannot be decided.
+        case conflict([NodeID], reason: String)
+    }
+
+    /// Judges `claim` against all nodes.
+    public static func judge(_ claim: MachineIdentity, among nodes: [(id: NodeID, identity: MachineIdentity)]) -> Outcome {
+        let overlapping = nodes.filter { Comparison(claim, $0.identity).shared > 0 }
+        guard !overlapping.isEmpty else { return .unknown }
+        let same = overlapping.filter { Comparison(claim, $0.identity).isSame }
+        if same.count == 1, overlapping.count == 1 { return .known(same[0].id) }
+        let reasons = overlapping.map { node in "\(node.id) \(Comparison(claim, node.identity).explanation)" }
+        return .conflict(overlapping.map(\.id).sorted(), reason: reasons.joined(separator: "; "))
+    }
+
+    /// `claim` joined with what was known: marks that are gone are kept out, except the BMC.
+    public static func fuse(_ claim: MachineIdentity, into known: MachineIdentity) -> MachineIdentity {
+        MachineIdentity(
+            smbiosUUID: claim.smbiosUUID ?? known.smbiosUUID, serial: claim.serial ?? known.serial,
+            boardSerial: claim.boardSerial ?? known.boardSerial, macs: claim.macs.isEmpty ? known.macs : claim.macs,
+            bmc: claim.bmc ?? known.bmc)
+    }
+
+    /// The marks that one inventory gives, without the placeholders that firmware vendors leave.
+    public static func claim(of inventory: InventoryReport) -> MachineIdentity {
+        MachineIdentity(
+            smbiosUUID: mark(inventory.system.uuid)?.lowercased(), serial: mark(inventory.system.serial),
+            boardSerial: mark(inventory.system.boardSerial),
+            macs: Set(inventory.nics.compactMap(\.permanentMAC).filter { !$0.isGroup && $0.value != 0 }))
+    }
+
+    /// `text` unless it is empty or one of the texts that firmware carries instead of an identity.
+    static func mark(_ text: String?) -> String? {
+        guard let text, !text.isEmpty else { return nil }
+        let lower = text.lowercased()
+        let placeholders: Set<String> = [
+            "none", "not specified", "not applicable", "n/a", "unknown", "default string", "to be filled by o.e.m.",
+            "to be filled by oem", "system serial number", "0123456789", "123456789", "0", "00000000", "empty",
+            "03000200-0400-0500-0006-000700080009",
+        ]
+        guard !placeholders.contains(lower) else { return nil }
+        let digits = lower.filter { $0 != "-" }
+        guard Set(digits).count > 1 else { return nil }
+        return text
+    }
+
+    private struct Comparison {
+        var shared = 0
+        var isSame = false
+        var explanation = ""
+
+        init(_ claim: MachineIdentity, _ known: MachineIdentity) {
+            let uuid = Self.compare(claim.smbiosUUID, known.smbiosUUID)
+            let serial = Self.compare(claim.serial, known.serial)
+            let board = Self.compare(claim.boardSerial, known.boardSerial)
+            let macs = claim.macs.intersection(known.macs)
+            let marks: [(String, Bool?)] = [
+                ("SMBIOS UUID", uuid), ("serial number", serial), ("board serial", board),
+                ("MAC addresses", macs.isEmpty ? (claim.macs.isEmpty || known.macs.isEmpty ? nil : false) : true),
+            ]
+            let agree = marks.filter { $0.1 == true }.map(\.0)
+            let differ = marks.filter { $0.1 == false }.map(\.0)
+            shared = agree.count
+            explanation =
+                "agrees in \(agree.joined(separator: ", "))"
+                + (differ.isEmpty ? "" : " but differs in \(differ.joined(separator: ", "))")
+            let strong = [uuid, serial]
+            let contradicted = strong.contains(false)
+            let confirmed = strong.contains(true)
+            let weak = board == true || !macs.isEmpty
+            isSame = contradicted ? confirmed && weak : shared > 0
+        }
+
+        private static func compare(_ left: String?, _ right: String?) -> Bool? {
+            guard let left, let right else { return nil }
+            return left == right
+        }
+    }
+}

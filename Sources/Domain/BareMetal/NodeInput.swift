@@ -1,0 +1,124 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+
+/// What can happen to a node.
+public enum NodeInput: Sendable, Hashable {
+    /// The machine booted the ramdisk and posted its inventory.
+    case registered(Registration)
+    /// The specification may have changed.
+    case specified
+    /// The conductor has started again, or came late: what the state asks for is asked for anew.
+    case resumed
+    /// A deadline may have passed.
+    case tick
+    /// The BMC answered with good credentials (true) or there is none to ask (false).
+    case bmcVerified(hasBMC: Bool)
+    /// The BMC could not do what the state asked for.
+    case bmcFailed(String)
+    /// The BMC was told to boot the ramdisk, or the disk.
+    case bootOrdered(BootOrder)
+    /// The power as the BMC tells it.
+    case powerRead(Node.PowerReading)
+    /// The power order with this number was carried out, or could not be.
+    case powerDone(number: UInt64, failure: String?)
+    /// The ramdisk tells how far it is.
+    case progressed(order: UInt64, DiscoveryProgress.Stage)
+    /// The order to write this image was handed to the machine.
+    case imageChosen(Digest)
+    /// There is nothing to write.
+    case imageMissing(String)
+    /// The installed agent got its certificate.
+    case agentEnrolled
+    /// The installed agent opened its stream.
+    case agentConnected(AgentHello)
+    /// Its stream is gone.
+    case agentDisconnected
+    /// It told how its roles are.
+    case agentReported(NodeStatusReport)
+}
+
+/// What a machine that booted the ramdisk is taken for.
+public struct Registration: Sendable, Hashable {
+    /// Its fused identity.
+    public var identity: MachineIdentity
+    /// Its inventory's blob.
+    public var inventory: Digest
+    /// What lists show of it.
+    public var summary: InventorySummary
+    /// SHA-256 of the session's token.
+    public var tokenHash: Digest
+    /// The boot's random text.
+    public var bootID: String
+
+    /// A registration.
+    public init(
+        identity: MachineIdentity, inventory: Digest, summary: InventorySummary, tokenHash: Digest, bootID: String
+    ) {
+        self.identity = identity
+        self.inventory = inventory
+        self.summary = summary
+        self.tokenHash = tokenHash
+        self.bootID = bootID
+    }
+}
+
+/// What a machine is told to boot.
+public enum BootOrder: String, Sendable, Hashable {
+    case ramdisk
+    case disk
+}
+
+/// What has to be done for a node; the controller does it and feeds the answer back.
+public enum NodeEffect: Sendable, Hashable {
+    /// Ask the BMC whether it can be reached with its credentials.
+    case verifyBMC
+    /// Set the boot order and reset (or switch on) the power.
+    case boot(BootOrder)
+    /// Carry out an operator's power order.
+    case power(number: UInt64, Node.PowerRequest.Action)
+    /// Record what happened.
+    case record(type: String, message: String)
+}
+
+/// An input that the state does not allow.
+public struct InvalidTransition: UserFacingError, Hashable {
+    /// The state.
+    public let state: NodeState
+    /// What was asked for.
+    public let asked: String
+    /// What to do instead.
+    public let hint: String
+
+    /// A refusal.
+    public init(state: NodeState, asked: String, hint: String) {
+        self.state = state
+        self.asked = asked
+        self.hint = hint
+    }
+
+    public var publicMessage: String { "\(asked) is not possible while the node is '\(state)'. \(hint)" }
+}
+
+/// How long each wait may take before something is done about it.
+public struct NodeDeadlines: Sendable, Hashable {
+    /// The BMC's answer.
+    public var verify: Duration = .seconds(90)
+    /// From the power order to the inventory: firmware of real machines needs up to ten minutes.
+    public var ramdiskBoot: Duration = .seconds(1200)
+    /// Between two reports of a machine that writes.
+    public var writeStall: Duration = .seconds(300)
+    /// The BMC's order to boot the disk.
+    public var diskBoot: Duration = .seconds(180)
+    /// From the power reset to the agent's certificate.
+    public var enrol: Duration = .seconds(1200)
+    /// From the certificate to ready roles.
+    public var check: Duration = .seconds(300)
+    /// Between two reminders that an operator is waited for.
+    public var operatorReminder: Duration = .seconds(86400)
+    /// How often a machine that fell silent is rebooted in one deployment.
+    public var retryCountMax = 3
+
+    /// The defaults.
+    public init() {}
+}

@@ -1,0 +1,216 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+
+extension NodeWalk {
+    mutating func beginDeployment(why: String) {
+        node.status.attempted = node.spec.wantedDeployment
+        node.status.retries = 0
+        node.status.lastError = nil
+        node.status.progress = nil
+        node.status.image = nil
+        if node.status.session?.isTrusted == true {
+            beginWriting(why: why)
+        } else {
+            bootRamdisk(why: why)
+        }
+    }
+
+    private mutating func bootRamdisk(why: String) {
+        node.status.session = nil
+        enter(
+            .deploying(.bootingRamdisk),
+            wait: wait(
+                "the machine is told to boot the ramdisk", .bmc, deadlines.ramdiskBoot,
+                next: "the deployment fails"),
+            why: why)
+        effects.append(.boot(.ramdisk))
+    }
+
+    mutating func beginWriting(why: String) {
+        enter(.deploying(.writing), wait: writeWait("the ramdisk takes its order"), why: why)
+    }
+
+    private func writeWait(_ cause: String) -> Node.Wait {
+        wait(cause, .machine, deadlines.writeStall, next: "a machine that stays silent is reset and begins again")
+    }
+
+    mutating func failDeployment(_ message: String) {
+        node.status.lastError = message
+        enter(
+            .deployFailed,
+            wait: wait(
+                message, .operator, deadlines.operatorReminder,
+                next: "mend it, then: muster node deploy \(node.spec.name)"),
+            why: message)
+    }
+
+    mutating func imageMissing(_ message: String) {
+        guard node.status.state == .deploying(.writing) else { return }
+        failDeployment(message)
+    }
+
+    /// The number of the order that the present state asks of the ramdisk; see `DiscoveryOrders`.
+    var orderNumber: UInt64 { DiscoveryOrders.number(of: node) }
+
+    mutating func progressed(order: UInt64, _ stage: DiscoveryProgress.Stage) throws(InvalidTransition) {
+        guard order == orderNumber, node.status.state == .deploying(.writing) else {
+            if case .finished = stage, order <= orderNumber { return }
+            throw InvalidTransition(
+                state: node.status.state, asked: "progress of order \(order)",
+                hint: "The order is over; ask for the present one.")
+        }
+        switch stage {
+        case .started(let disk):
+            node.status.wait = writeWait("the image is being written to \(disk)")
+            effects.append(.record(type: "WriteStarted", message: "writing to \(disk)"))
+        case .writing(let done, let total, let bytes):
+            node.status.progress = Node.Progress(done: done, total: total, bytes: bytes)
+            node.status.wait = writeWait("the image is being written")
+        case .failed(let message, _):
+            failDeployment(message)
+        case .finished:
+            node.status.progress = nil
+            enter(
+                .deploying(.bootingDisk),
+                wait: wait(
+                    "the BMC is told to boot the disk", .bmc, deadlines.diskBoot, next: "the deployment fails"),
+                why: "the image is written and verified")
+            effects.append(.boot(.disk))
+        }
+    }
+
+    mutating func bootOrdered(_ order: BootOrder) {
+        switch (node.status.state, order) {
+        case (.deploying(.bootingRamdisk), .ramdisk):
+            node.status.wait = wait(
+                "the machine boots the ramdisk", .machine, deadlines.ramdiskBoot, next: "the deployment fails")
+        case (.inspecting, .ramdisk):
+            node.status.wait = wait(
+                "the machine boots the ramdisk", .machine, deadlines.ramdiskBoot, next: "the inspection is given up")
+        case (.deploying(.bootingDisk), .disk):
+            node.status.session = nil
+            enter(
+                .deploying(.enrolling),
+                wait: wait(
+                    "the installed system boots and asks for its certificate", .machine, deadlines.enrol,
+                    next: "the deployment fails; read the console: muster node console \(node.spec.name)"),
+                why: "the power was reset")
+        default:
+            break
+        }
+    }
+
+    mutating func agentEnrolled() throws(InvalidTransition) {
+        switch node.status.state {
+        case .deploying(.bootingDisk), .deploying(.enrolling):
+            enterChecking(why: "the agent has its certificate")
+        case .deploying(.checking), .active:
+            break
+        default:
+            throw InvalidTransition(
+                state: node.status.state, asked: "an agent's certificate",
+                hint: "Certificates are given to machines that have just been deployed.")
+        }
+    }
+
+    private mutating func enterChecking(why: String) {
+        node.status.session = nil
+        enter(
+            .deploying(.checking),
+            wait: wait(
+                "the roles have to report that they are ready", .agent, deadlines.check,
+                next: "the deployment fails with the checks that do not pass"),
+            why: why)
+    }
+
+    mutating func agentConnected(_ hello: AgentHello) {
+        let before = node.status.agent
+        node.status.agent = Node.Agent(
+            version: hello.agentVersion.printable(limit: 60), bootID: hello.bootID.printable(limit: 60),
+            isConnected: true, since: now, addresses: before?.addresses ?? [], isReady: before?.isReady ?? false,
+            conditions: before?.conditions ?? [])
+        if before?.isConnected != true || before?.bootID != node.status.agent?.bootID {
+            effects.append(.record(type: "AgentConnected", message: "agent \(hello.agentVersion.printable(limit: 60))"))
+        }
+        if node.status.state == .deploying(.bootingDisk) || node.status.state == .deploying(.enrolling) {
+            enterChecking(why: "the agent's stream is open")
+        }
+    }
+
+    mutating func agentDisconnected() {
+        guard node.status.agent?.isConnected == true else { return }
+        node.status.agent?.isConnected = false
+        node.status.agent?.since = now
+        effects.append(.record(type: "AgentDisconnected", message: "the agent's stream is gone; its work goes on"))
+    }
+
+    mutating func agentReported(_ report: NodeStatusReport) {
+        guard node.status.agent != nil else { return }
+        let isReady = !report.roles.isEmpty && report.roles.allSatisfy(\.isReady)
+        let wasReady = node.status.agent?.isReady ?? false
+        node.status.agent?.addresses = Array(report.addresses.prefix(16))
+        node.status.agent?.conditions = Array(report.roles.flatMap(\.conditions).prefix(32))
+        node.status.agent?.isReady = isReady
+        let failing = report.roles.flatMap(\.conditions).filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }
+        if node.status.state == .deploying(.checking) {
+            if isReady {
+                node.status.deployed = node.status.attempted
+                enter(.active, wait: nil, why: "every role is ready")
+            } else if !failing.isEmpty {
+                node.status.wait?.cause = failing.joined(separator: "; ").printable(limit: 500)
+            }
+        } else if wasReady != isReady {
+            effects.append(
+                .record(
+                    type: isReady ? "RolesReady" : "RolesNotReady",
+                    message: isReady ? "every role is ready" : failing.joined(separator: "; ").printable(limit: 500)))
+        }
+    }
+
+    // MARK: Time
+
+    mutating func tick() {
+        guard let wait = node.status.wait, wait.deadline <= now else { return }
+        let late = "\(wait.cause): nothing came in time"
+        switch node.status.state {
+        case .verifying:
+            bmcFailed("the BMC did not answer in time")
+        case .inspecting:
+            enter(
+                .inspectFailed,
+                wait: self.wait(
+                    late, .operator, deadlines.operatorReminder, next: "muster node approve \(node.spec.name)"),
+                why: late)
+        case .deploying(.writing):
+            if node.status.retries < deadlines.retryCountMax {
+                node.status.retries += 1
+                bootRamdisk(why: "\(late); attempt \(node.status.retries + 1)")
+            } else {
+                failDeployment("the machine fell silent \(node.status.retries + 1) times while the image was written")
+            }
+        case .deploying(.bootingRamdisk), .deploying(.bootingDisk), .deploying(.enrolling), .deploying(.checking):
+            failDeployment(late)
+        case .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleaning, .cleanFailed, .rescue,
+            .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+            node.status.wait?.deadline = now.advanced(by: deadlines.operatorReminder)
+            effects.append(.record(type: "StillWaiting", message: wait.cause))
+        }
+    }
+
+    /// Asks anew for what the state waits for; all effects may be done twice without harm.
+    mutating func resume() {
+        switch node.status.state {
+        case .verifying: effects.append(.verifyBMC)
+        case .inspecting where node.status.wait?.owner == .bmc: effects.append(.boot(.ramdisk))
+        case .deploying(.bootingRamdisk) where node.status.wait?.owner == .bmc: effects.append(.boot(.ramdisk))
+        case .deploying(.bootingDisk): effects.append(.boot(.disk))
+        default: break
+        }
+        if node.status.agent?.isConnected == true {
+            node.status.agent?.isConnected = false
+            node.status.agent?.since = now
+        }
+        followSpec()
+    }
+}

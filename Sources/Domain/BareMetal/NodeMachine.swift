@@ -1,0 +1,246 @@
+import AgentProtocol
+import CatalogBareMetal
+import Primitives
+
+/// The machine's life: a pure step from a node and an input to the node after it and what has to be done.
+///
+/// No clock, no I/O. Inputs that come late or twice change nothing; what a state does not allow is refused with
+/// `InvalidTransition`.
+public struct NodeMachine: Sendable {
+    /// How long waits may take.
+    public let deadlines: NodeDeadlines
+
+    /// A machine with these deadlines.
+    public init(deadlines: NodeDeadlines = NodeDeadlines()) { self.deadlines = deadlines }
+
+    /// `node` after `input`, and the effects, in order.
+    public func step(_ node: Node, _ input: NodeInput, now: Timestamp) throws(InvalidTransition) -> (
+        node: Node, effects: [NodeEffect]
+    ) {
+        var walk = NodeWalk(node: node, now: now, deadlines: deadlines)
+        switch input {
+        case .registered(let registration): walk.register(registration)
+        case .specified: walk.followSpec()
+        case .resumed: walk.resume()
+        case .tick: walk.tick()
+        case .bmcVerified(let hasBMC): walk.bmcVerified(hasBMC: hasBMC)
+        case .bmcFailed(let message): walk.bmcFailed(message)
+        case .bootOrdered(let order): walk.bootOrdered(order)
+        case .powerRead(let reading): walk.node.status.power = reading
+        case .powerDone(let number, let failure): walk.powerDone(number: number, failure: failure)
+        case .progressed(let order, let stage): try walk.progressed(order: order, stage)
+        case .imageChosen(let image): walk.node.status.image = image
+        case .imageMissing(let message): walk.imageMissing(message)
+        case .agentEnrolled: try walk.agentEnrolled()
+        case .agentConnected(let hello): walk.agentConnected(hello)
+        case .agentDisconnected: walk.agentDisconnected()
+        case .agentReported(let report): walk.agentReported(report)
+        }
+        return (walk.node, walk.effects)
+    }
+
+    /// Whether the specification asks for something that the status has not followed yet.
+    public static func needsAttention(_ node: Node) -> Bool {
+        let spec = node.spec
+        let status = node.status
+        if let approval = spec.approval, approval.number > status.approvalSeen { return true }
+        if let power = spec.power, power.number > status.powerSeen { return true }
+        guard !spec.isInMaintenance else { return false }
+        switch status.state {
+        case .available: return spec.role != nil
+        case .deployFailed, .active: return spec.wantedDeployment > status.attempted
+        default: return false
+        }
+    }
+}
+
+extension Node.Spec {
+    /// The deployment that is asked for: a role asks for the first one by itself.
+    public var wantedDeployment: Generation { max(deployment, Generation(role == nil ? 0 : 1)) }
+}
+
+/// One step in progress.
+struct NodeWalk {
+    var node: Node
+    let now: Timestamp
+    let deadlines: NodeDeadlines
+    var effects: [NodeEffect] = []
+
+    init(node: Node, now: Timestamp, deadlines: NodeDeadlines) {
+        self.node = node
+        self.now = now
+        self.deadlines = deadlines
+    }
+
+    // MARK: Moving
+
+    mutating func enter(_ state: NodeState, wait: Node.Wait?, why: String) {
+        let before = node.status.state
+        node.status.state = state
+        node.status.wait = wait
+        guard before != state else { return }
+        node.status.since = now
+        effects.append(.record(type: "StateChanged", message: "\(before) → \(state): \(why)"))
+    }
+
+    func wait(_ cause: String, _ owner: Node.Wait.Owner, _ duration: Duration, next: String) -> Node.Wait {
+        Node.Wait(cause: cause, owner: owner, deadline: now.advanced(by: duration), next: next)
+    }
+
+    private func operatorWait(_ cause: String, next: String) -> Node.Wait {
+        wait(cause, .operator, deadlines.operatorReminder, next: next)
+    }
+
+    // MARK: Registration and approval
+
+    mutating func register(_ registration: Registration) {
+        let known = node.status.session?.bootID == registration.bootID
+        let wasExpected = node.status.state == .deploying(.bootingRamdisk) || node.status.state == .inspecting
+        let isFresh = node.spec.approval == nil || node.status.approvalSeen == 0
+        let isTrusted = known ? node.status.session?.isTrusted ?? false : wasExpected && !isFresh
+        node.status.identity = registration.identity
+        node.status.inventory = registration.inventory
+        node.status.summary = registration.summary
+        node.status.session = Node.Session(
+            tokenHash: registration.tokenHash, bootID: registration.bootID, opened: now, isTrusted: isTrusted)
+        if !known {
+            effects.append(.record(type: "RamdiskBooted", message: "the machine booted the ramdisk and was inventoried"))
+        }
+        switch node.status.state {
+        case .enroll:
+            enter(.enroll, wait: approvalWait(), why: "seen")
+        case .inspecting:
+            becomeAvailable(why: "inspected")
+        case .deploying(.bootingRamdisk):
+            beginWriting(why: "the ramdisk is up")
+        case .deploying(.writing) where !known, .deploying(.bootingDisk) where !known:
+            distrust("the machine rebooted by itself in the middle of its deployment")
+        case .deploying(.enrolling), .deploying(.checking), .active:
+            effects.append(
+                .record(
+                    type: "UnexpectedBoot",
+                    message: "the machine booted the ramdisk though its disk is deployed; nothing is sent to it"))
+        case .deploying, .verifying, .manageable, .inspectFailed, .available, .deployFailed, .cleaning, .cleanFailed,
+            .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+            break
+        }
+        followSpec()
+    }
+
+    /// What the operator is told about a machine that nobody has let in.
+    private func approvalWait() -> Node.Wait {
+        operatorWait(
+            "nobody has let this machine in yet",
+            next: "compare its serial numbers, then: muster node approve \(node.spec.name) --role ROLE")
+    }
+
+    /// A machine that came back without having been told to gets nothing until an operator has looked at it.
+    private mutating func distrust(_ why: String) {
+        node.status.lastError = why
+        enter(
+            .deployFailed,
+            wait: operatorWait(
+                why,
+                next: "approve its present boot with 'muster node approve \(node.spec.name)', then 'muster node deploy "
+                    + "\(node.spec.name)'"),
+            why: why)
+    }
+
+    mutating func followSpec() {
+        if let power = node.spec.power, power.number > node.status.powerSeen {
+            effects.append(.power(number: power.number, power.action))
+        }
+        if let approval = node.spec.approval, approval.number > node.status.approvalSeen {
+            node.status.approvalSeen = approval.number
+            node.status.session?.isTrusted = true
+            effects.append(.record(type: "Approved", message: "let in by \(approval.by)"))
+            if node.status.state == .enroll { verify(why: "approved") }
+        }
+        guard !node.spec.isInMaintenance else { return }
+        switch node.status.state {
+        case .available:
+            if node.spec.role == nil {
+                enter(.available, wait: roleWait(), why: "no role")
+            } else {
+                beginDeployment(why: "a role is asked for")
+            }
+        case .deployFailed, .active:
+            if node.spec.wantedDeployment > node.status.attempted { beginDeployment(why: "a deployment is asked for") }
+        case .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .deploying, .cleaning, .cleanFailed,
+            .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+            break
+        }
+    }
+
+    private func roleWait() -> Node.Wait {
+        operatorWait("no role is asked for", next: "muster node approve \(node.spec.name) --role ROLE")
+    }
+
+    private mutating func verify(why: String) {
+        enter(
+            .verifying,
+            wait: wait(
+                "the BMC is being asked", .bmc, deadlines.verify,
+                next: "the node falls back to 'enroll' with the BMC's error"),
+            why: why)
+        effects.append(.verifyBMC)
+    }
+
+    mutating func bmcVerified(hasBMC: Bool) {
+        guard node.status.state == .verifying else { return }
+        node.status.lastError = nil
+        enter(.manageable, wait: nil, why: hasBMC ? "the BMC answers" : "it has no BMC: power is switched by hand")
+        if node.status.inventory == nil {
+            enter(
+                .inspecting,
+                wait: wait(
+                    "the ramdisk looks at the hardware", .machine, deadlines.ramdiskBoot,
+                    next: "the inspection is given up"),
+                why: "nothing is known of its hardware")
+            effects.append(.boot(.ramdisk))
+        } else {
+            becomeAvailable(why: "its hardware is known")
+        }
+    }
+
+    private mutating func becomeAvailable(why: String) {
+        enter(.available, wait: roleWait(), why: why)
+        if node.spec.role != nil, !node.spec.isInMaintenance { beginDeployment(why: "a role is asked for") }
+    }
+
+    mutating func bmcFailed(_ message: String) {
+        node.status.lastError = message
+        effects.append(.record(type: "BMCFailed", message: message))
+        switch node.status.state {
+        case .verifying:
+            node.status.approvalSeen = node.spec.approval?.number ?? 0
+            enter(
+                .enroll,
+                wait: operatorWait(
+                    message, next: "mend it, then approve again: muster node approve \(node.spec.name)"),
+                why: "the BMC cannot be used")
+        case .inspecting:
+            enter(
+                .inspectFailed,
+                wait: operatorWait(message, next: "mend the BMC, then: muster node approve \(node.spec.name)"),
+                why: "the BMC cannot boot the ramdisk")
+        case .deploying(.bootingRamdisk), .deploying(.bootingDisk):
+            failDeployment(message)
+        case .deploying, .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleaning,
+            .cleanFailed, .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+            break
+        }
+    }
+
+    mutating func powerDone(number: UInt64, failure: String?) {
+        guard number > node.status.powerSeen else { return }
+        node.status.powerSeen = number
+        if let failure {
+            node.status.lastError = failure
+            effects.append(.record(type: "PowerFailed", message: failure))
+        } else {
+            effects.append(
+                .record(type: "PowerSwitched", message: "power \(node.spec.power?.action.rawValue ?? "order") done"))
+        }
+    }
+}
