@@ -105,13 +105,8 @@ let package = Package(
             ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, x509, asn1]),
         module(
             "Domain", "BareMetal",
-            ["Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "AgentProtocol"]),
-        module(
-            "Domain", "Fleet",
-            [
-                "Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "FleetContract",
-                yams,
-            ]),
+            ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", crypto, logging, lifecycle]),
+        module("Domain", "Fleet", ["Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", yams]),
 
         // Adapter: drivers and servers that face hardware.
         module(
@@ -141,7 +136,7 @@ let package = Package(
             "API", "FleetAPI",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
-                "AgentProtocol", "APISupport", "FleetContract",
+                "AgentProtocol", "APISupport",
                 "Identity", "BareMetal", "Fleet", "BlobStore", "ImageChunks", hummingbird, httpTypes, nioCore, logging,
             ]),
 
@@ -186,8 +181,8 @@ let package = Package(
         module(
             "App", "CLICommands",
             [
-                "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "Fleet",
-                "ImageChunks", "CLinux", arguments, nioCore,
+                "Primitives", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "ImageChunks",
+                "CLinux", arguments, nioCore,
             ]),
         module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
 
@@ -236,12 +231,7 @@ let package = Package(
                 "BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory",
                 "Primitives",
             ]),
-        suite(
-            "FleetTests",
-            [
-                "Fleet", "FleetContract", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "BareMetal",
-                "ResourceModel", "StoreMemory", "Primitives",
-            ]),
+        suite("FleetTests", ["Fleet", "CatalogBareMetal", "CatalogIdentity", "ResourceModel", "Primitives"]),
         suite(
             "BootServerTests",
             [

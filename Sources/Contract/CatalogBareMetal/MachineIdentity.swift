@@ -112,3 +112,30 @@ public struct IdentityConflict: Resource {
         }
     }
 }
+
+/// Says which node a mark (SMBIOS UUID, MAC address) was registered for, so that a machine registering twice at the
+/// same moment becomes one node.
+public struct MachineMark: Resource {
+    public static let kind = "baremetal.mark"
+    public static let schemaVersion = 1
+
+    public var metadata: Metadata
+    public var spec: Spec
+    public var status: NoStatus
+
+    /// A mark.
+    public init(metadata: Metadata, spec: Spec) {
+        self.metadata = metadata
+        self.spec = spec
+        status = NoStatus()
+    }
+
+    /// Whose it is.
+    public struct Spec: Codable, Sendable, Hashable {
+        /// The node.
+        public var node: NodeID
+
+        /// A mark of `node`.
+        public init(node: NodeID) { self.node = node }
+    }
+}

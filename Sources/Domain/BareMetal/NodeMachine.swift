@@ -154,7 +154,7 @@ struct NodeWalk {
             node.status.approvalSeen = approval.number
             node.status.session?.isTrusted = true
             effects.append(.record(type: "Approved", message: "let in by \(approval.by)"))
-            if node.status.state == .enroll { verify(why: "approved") }
+            if node.status.state == .enroll || node.status.state == .inspectFailed { verify(why: "approved") }
         }
         guard !node.spec.isInMaintenance else { return }
         switch node.status.state {

@@ -1,6 +1,7 @@
 import AgentProtocol
 import CatalogBareMetal
 import Primitives
+import ResourceModel
 
 /// Makes a node's view from the catalog: a pure function.
 public enum NodeViewProjection {

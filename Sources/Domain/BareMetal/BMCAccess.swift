@@ -1,0 +1,100 @@
+import CatalogBareMetal
+import Primitives
+import ResourceModel
+
+/// Switches nodes through the BMCs of the catalog.
+public struct BMCAccess: MachinePower {
+    private let bmcs: @Sendable () -> [BMC]
+    private let driver: @Sendable (BMC) async throws -> any BMCDriver
+
+    /// Access to `bmcs`; `driver` opens one with its secret.
+    public init(
+        bmcs: @escaping @Sendable () -> [BMC], driver: @escaping @Sendable (BMC) async throws -> any BMCDriver
+    ) {
+        self.bmcs = bmcs
+        self.driver = driver
+    }
+
+    public func verify(_ node: Node) async throws -> Bool {
+        guard let name = node.bmcName else { return false }
+        _ = try await driver(named: name).powerState()
+        return true
+    }
+
+    public func boot(_ node: Node, _ order: BootOrder) async throws {
+        guard let name = node.bmcName else { throw MachineWithoutBMC(name: node.spec.name, order: order.instruction) }
+        let driver = try await driver(named: name)
+        switch order {
+        case .ramdisk: try await driver.setBoot(.network, once: true)
+        // For good: BMCs that turn "once" into "always" would boot the network for ever.
+        case .disk: try await driver.setBoot(.disk, once: false)
+        }
+        try await driver.setPower(.reset)
+    }
+
+    public func power(_ node: Node, _ action: Node.PowerRequest.Action) async throws {
+        guard let name = node.bmcName else {
+            throw MachineWithoutBMC(name: node.spec.name, order: "Switch its power by hand")
+        }
+        try await driver(named: name).setPower(PowerAction(action))
+    }
+
+    private func driver(named name: String) async throws -> any BMCDriver {
+        guard let bmc = bmcs().first(where: { $0.metadata.name == name }) else { throw UnknownBMC(name: name) }
+        return try await driver(bmc)
+    }
+}
+
+extension PowerAction {
+    /// The driver's word for an operator's order.
+    public init(_ action: Node.PowerRequest.Action) {
+        switch action {
+        case .on: self = .on
+        case .off: self = .forceOff
+        case .reset: self = .reset
+        }
+    }
+}
+
+extension Node {
+    /// The BMC that was asked for, else the one found by the machine's identity.
+    public var bmcName: String? { spec.bmc ?? status.identity.bmc }
+}
+
+extension BootOrder {
+    var instruction: String {
+        switch self {
+        case .ramdisk: "Boot it over the network by hand"
+        case .disk: "Boot its disk by hand"
+        }
+    }
+}
+
+/// The machine cannot be switched from afar.
+public struct MachineWithoutBMC: UserFacingError, Hashable {
+    /// The node's name.
+    public let name: String
+    /// What a person has to do.
+    public let order: String
+
+    /// An error about the node `name`.
+    public init(name: String, order: String) {
+        self.name = name
+        self.order = order
+    }
+
+    public var publicMessage: String {
+        "'\(name)' has no BMC. \(order), or name its BMC in a rule of the site file."
+    }
+}
+
+/// A node names a BMC that is not in the catalog.
+public struct UnknownBMC: UserFacingError, Hashable {
+    /// The name.
+    public let name: String
+
+    /// An error about `name`.
+    public init(name: String) { self.name = name }
+
+    public var publicMessage: String { "There is no BMC '\(name)'; add it to the site file and apply that." }
+}

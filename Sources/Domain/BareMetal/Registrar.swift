@@ -1,0 +1,231 @@
+import AgentProtocol
+import CatalogBareMetal
+import struct Crypto.SHA256
+import FoundationEssentials
+import Primitives
+import ResourceModel
+
+/// Takes machines' inventories: finds or makes the node they belong to and opens a session.
+public struct Registrar: Sendable {
+    private let store: any ResourceStore
+    private let controller: NodeController
+    private let catalog: Catalog
+    private let saveInventory: @Sendable ([UInt8]) async throws -> Digest
+    private let clock: any WallClock
+    private let sequence = EventSequence()
+
+    /// What the registrar reads.
+    public struct Catalog: Sendable {
+        /// All nodes.
+        public var nodes: @Sendable () -> [Node]
+        /// All rules.
+        public var rules: @Sendable () -> [Rule]
+        /// All BMCs.
+        public var bmcs: @Sendable () -> [BMC]
+
+        /// A catalog.
+        public init(
+            nodes: @escaping @Sendable () -> [Node], rules: @escaping @Sendable () -> [Rule],
+            bmcs: @escaping @Sendable () -> [BMC]
+        ) {
+            self.nodes = nodes
+            self.rules = rules
+            self.bmcs = bmcs
+        }
+    }
+
+    /// The most machines that may wait for approval: strangers on a segment cannot fill the store.
+    public static let strangerCountMax = 20_000
+
+    /// A registrar.
+    public init(
+        store: any ResourceStore, controller: NodeController, catalog: Catalog,
+        saveInventory: @escaping @Sendable ([UInt8]) async throws -> Digest, clock: any WallClock
+    ) {
+        self.store = store
+        self.controller = controller
+        self.catalog = catalog
+        self.saveInventory = saveInventory
+        self.clock = clock
+    }
+
+    /// Registers the machine that posted `post`. Throws `RegistrationError` or `StoreError`.
+    public func register(_ post: InventoryPost) async throws -> InventoryReply {
+        guard (8...64).contains(post.bootID.utf8.count), post.bootID.hasOnlyPrintableScalars else {
+            throw RegistrationError.badBootID
+        }
+        let inventory = post.inventory
+        var claim = IdentityFusion.claim(of: inventory)
+        guard claim.smbiosUUID != nil || claim.serial != nil || !claim.macs.isEmpty else {
+            throw RegistrationError.nameless
+        }
+        let decision = RuleEvaluation.evaluate(rules: catalog.rules(), inventory: inventory).decision
+        claim.bmc = decision.bmc ?? catalog.bmcs().first { bmc in
+            bmc.status.systemUUID != nil && bmc.status.systemUUID == claim.smbiosUUID
+        }?.metadata.name
+        let digest = try await saveInventory(Array(try JSONEncoder().encode(inventory)))
+        let token = Self.randomToken()
+        for _ in 0..<8 {
+            let id: NodeID
+            let nodes = catalog.nodes()
+            switch IdentityFusion.judge(claim, among: try nodes.map { (try $0.id, $0.status.identity) }) {
+            case .known(let known):
+                id = known
+                claim = IdentityFusion.fuse(
+                    claim, into: nodes.first { $0.metadata.name == known.raw }?.status.identity ?? claim)
+            case .unknown:
+                guard let made = try await make(claim: claim, decision: decision, nodes: nodes) else { continue }
+                id = made
+            case .conflict(let touched, let reason):
+                try await recordConflict(claim, touched, reason)
+                throw RegistrationError.conflict(reason)
+            }
+            let node = try await controller.submit(
+                .registered(
+                    Registration(
+                        identity: claim, inventory: digest, summary: Self.summary(of: inventory),
+                        tokenHash: Self.hash(token), bootID: post.bootID)),
+                to: id)
+            return InventoryReply(node: id, name: node.spec.name, session: token)
+        }
+        throw RegistrationError.busy
+    }
+
+    /// The node whose present session has this token; nil when none has.
+    public func node(withSession token: String) -> Node? {
+        let hash = Self.hash(token)
+        return catalog.nodes().first { $0.status.session?.tokenHash == hash }
+    }
+
+    /// Makes a node; nil when another registration of the same machine was quicker.
+    private func make(claim: MachineIdentity, decision: RuleDecision, nodes: [Node]) async throws -> NodeID? {
+        guard nodes.count(where: { $0.spec.approval == nil }) < Self.strangerCountMax else {
+            throw RegistrationError.tooManyStrangers
+        }
+        let now = clock.now
+        var generator = SystemRandomNumberGenerator()
+        let id = NodeID.random(using: &generator)
+        var spec = Node.Spec(name: freeName(decision.name ?? Self.defaultName(claim), among: nodes))
+        spec.role = decision.role
+        spec.bmc = decision.bmc
+        spec.rootDisk = decision.rootDisk ?? RootDiskHint()
+        if let rule = decision.approvedBy {
+            spec.approval = Node.Approval(by: "rule \(rule)", at: now, number: 1)
+        }
+        let node = Node(
+            metadata: Metadata(name: id.raw, schemaVersion: Node.schemaVersion, created: now), spec: spec,
+            status: Node.Status(state: .enroll, since: now, identity: claim))
+        var transaction = Transaction()
+        for name in Self.marks(of: claim) {
+            let resource = MachineMark(
+                metadata: Metadata(name: name, schemaVersion: MachineMark.schemaVersion, created: now),
+                spec: MachineMark.Spec(node: id))
+            transaction.conditions.append(.absent(resource.key))
+            transaction.operations.append(try Stored(new: resource).put())
+        }
+        transaction.operations.append(try Stored(new: node).put())
+        transaction.operations.append(
+            try Stored(
+                new: sequence.event(node: id, type: "Discovered", message: "a new machine: \(spec.name)", now: now)
+            ).put())
+        do {
+            _ = try await store.commit(transaction)
+            return id
+        } catch StoreError.conflict(let key) {
+            try await settle(key)
+            return nil
+        }
+    }
+
+    /// Takes a mark away that its node does not bear any more, so that the next try succeeds; else waits a moment, so
+    /// that the next look at the catalog shows the node that was just made.
+    private func settle(_ key: ResourceKey) async throws {
+        guard let mark = try await store.fetch(MachineMark.self, key.name) else { return }
+        let owner = try await store.fetch(Node.self, mark.value.spec.node.raw)
+        if let owner, Self.marks(of: owner.value.status.identity).contains(key.name) {
+            try await Task.sleep(for: .milliseconds(20))
+        } else {
+            _ = try await store.commit(Transaction(conditions: [mark.unchanged], operations: [.delete(key)]))
+        }
+    }
+
+    /// The names of the marks of an identity.
+    static func marks(of identity: MachineIdentity) -> [String] {
+        let uuid = identity.smbiosUUID.map { uuid in
+            "uuid-" + uuid.unicodeScalars.filter { $0.isASCII && $0.value > 0x20 && $0 != "/" }.prefix(150).map(String.init)
+                .joined()
+        }
+        return [uuid].compactMap { $0 } + identity.macs.sorted().prefix(60).map { "mac-\($0)" }
+    }
+
+    private func recordConflict(_ claim: MachineIdentity, _ nodes: [NodeID], _ reason: String) async throws {
+        let now = clock.now
+        let name = String(Self.hash("\(claim.smbiosUUID ?? "")|\(claim.serial ?? "")|\(claim.macs.sorted())").hex.prefix(16))
+        try await store.update(IdentityConflict.self, name) { current in
+            var stored =
+                current
+                ?? Stored(
+                    new: IdentityConflict(
+                        metadata: Metadata(name: name, schemaVersion: IdentityConflict.schemaVersion, created: now),
+                        spec: IdentityConflict.Spec(claim: claim, nodes: nodes, reason: reason),
+                        status: IdentityConflict.Status(lastSeen: now, count: 0)))
+            stored.value.spec = IdentityConflict.Spec(claim: claim, nodes: nodes, reason: reason.printable(limit: 2000))
+            stored.value.status.lastSeen = now
+            stored.value.status.count += 1
+            return stored
+        }
+    }
+
+    private func freeName(_ wanted: String, among nodes: [Node]) -> String {
+        let taken = Set(nodes.map(\.spec.name))
+        guard taken.contains(wanted) else { return wanted }
+        for number in 2...10_000 where !taken.contains("\(wanted)-\(number)") { return "\(wanted)-\(number)" }
+        return wanted
+    }
+
+    static func defaultName(_ claim: MachineIdentity) -> String {
+        let mark = claim.macs.min()?.bytes.suffix(3) ?? hash(claim.smbiosUUID ?? claim.serial ?? "").bytes.prefix(3)
+        return "node-\(Hex.encode(mark))"
+    }
+
+    static func summary(of inventory: InventoryReport) -> InventorySummary {
+        let model = [inventory.system.vendor, inventory.system.product].compactMap { $0 }.joined(separator: " ")
+        return InventorySummary(
+            model: model.isEmpty ? "unknown" : model, processors: inventory.cpu.threads,
+            memory: inventory.memory.total,
+            disks: inventory.disks.prefix(24).map { disk in
+                InventorySummary.Disk(serial: disk.serial ?? disk.idPath ?? disk.name, size: disk.size)
+            },
+            firmware: inventory.system.firmwareMode.rawValue)
+    }
+
+    /// SHA-256 of a token, as stored.
+    public static func hash(_ text: String) -> Digest { Digest(bytes: Array(SHA256.hash(data: Array(text.utf8)))) }
+
+    private static func randomToken() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return Hex.encode((0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
+    }
+}
+
+/// Why a machine was not registered.
+public enum RegistrationError: UserFacingError, Hashable {
+    case badBootID
+    case nameless
+    case conflict(String)
+    case tooManyStrangers
+    case busy
+
+    public var publicMessage: String {
+        switch self {
+        case .badBootID: "The boot identifier must be 8 to 64 printable characters."
+        case .nameless:
+            "The machine tells neither SMBIOS UUID nor serial number nor a MAC address; it cannot be told from others."
+        case .conflict(let reason):
+            "The machine's identity is in conflict: \(reason). An operator has to decide: muster conflict list"
+        case .tooManyStrangers:
+            "Too many machines wait for approval (\(Registrar.strangerCountMax)); approve or delete some first."
+        case .busy: "The registration was disturbed by others too often; try again."
+        }
+    }
+}
