@@ -20,7 +20,9 @@ public enum IdentityFusion {
     }
 
     /// Judges `claim` against all nodes.
-    public static func judge(_ claim: MachineIdentity, among nodes: [(id: NodeID, identity: MachineIdentity)]) -> Outcome {
+    public static func judge(_ claim: MachineIdentity, among nodes: [(id: NodeID, identity: MachineIdentity)])
+        -> Outcome
+    {
         let overlapping = nodes.filter { Comparison(claim, $0.identity).shared > 0 }
         guard !overlapping.isEmpty else { return .unknown }
         let same = overlapping.filter { Comparison(claim, $0.identity).isSame }

@@ -84,7 +84,8 @@ public struct NodeController: Service {
             for event in events { transaction.operations.append(try Stored(new: event).put()) }
             do {
                 _ = try await store.commit(transaction)
-            } catch StoreError.conflict {
+            } catch {
+                guard case .conflict = error else { throw error }
                 continue
             }
             for event in events {
@@ -100,7 +101,8 @@ public struct NodeController: Service {
         for effect in effects {
             if case .record = effect { continue }
             if case .dropped = effectQueue.yield(PendingEffect(node: node, effect: effect)) {
-                logger.error("the queue of BMC orders is full; \(node.spec.name)'s order is asked for again at its deadline")
+                logger.error(
+                    "the queue of BMC orders is full; \(node.spec.name)'s order is asked for again at its deadline")
             }
         }
     }
@@ -169,7 +171,9 @@ public struct NodeController: Service {
         let answer: NodeInput
         switch pending.effect {
         case .verifyBMC:
-            do { answer = .bmcVerified(hasBMC: try await power.verify(node)) } catch { answer = .bmcFailed(text(error)) }
+            do { answer = .bmcVerified(hasBMC: try await power.verify(node)) } catch {
+                answer = .bmcFailed(text(error))
+            }
         case .boot(let order):
             do {
                 try await power.boot(node, order)

@@ -104,7 +104,8 @@ struct NodeWalk {
         node.status.session = Node.Session(
             tokenHash: registration.tokenHash, bootID: registration.bootID, opened: now, isTrusted: isTrusted)
         if !known {
-            effects.append(.record(type: "RamdiskBooted", message: "the machine booted the ramdisk and was inventoried"))
+            effects.append(
+                .record(type: "RamdiskBooted", message: "the machine booted the ramdisk and was inventoried"))
         }
         switch node.status.state {
         case .enroll:

@@ -60,9 +60,11 @@ public struct Registrar: Sendable {
             throw RegistrationError.nameless
         }
         let decision = RuleEvaluation.evaluate(rules: catalog.rules(), inventory: inventory).decision
-        claim.bmc = decision.bmc ?? catalog.bmcs().first { bmc in
-            bmc.status.systemUUID != nil && bmc.status.systemUUID == claim.smbiosUUID
-        }?.metadata.name
+        claim.bmc =
+            decision.bmc
+            ?? catalog.bmcs().first { bmc in
+                bmc.status.systemUUID != nil && bmc.status.systemUUID == claim.smbiosUUID
+            }?.metadata.name
         let digest = try await saveInventory(Array(try JSONEncoder().encode(inventory)))
         let token = Self.randomToken()
         for _ in 0..<8 {
@@ -131,7 +133,8 @@ public struct Registrar: Sendable {
         do {
             _ = try await store.commit(transaction)
             return id
-        } catch StoreError.conflict(let key) {
+        } catch {
+            guard case .conflict(let key) = error else { throw error }
             try await settle(key)
             return nil
         }
@@ -152,7 +155,8 @@ public struct Registrar: Sendable {
     /// The names of the marks of an identity.
     static func marks(of identity: MachineIdentity) -> [String] {
         let uuid = identity.smbiosUUID.map { uuid in
-            "uuid-" + uuid.unicodeScalars.filter { $0.isASCII && $0.value > 0x20 && $0 != "/" }.prefix(150).map(String.init)
+            "uuid-"
+                + uuid.unicodeScalars.filter { $0.isASCII && $0.value > 0x20 && $0 != "/" }.prefix(150).map(String.init)
                 .joined()
         }
         return [uuid].compactMap { $0 } + identity.macs.sorted().prefix(60).map { "mac-\($0)" }
@@ -160,7 +164,8 @@ public struct Registrar: Sendable {
 
     private func recordConflict(_ claim: MachineIdentity, _ nodes: [NodeID], _ reason: String) async throws {
         let now = clock.now
-        let name = String(Self.hash("\(claim.smbiosUUID ?? "")|\(claim.serial ?? "")|\(claim.macs.sorted())").hex.prefix(16))
+        let name = String(
+            Self.hash("\(claim.smbiosUUID ?? "")|\(claim.serial ?? "")|\(claim.macs.sorted())").hex.prefix(16))
         try await store.update(IdentityConflict.self, name) { current in
             var stored =
                 current
