@@ -1,7 +1,65 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/fs.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
+
+static int result(int value) { return value < 0 ? errno : 0; }
 
 unsigned clinux_major(dev_t device) { return major(device); }
 unsigned clinux_minor(dev_t device) { return minor(device); }
+
+int clinux_block_size(int descriptor, uint64_t *bytes) { return result(ioctl(descriptor, BLKGETSIZE64, bytes)); }
+
+int clinux_logical_block_size(int descriptor, uint32_t *bytes) {
+    int size = 0;
+    int code = result(ioctl(descriptor, BLKSSZGET, &size));
+    *bytes = (uint32_t)size;
+    return code;
+}
+
+int clinux_block_read_only(int descriptor, int *is_read_only) {
+    return result(ioctl(descriptor, BLKROGET, is_read_only));
+}
+
+int clinux_block_zero(int descriptor, uint64_t offset, uint64_t length) {
+    uint64_t range[2] = {offset, length};
+    return result(ioctl(descriptor, BLKZEROOUT, range));
+}
+
+int clinux_reread_partitions(int descriptor) { return result(ioctl(descriptor, BLKRRPART)); }
+
+int clinux_permanent_address(const char *interface_name, uint8_t address[32], uint32_t *length) {
+    struct {
+        struct ethtool_perm_addr header;
+        uint8_t data[32];
+    } answer = {.header = {.cmd = ETHTOOL_GPERMADDR, .size = 32}};
+    struct ifreq request = {0};
+    strncpy(request.ifr_name, interface_name, IFNAMSIZ - 1);
+    request.ifr_data = (char *)&answer;
+    int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return errno;
+    int code = result(ioctl(descriptor, SIOCETHTOOL, &request));
+    close(descriptor);
+    if (code == 0) {
+        *length = answer.header.size <= 32 ? answer.header.size : 32;
+        memcpy(address, answer.data, *length);
+    }
+    return code;
+}
+
+int clinux_restart(void) { return result(reboot(RB_AUTOBOOT)); }
+int clinux_power_off(void) { return result(reboot(RB_POWER_OFF)); }
+
+int clinux_enter_network_namespace(int descriptor) { return result(setns(descriptor, CLONE_NEWNET)); }
+int clinux_new_network_namespace(void) { return result(unshare(CLONE_NEWNET)); }

@@ -2,10 +2,35 @@
 #ifndef CLINUX_H
 #define CLINUX_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /// Major and minor number of a device (macros in sys/sysmacros.h).
 unsigned clinux_major(dev_t device);
 unsigned clinux_minor(dev_t device);
+
+// Every function below returns 0 or the errno of its system call.
+
+/// The size in bytes of the block device (BLKGETSIZE64).
+int clinux_block_size(int descriptor, uint64_t *bytes);
+/// The logical block size of the block device (BLKSSZGET).
+int clinux_logical_block_size(int descriptor, uint32_t *bytes);
+/// Whether the block device refuses writes (BLKROGET).
+int clinux_block_read_only(int descriptor, int *is_read_only);
+/// Makes a range of the block device read as zero (BLKZEROOUT); offsets are multiples of the logical block size.
+int clinux_block_zero(int descriptor, uint64_t offset, uint64_t length);
+/// Reads the partition table anew (BLKRRPART).
+int clinux_reread_partitions(int descriptor);
+
+/// The permanent address of a network interface (ETHTOOL_GPERMADDR); `length` is what the driver gave.
+int clinux_permanent_address(const char *interface_name, uint8_t address[32], uint32_t *length);
+
+/// Resets the machine now (RB_AUTOBOOT) or turns it off (RB_POWER_OFF); file systems are not synced.
+int clinux_restart(void);
+int clinux_power_off(void);
+
+/// Moves the calling thread into a network namespace (setns with CLONE_NEWNET) or into a new one (unshare).
+int clinux_enter_network_namespace(int descriptor);
+int clinux_new_network_namespace(void);
 
 #endif
