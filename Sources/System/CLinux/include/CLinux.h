@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxNetwork.h"
+
 /// Major and minor number of a device (macros in sys/sysmacros.h).
 unsigned clinux_major(dev_t device);
 unsigned clinux_minor(dev_t device);

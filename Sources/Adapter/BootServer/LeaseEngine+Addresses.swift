@@ -1,0 +1,109 @@
+import CatalogBareMetal
+import Primitives
+
+extension LeaseEngine {
+    /// The address for a machine: its reservation, its lease, its offer, or one of the pool that is its by hash, or
+    /// the next free one; nil when none is free.
+    mutating func choose(for mac: MACAddress, _ now: Timestamp) -> (IPv4Address?, LeaseReport?) {
+        var report: LeaseReport?
+        if let reserved = segment.reservations[mac] {
+            if isFree(reserved, for: mac, now) { return (reserved, nil) }
+            report = .reservationHeld(reserved, reservedFor: mac)
+        }
+        for known in [leaseOf[mac], holdOf[mac]] {
+            if let known, isServed(known), isFree(known, for: mac, now) { return (known, report) }
+        }
+        return (search(for: mac, now), report)
+    }
+
+    /// Whether a machine that asks for `address` may have it.
+    func mayHave(_ address: IPv4Address, _ mac: MACAddress, _ now: Timestamp) -> Bool {
+        guard segment.network.contains(address), isFree(address, for: mac, now),
+            isServed(address) || segment.reservations[mac] == address || leaseOf[mac] == address
+        else { return false }
+        if let reserved = segment.reservations[mac], reserved != address, isFree(reserved, for: mac, now) {
+            return false
+        }
+        guard let known = leaseOf[mac], known != address, let record = leases[known], record.expires > now else {
+            return true
+        }
+        // It has another address already: only the one that was offered in its place will do.
+        return holdOf[mac] == address
+    }
+
+    /// Whether nobody but `mac` has a claim to `address`.
+    func isFree(_ address: IPv4Address, for mac: MACAddress, _ now: Timestamp) -> Bool {
+        guard address != segment.server, address != segment.router else { return false }
+        if let owner = reservedFor[address], owner != mac { return false }
+        if let record = leases[address], record.expires > now {
+            guard record.phase == .bound, record.mac == mac else { return false }
+        }
+        guard let hold = holds[address] else { return true }
+        switch hold.state {
+        case .offered(let until): return hold.mac == mac || until <= now
+        case .committing: return hold.mac == mac
+        case .releasing: return false
+        }
+    }
+
+    private func isServed(_ address: IPv4Address) -> Bool { segment.pool.contains(address) }
+
+    /// The first free address of the pool from the machine's own place on; addresses never leased come first.
+    private mutating func search(for mac: MACAddress, _ now: Timestamp) -> IPv4Address? {
+        if let until = exhaustedUntil {
+            guard until <= now else { return nil }
+            exhaustedUntil = nil
+        }
+        let first = segment.pool.lowerBound.value
+        let count = segment.pool.upperBound.value - first + 1
+        // FNV-1a (draft-eastlake-fnv), so that a machine is offered the same address by every server and start.
+        let hash = mac.bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        var expired: IPv4Address?
+        for step in 0..<count {
+            let address = IPv4Address(first + UInt32((hash % UInt64(count) + UInt64(step)) % UInt64(count)))
+            guard isFree(address, for: mac, now) else { continue }
+            guard let old = leases[address] else { return address }
+            if let best = expired.flatMap({ leases[$0] }), best.expires <= old.expires { continue }
+            expired = address
+        }
+        if expired == nil {
+            // Commits and releases end by events, which lift this; all else ends by time.
+            let ends = leases.values.map(\.expires).filter { $0 > now }
+            exhaustedUntil = (ends + offerEnds(now)).min() ?? now.advanced(by: .seconds(1))
+        }
+        return expired
+    }
+
+    private func offerEnds(_ now: Timestamp) -> [Timestamp] {
+        holds.values.compactMap { hold in
+            if case .offered(let until) = hold.state, until > now { until } else { nil }
+        }
+    }
+
+    /// Marks `address` as spoken for by `mac`, and gives up what else the machine was offered.
+    mutating func hold(_ address: IPv4Address, for mac: MACAddress, _ state: Hold.State) {
+        if let other = holdOf[mac], other != address, case .offered = holds[other]?.state { removeHold(other) }
+        removeHold(address)
+        holds[address] = Hold(mac: mac, state: state)
+        holdOf[mac] = address
+    }
+
+    mutating func removeHold(_ address: IPv4Address) {
+        guard let hold = holds.removeValue(forKey: address) else { return }
+        if holdOf[hold.mac] == address { holdOf[hold.mac] = nil }
+        exhaustedUntil = nil
+    }
+
+    mutating func removeLease(_ address: IPv4Address) {
+        guard let record = leases.removeValue(forKey: address) else { return }
+        if leaseOf[record.mac] == address { leaseOf[record.mac] = nil }
+        exhaustedUntil = nil
+    }
+
+    mutating func dropOldOffers(_ now: Timestamp) {
+        let old = holds.filter { _, hold in
+            if case .offered(let until) = hold.state { until <= now } else { false }
+        }
+        for address in old.keys { removeHold(address) }
+    }
+}

@@ -1,0 +1,85 @@
+import DHCP
+import NetworkBoot
+import Primitives
+
+extension LeaseEngine {
+    /// An OFFER or ACK of `address`.
+    func grant(_ type: DHCPMessageType, to request: DHCPPacket, _ address: IPv4Address) -> DHCPReply {
+        var reply = DHCPPacket(reply: type, to: request)
+        reply.yourAddress = address
+        if type == .acknowledge { reply.clientAddress = request.clientAddress }
+        let seconds = UInt32(segment.leaseTime.components.seconds)
+        reply.options.set(.leaseTime, seconds: seconds)
+        reply.options.set(.renewalTime, seconds: seconds / 2)
+        reply.options.set(.rebindingTime, seconds: seconds / 8 * 7)
+        addConfiguration(to: &reply, for: request)
+        return DHCPReply(
+            packet: reply, destination: destination(of: reply, for: request), sizeMax: request.payloadSizeMax)
+    }
+
+    /// An ACK to an INFORM: the configuration without an address (RFC 2131 section 4.3.5).
+    func informed(_ request: DHCPPacket) -> DHCPReply {
+        var reply = DHCPPacket(reply: .acknowledge, to: request)
+        reply.clientAddress = request.clientAddress
+        addConfiguration(to: &reply, for: request)
+        return DHCPReply(
+            packet: reply, destination: .unicast(request.clientAddress, port: 68), sizeMax: request.payloadSizeMax)
+    }
+
+    /// A NAK: begin anew.
+    func refuse(_ request: DHCPPacket) -> DHCPReply {
+        var reply = DHCPPacket(reply: .refuse, to: request)
+        reply.options.serverIdentifier = segment.server
+        reply.options.set(.message, text: "address not available")
+        if request.relayAddress != .any { reply.flags |= 0x8000 }
+        let destination: DHCPReply.Destination =
+            request.relayAddress == .any ? .broadcast : .unicast(request.relayAddress, port: 67)
+        return DHCPReply(packet: reply, destination: destination, sizeMax: request.payloadSizeMax)
+    }
+
+    private func addConfiguration(to reply: inout DHCPPacket, for request: DHCPPacket) {
+        reply.options.serverIdentifier = segment.server
+        reply.options.set(.subnetMask, addresses: [segment.network.mask])
+        reply.options.set(.routers, addresses: segment.router.map { [$0] } ?? [])
+        reply.options.set(.domainNameServers, addresses: segment.dnsServers)
+        reply.options.set(.ntpServers, addresses: segment.ntpServers)
+        if let domain = segment.domain { reply.options.set(.domainName, text: domain) }
+        reply.nextServer = segment.server
+        guard let mac = request.macAddress, let script = scriptURL(mac, request.options.machineUUID) else { return }
+        let architecture = request.options.clientArchitectures.first.map(BootArchitecture.init)
+        switch BootFileChoice.choose(
+            architecture: architecture, userClasses: request.options.userClasses, script: script)
+        {
+        case .script(let url):
+            reply.bootFile = Array(url.description.utf8)
+            reply.options.set(.bootFileName, text: url.description)
+            reply.options.set(.ipxe, encapsulated: [.ipxeNoProxyDHCP])
+        case .none: break
+        }
+    }
+
+    /// The boot script's URL with the machine's identity in it, short enough for the 128 bytes of `file`.
+    private func scriptURL(_ mac: MACAddress, _ uuid: String?) -> BootURL? {
+        var query = [BootURL.QueryItem("mac", mac.description)]
+        if let uuid { query.append(.init("uuid", uuid)) }
+        return try? BootURL(host: segment.server, port: segment.httpPort, path: "/boot/ipxe", query: query)
+    }
+
+    private func destination(of reply: DHCPPacket, for request: DHCPPacket) -> DHCPReply.Destination {
+        if request.relayAddress != .any { return .unicast(request.relayAddress, port: 67) }
+        if request.clientAddress != .any { return .unicast(request.clientAddress, port: 68) }
+        if request.wantsBroadcast { return .broadcast }
+        return request.macAddress.map { .hardware($0, reply.yourAddress) } ?? .broadcast
+    }
+
+    func client(
+        _ packet: DHCPPacket, _ mac: MACAddress, _ phase: BootClient.Phase, _ now: Timestamp
+    ) -> BootClient {
+        BootClient(
+            segment: segment.name, mac: mac, uuid: packet.options.machineUUID,
+            architecture: packet.options.clientArchitectures.first.map(BootArchitecture.init),
+            isIPXE: packet.options.userClasses.contains(Array("iPXE".utf8)),
+            vendorClass: packet.options.text(.vendorClass)?.printable(limit: 128),
+            hostname: packet.options.text(.hostName)?.printable(limit: 64), phase: phase, time: now)
+    }
+}

@@ -1,0 +1,217 @@
+import CatalogBareMetal
+import DHCP
+import NetworkBoot
+import Primitives
+
+/// A DHCP server's decisions on one segment, without time, network or store of its own (RFC 2131 section 4.3).
+///
+/// Clients are known by their MAC, never by their client identifier: firmware, ramdisk and operating system of one
+/// machine send different ones. An offer is held in memory; an address is acknowledged only after its lease is stored.
+/// No address is ever promised to two machines at once.
+public struct LeaseEngine: Sendable {
+    /// What is handed out.
+    public let segment: DHCPSegment
+    /// How long things last and how much there may be.
+    public let limits: Limits
+
+    /// Leases and quarantines by address; expired ones stay until the address is needed.
+    public internal(set) var leases: [IPv4Address: LeaseRecord] = [:]
+    var leaseOf: [MACAddress: IPv4Address] = [:]
+    var holds: [IPv4Address: Hold] = [:]
+    var holdOf: [MACAddress: IPv4Address] = [:]
+    /// Until when a search for a free address would find none.
+    var exhaustedUntil: Timestamp?
+    let reservedFor: [IPv4Address: MACAddress]
+    private var commitCount: UInt64 = 0
+    private var commits: [LeaseCommitID: IPv4Address] = [:]
+    private var rates: ClientRates
+
+    /// Limits and times.
+    public struct Limits: Hashable, Sendable {
+        /// How long an offered address is kept for its machine.
+        public var offerTime: Duration = .seconds(60)
+        /// How long a declined address is not handed out.
+        public var quarantineTime: Duration = .seconds(600)
+        /// Added to the lease time before an address may go to another machine.
+        public var grace: Duration = .seconds(30)
+        /// Commits under way.
+        public var commitCountMax = 1024
+        /// Messages a second of one machine, on average; four times as many at once.
+        public var clientRate = 4
+        /// Messages a second of all machines, on average; four times as many at once.
+        public var totalRate = 1000
+        /// Machines whose rate is remembered.
+        public var clientCountMax = 16_384
+
+        /// The defaults.
+        public init() {}
+    }
+
+    /// An address that is spoken for without a lease.
+    struct Hold: Hashable, Sendable {
+        let mac: MACAddress
+        var state: State
+
+        enum State: Hashable, Sendable {
+            case offered(until: Timestamp)
+            case committing(LeaseCommitID, LeaseRecord, DHCPPacket)
+            case releasing
+        }
+    }
+
+    /// An engine that knows `leases`, as they were stored. Of two leases of one machine the later is kept.
+    public init(segment: DHCPSegment, leases stored: [LeaseRecord], limits: Limits = Limits()) {
+        self.segment = segment
+        self.limits = limits
+        reservedFor = Dictionary(uniqueKeysWithValues: segment.reservations.map { ($1, $0) })
+        rates = ClientRates(limits)
+        for record in stored where segment.network.contains(record.address) {
+            leases[record.address] = record
+            guard record.phase == .bound else { continue }
+            if let other = leaseOf[record.mac], let known = leases[other], known.expires >= record.expires { continue }
+            leaseOf[record.mac] = record.address
+        }
+    }
+
+    /// Takes one event and says what is to be done.
+    public mutating func step(_ event: Event, now: Timestamp) -> [Effect] {
+        switch event {
+        case .received(let packet): return receive(packet, now)
+        case .committed(let id, let failure): return finish(id, failure, now)
+        case .released(let record, let isDone):
+            removeHold(record.address)
+            if isDone, leases[record.address] == record { removeLease(record.address) }
+            return []
+        case .tick:
+            dropOldOffers(now)
+            return []
+        }
+    }
+
+    private mutating func receive(_ packet: DHCPPacket, _ now: Timestamp) -> [Effect] {
+        guard packet.operation == .request, let mac = packet.macAddress, let type = packet.options.messageType,
+            packet.relayAddress == .any || segment.network.contains(packet.relayAddress)
+        else { return [] }
+        switch rates.admit(mac, now) {
+        case .admitted: break
+        case .refused: return []
+        case .refusedAndReported: return [.report(.overloaded)]
+        }
+        switch type {
+        case .discover: return discover(packet, mac, now)
+        case .request: return request(packet, mac, now)
+        case .release: return release(packet, mac)
+        case .decline: return decline(packet, mac, now)
+        case .inform: return inform(packet, mac)
+        case .offer, .acknowledge, .refuse: return []
+        }
+    }
+
+    private mutating func discover(_ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp) -> [Effect] {
+        var effects: [Effect] = []
+        if rates.mayReport(mac, now) { effects.append(.observed(client(packet, mac, .looking, now))) }
+        if let address = addressBeingCommitted(for: mac) {
+            return effects + [.send(grant(.offer, to: packet, address))]
+        }
+        let (chosen, report) = choose(for: mac, now)
+        if let report { effects.append(.report(report)) }
+        guard let address = chosen else { return effects + [.report(.poolExhausted(mac))] }
+        hold(address, for: mac, .offered(until: now.advanced(by: limits.offerTime)))
+        return effects + [.send(grant(.offer, to: packet, address))]
+    }
+
+    private mutating func request(_ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp) -> [Effect] {
+        if let server = packet.options.serverIdentifier, server != segment.server {
+            if let held = holdOf[mac], case .offered = holds[held]?.state { removeHold(held) }
+            return [.report(.otherServer(server, chosenBy: mac))]
+        }
+        let asked = packet.clientAddress != .any ? packet.clientAddress : packet.options.requestedAddress
+        guard let address = asked else { return [] }
+        if let held = holdOf[mac], case .committing(let id, let record, _) = holds[held]?.state {
+            // A retransmission, or a change of mind that has to wait for the store.
+            if held == address { holds[held]?.state = .committing(id, record, packet) }
+            return []
+        }
+        guard mayHave(address, mac, now) else { return [.send(refuse(packet))] }
+        guard commits.count < limits.commitCountMax else { return [.report(.overloaded)] }
+        commitCount += 1
+        let id = LeaseCommitID(number: commitCount)
+        let record = LeaseRecord(
+            address: address, mac: mac, expires: now.advanced(by: segment.leaseTime + limits.grace), lastSeen: now,
+            hostname: packet.options.text(.hostName)?.printable(limit: 64))
+        let replaced = leaseOf[mac].flatMap { $0 == address ? nil : $0 }
+        hold(address, for: mac, .committing(id, record, packet))
+        commits[id] = address
+        return [.commitLease(id, record, replacing: replaced)]
+    }
+
+    private mutating func finish(
+        _ id: LeaseCommitID, _ failure: LeaseCommitFailure?, _ now: Timestamp
+    ) -> [Effect] {
+        guard let address = commits.removeValue(forKey: id),
+            case .committing(id, let record, let packet) = holds[address]?.state
+        else { return [] }
+        removeHold(record.address)
+        switch failure {
+        case nil:
+            if let old = leaseOf[record.mac], old != record.address { removeLease(old) }
+            removeLease(record.address)
+            leases[record.address] = record
+            leaseOf[record.mac] = record.address
+            return [
+                .send(grant(.acknowledge, to: packet, record.address)),
+                .observed(client(packet, record.mac, .bound(record.address), now)),
+            ]
+        case .held(let other):
+            removeLease(record.address)
+            leases[other.address] = other
+            if other.phase == .bound, leaseOf[other.mac] == nil { leaseOf[other.mac] = other.address }
+            return [
+                .report(.conflict(record.address, wantedBy: record.mac, heldBy: other.mac)), .send(refuse(packet)),
+            ]
+        case .unavailable(let why):
+            return [.report(.storeFailed(record.mac, why))]
+        }
+    }
+
+    private mutating func release(_ packet: DHCPPacket, _ mac: MACAddress) -> [Effect] {
+        let address = packet.clientAddress
+        guard packet.options.serverIdentifier.map({ $0 == segment.server }) ?? true, leaseOf[mac] == address,
+            let record = leases[address], addressBeingCommitted(for: mac) == nil
+        else { return [] }
+        if let held = holds[address] {
+            guard case .offered = held.state, held.mac == mac else { return [] }
+        }
+        hold(address, for: mac, .releasing)
+        return [.releaseLease(record)]
+    }
+
+    private mutating func decline(_ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp) -> [Effect] {
+        guard packet.options.serverIdentifier.map({ $0 == segment.server }) ?? true,
+            let address = packet.options.requestedAddress, leaseOf[mac] == address,
+            addressBeingCommitted(for: mac) == nil
+        else { return [] }
+        if let held = holds[address] {
+            guard case .offered = held.state else { return [] }
+            removeHold(address)
+        }
+        let quarantined = leases.values.count { $0.phase == .quarantined && $0.expires > now }
+        let poolCount = Int(segment.pool.upperBound.value - segment.pool.lowerBound.value) + 1
+        let time = quarantined < max(8, poolCount / 4) ? limits.quarantineTime : .zero
+        let record = LeaseRecord(
+            address: address, mac: mac, phase: .quarantined, expires: now.advanced(by: time), lastSeen: now)
+        removeLease(address)
+        leases[address] = record
+        return [.quarantine(record), .report(.addressInUse(address, reportedBy: mac))]
+    }
+
+    private func addressBeingCommitted(for mac: MACAddress) -> IPv4Address? {
+        guard let address = holdOf[mac], case .committing = holds[address]?.state else { return nil }
+        return address
+    }
+
+    private func inform(_ packet: DHCPPacket, _ mac: MACAddress) -> [Effect] {
+        guard segment.network.contains(packet.clientAddress) else { return [] }
+        return [.send(informed(packet))]
+    }
+}

@@ -1,0 +1,28 @@
+// Sockets that need constants and structures which Swift does not import.
+#ifndef CLINUX_NETWORK_H
+#define CLINUX_NETWORK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// The index and the Ethernet address of an interface. Returns 0 or an errno.
+int clinux_interface(const char *name, unsigned *index, uint8_t mac[6]);
+
+/// A UDP socket bound to one interface (SO_BINDTODEVICE), 0.0.0.0 and `port`, allowed to broadcast, without
+/// SO_REUSEADDR: a second one for the same interface and port fails. Returns the descriptor or a negative errno.
+int clinux_bound_udp_socket(const char *interface, uint16_t port);
+
+/// An AF_PACKET socket that sends whole Ethernet frames and receives nothing. Returns the descriptor or a negative errno.
+int clinux_packet_socket(void);
+
+/// Sends one Ethernet frame out of an interface. Returns 0 or an errno.
+int clinux_packet_send(int descriptor, unsigned index, const uint8_t *frame, size_t length);
+
+/// A raw ICMPv6 socket bound to one interface that receives router solicitations only (also those to ff02::2) and sends
+/// with hop limit 255. Returns the descriptor or a negative errno.
+int clinux_router_socket(const char *interface, unsigned index);
+
+/// Sends one ICMPv6 message to ff02::1 on an interface; the kernel fills in the checksum. Returns 0 or an errno.
+int clinux_router_send(int descriptor, unsigned index, const uint8_t *message, size_t length);
+
+#endif
