@@ -147,6 +147,8 @@ public struct BMC: Resource {
         public var certificateDigest: Digest?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
+        /// The newest power order for a machine that is no node yet; a node's own order is in its specification.
+        public var power: Node.PowerRequest?
 
         /// A BMC.
         public init(
@@ -180,6 +182,8 @@ public struct BMC: Resource {
         public var checked: Timestamp?
         /// When the machine was last switched on to be discovered.
         public var discoveryPowerOn: Timestamp?
+        /// The power order that was carried out; nil: none.
+        public var powerSeen: UInt64?
 
         /// Nothing is known yet.
         public init() {

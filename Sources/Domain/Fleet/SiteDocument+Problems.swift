@@ -1,0 +1,205 @@
+import AgentProtocol
+import CatalogBareMetal
+import FleetContract
+import Primitives
+
+extension SiteDocument {
+    /// All that is wrong with this site, wherever it came from; empty when it can be applied.
+    ///
+    /// Paths are those of the site file, for example `segments[0].pool`.
+    public func problems() -> [SiteProblem] {
+        var check = SiteCheck()
+        check.site(site)
+        check.count("segments", segments.count, SiteLimit.segmentCount)
+        check.count("bmcs", bmcs.count, SiteLimit.bmcCount)
+        check.count("rules", rules.count, SiteLimit.ruleCount)
+        check.names("segments", segments.map(\.name))
+        check.names("bmcs", bmcs.map(\.name))
+        check.names("rules", rules.map(\.name))
+        for (index, entry) in segments.enumerated() { check.segment(entry, at: "segments[\(index)]") }
+        check.overlaps(segments)
+        for (index, entry) in bmcs.enumerated() { check.bmc(entry, at: "bmcs[\(index)]") }
+        check.sameBMC(bmcs)
+        let known = Set(bmcs.map(\.name))
+        for (index, entry) in rules.enumerated() { check.rule(entry, at: "rules[\(index)]", bmcs: known) }
+        return check.problems
+    }
+}
+
+/// Collects what is wrong with the values of a site.
+struct SiteCheck {
+    private(set) var problems: [SiteProblem] = []
+
+    mutating func report(_ path: String, _ message: String) {
+        problems.append(SiteProblem(path: path, message: message))
+    }
+
+    mutating func check(_ path: String, _ body: () throws(InvalidValue) -> Void) {
+        do { try body() } catch { report(path, error.publicMessage) }
+    }
+
+    mutating func count(_ path: String, _ count: Int, _ limit: Int) {
+        if count > limit { report(path, "\(count) entries; at most \(limit) are possible") }
+    }
+
+    /// One line without quotes, so that it can stand anywhere.
+    mutating func text(_ path: String, _ value: String?, limit: Int = SiteLimit.textLength) {
+        guard let value else { return }
+        let isSafe = value.hasOnlyPrintableScalars && !value.contains { "\"'`\\".contains($0) }
+        if value.isEmpty || value.utf8.count > limit || !isSafe {
+            let shown = value.printable(limit: 80)
+            report(
+                path,
+                "'\(shown)' is not a valid text: expected 1 to \(limit) bytes without quotes, backslashes and "
+                    + "control characters.")
+        }
+    }
+
+    mutating func names(_ list: String, _ names: [String]) {
+        var seen: [String: Int] = [:]
+        for (index, name) in names.enumerated() {
+            let path = "\(list)[\(index)].name"
+            check(path) { () throws(InvalidValue) in _ = try DNSLabel(name) }
+            if let first = seen[name] {
+                report(path, "'\(name.printable(limit: 80))' is the name of \(list)[\(first)] already")
+            } else {
+                seen[name] = index
+            }
+        }
+    }
+
+    mutating func site(_ site: Site.Spec) {
+        check("site.name") { () throws(InvalidValue) in _ = try DNSLabel(site.name, as: "site name") }
+        count("site.sshKeys", site.sshKeys.count, SiteLimit.sshKeyCount)
+        for (index, key) in site.sshKeys.enumerated() {
+            check("site.sshKeys[\(index)]") { () throws(InvalidValue) in try SSHKeyForm.check(key) }
+        }
+        if !(1...3600).contains(site.metricsIntervalSeconds) {
+            report("site.metricsIntervalSeconds", "\(site.metricsIntervalSeconds) is not between 1 and 3600")
+        }
+        guard let overlay = site.overlay else { return }
+        if !(1...16_777_215).contains(overlay.vni) {
+            report("site.overlay.vni", "\(overlay.vni) is not between 1 and 16777215")
+        }
+        if !(576...9216).contains(overlay.mtu) {
+            report("site.overlay.mtu", "\(overlay.mtu) is not between 576 and 9216")
+        }
+    }
+
+    mutating func segment(_ entry: SiteDocument.SegmentEntry, at path: String) {
+        let spec = entry.spec
+        let isInterface = spec.interface.utf8.allSatisfy { byte in
+            (0x21...0x7E).contains(byte) && !"/:\"'`\\%".utf8.contains(byte)
+        }
+        if !isInterface || !(1...15).contains(spec.interface.utf8.count) || [".", ".."].contains(spec.interface) {
+            report(
+                "\(path).interface",
+                "'\(spec.interface.printable(limit: 80))' is not a valid interface name: expected "
+                    + "1 to 15 printable characters without '/', ':', '%', quotes and blanks.")
+        }
+        if !(8...30).contains(spec.network.prefixLength) {
+            report("\(path).network", "\(spec.network) must have a prefix length between 8 and 30")
+        }
+        host(spec.server, of: spec.network, "\(path).server")
+        host(spec.poolStart, of: spec.network, "\(path).pool")
+        host(spec.poolEnd, of: spec.network, "\(path).pool")
+        if spec.poolStart > spec.poolEnd {
+            report("\(path).pool", "\(spec.poolStart) comes after \(spec.poolEnd)")
+        } else if (spec.poolStart...spec.poolEnd).contains(spec.server) {
+            report("\(path).pool", "holds the server's own address \(spec.server)")
+        }
+        if let router = spec.router {
+            host(router, of: spec.network, "\(path).router")
+            if spec.poolStart <= router, router <= spec.poolEnd {
+                report("\(path).pool", "holds the router's address \(router)")
+            }
+        }
+        if spec.dnsServers.count > 3 { report("\(path).dns", "at most 3 servers are possible") }
+        if let domain = spec.domain {
+            let labels = domain.split(separator: ".", omittingEmptySubsequences: false)
+            if domain.utf8.count > 200 { report("\(path).domain", "has more than 200 characters") }
+            for label in labels {
+                check("\(path).domain") { () throws(InvalidValue) in _ = try DNSLabel(label, as: "part of a domain") }
+            }
+        }
+        if !(60...604_800).contains(spec.leaseTimeSeconds) {
+            report("\(path).leaseTime", "\(spec.leaseTimeSeconds) is not between 60 and 604800 seconds")
+        }
+    }
+
+    private mutating func host(_ address: IPv4Address, of network: IPv4Network, _ path: String) {
+        if !network.contains(address) {
+            report(path, "\(address) is not in \(network)")
+        } else if address == network.address || address == network.broadcast {
+            report(path, "\(address) is the network's own or its broadcast address")
+        }
+    }
+
+    mutating func overlaps(_ segments: [SiteDocument.SegmentEntry]) {
+        for (index, entry) in segments.enumerated() {
+            for (other, earlier) in segments.prefix(index).enumerated() {
+                if entry.spec.interface == earlier.spec.interface {
+                    report("segments[\(index)].interface", "is the interface of segments[\(other)] already")
+                }
+                let (one, two) = (entry.spec.network, earlier.spec.network)
+                if one.contains(two.address) || two.contains(one.address) {
+                    report("segments[\(index)].network", "\(one) overlaps with \(two) of segments[\(other)]")
+                }
+            }
+        }
+    }
+
+    mutating func rule(_ entry: SiteDocument.RuleEntry, at path: String, bmcs: Set<String>) {
+        let spec = entry.spec
+        if !(0...1_000_000).contains(spec.order) {
+            report("\(path).order", "\(spec.order) is not between 0 and 1000000")
+        }
+        count("\(path).match", spec.match.count, SiteLimit.factCount)
+        for fact in spec.match { self.fact(fact, at: "\(path).match.\(fact.path.printable(limit: 80))") }
+        if let name = spec.name {
+            check("\(path).gives.name") { () throws(InvalidValue) in _ = try DNSLabel(name, as: "node name") }
+        }
+        if let bmc = spec.bmc, !bmcs.contains(bmc) {
+            let known =
+                bmcs.isEmpty ? "there are none" : "there are \(bmcs.sorted().prefix(20).joined(separator: ", "))"
+            report("\(path).gives.bmc", "'\(bmc.printable(limit: 80))' is not a BMC of this site; \(known)")
+        }
+        if let hint = spec.rootDisk {
+            text("\(path).gives.rootDisk.serial", hint.serial)
+            text("\(path).gives.rootDisk.wwn", hint.wwn)
+            text("\(path).gives.rootDisk.path", hint.path)
+            text("\(path).gives.rootDisk.model", hint.model)
+            if let least = hint.sizeMin, let most = hint.sizeMax, least > most {
+                report("\(path).gives.rootDisk.sizeMax", "\(most) is less than sizeMin, \(least)")
+            }
+        }
+        let givesNothing = spec.name == nil && spec.role == nil && spec.bmc == nil && spec.rootDisk == nil
+        if givesNothing, !spec.approves { report(path, "the rule gives nothing; add 'gives' or 'approves: true'") }
+        if spec.match.isEmpty, spec.approves {
+            report(path, "a rule that approves must name what has to match; add at least one fact to 'match'")
+        }
+        if spec.match.isEmpty, spec.name != nil || spec.bmc != nil {
+            report(path, "a rule that gives a name or a BMC must name what has to match; add 'match'")
+        }
+    }
+
+    private mutating func fact(_ fact: Rule.Fact, at path: String) {
+        guard let known = FactPath(rawValue: fact.path) else {
+            report(path, "unknown fact; known are \(FactPath.allCases.map(\.rawValue).joined(separator: ", "))")
+            return
+        }
+        text(path, fact.value)
+        if known.isNumber, UInt64(fact.value) == nil {
+            let example = known.isSize ? "a size such as 8 GiB" : "a whole number"
+            report(path, "'\(fact.value.printable(limit: 80))' is not a valid value: expected \(example).")
+        }
+        switch fact.comparison {
+        case .atLeast, .atMost:
+            if !known.isNumber { report(path, "is not a number; use equals, notEquals or hasPrefix") }
+        case .hasPrefix:
+            if known.isNumber { report(path, "is a number; use equals, notEquals, atLeast or atMost") }
+        case .equals, .notEquals:
+            break
+        }
+    }
+}

@@ -1,0 +1,160 @@
+import AgentProtocol
+import CatalogBareMetal
+import FleetContract
+import Primitives
+import Yams
+
+extension SiteFile {
+    /// A segment; nil when a value that it cannot be without is missing or wrong, which has been reported then.
+    static func readSegment(_ fields: FieldReader) -> SiteDocument.SegmentEntry? {
+        let name = fields.requiredText("name")
+        let interface = fields.requiredText("interface")
+        let network = fields.required("network") { (text) throws(InvalidValue) in try IPv4Network(text) }
+        let server = fields.required("server", address)
+        let pool = readPool(fields)
+        let router = fields.value("router", address)
+        let dns = fields.list("dns", countMax: 3).compactMap { entry -> IPv4Address? in
+            guard case .scalar(let scalar) = entry.node, let parsed = try? address(scalar.string) else {
+                fields.reading.report(entry.path, entry.node, "expected an IPv4 address such as 10.77.0.1")
+                return nil
+            }
+            return parsed
+        }
+        let domain = fields.text("domain")
+        let leaseTime = fields.value("leaseTime", SiteUnits.leaseTime)
+        fields.finish()
+        guard let network, let server, let pool else { return nil }
+        return SiteDocument.SegmentEntry(
+            name: name,
+            spec: Segment.Spec(
+                interface: interface, network: network, server: server, poolStart: pool.start, poolEnd: pool.end,
+                router: router, dnsServers: dns, domain: domain, leaseTimeSeconds: leaseTime ?? 3600))
+    }
+
+    /// `pool: {start: A, end: B}` or `pool: A-B`.
+    private static func readPool(_ fields: FieldReader) -> (start: IPv4Address, end: IPv4Address)? {
+        guard fields.has("pool") else {
+            _ = fields.requiredText("pool")
+            return nil
+        }
+        if case .scalar? = fields.node("pool") {
+            return fields.value("pool") { (text) throws(InvalidValue) in
+                let ends = text.split(separator: "-", omittingEmptySubsequences: false)
+                    .map { $0.drop { $0 == " " }.split(separator: " ").first ?? "" }
+                guard ends.count == 2, let start = try? address(String(ends[0])),
+                    let end = try? address(String(ends[1]))
+                else {
+                    throw InvalidValue("pool", text, expected: "two addresses, as in 10.77.0.50-10.77.0.99")
+                }
+                return (start, end)
+            }
+        }
+        guard let pool = fields.fields("pool") else { return nil }
+        let start = pool.required("start", address)
+        let end = pool.required("end", address)
+        pool.finish()
+        guard let start, let end else { return nil }
+        return (start, end)
+    }
+
+    static func readBMC(_ fields: FieldReader) -> (SiteDocument.BMCEntry, PasswordReference?) {
+        let entry = SiteDocument.BMCEntry(
+            name: fields.requiredText("name"), address: fields.requiredText("address"),
+            system: fields.text("system"), username: fields.requiredText("username"), password: nil,
+            certificateDigest: fields.value("certificateDigest") { (text) throws(InvalidValue) in
+                try Digest(hex: text)
+            },
+            powersOnForDiscovery: fields.flag("powersOnForDiscovery"))
+        let file = fields.text("passwordFile")
+        let variable = fields.text("passwordEnv")
+        let reading = fields.reading
+        var reference: PasswordReference?
+        switch (file, variable) {
+        case (.some(let file), nil): reference = .file(file)
+        case (nil, .some(let variable)):
+            let isName = variable.utf8.allSatisfy {
+                (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "_")
+            }
+            if !isName || variable.isEmpty {
+                let message = "'\(variable.printable(limit: 80))' is not the name of an environment variable"
+                reading.report(fields.path(of: "passwordEnv"), nil, message)
+            }
+            reference = .environment(variable)
+        case (.some, .some):
+            reading.report(
+                fields.path(of: "passwordEnv"), nil, "give either 'passwordFile' or 'passwordEnv', not both")
+        case (nil, nil):
+            if !fields.has("password"), !fields.has("passwordFile"), !fields.has("passwordEnv") {
+                reading.report(
+                    fields.path, nil,
+                    "the password is missing; name its file with 'passwordFile' or a variable with "
+                        + "'passwordEnv'")
+            }
+        }
+        fields.finish()
+        return (entry, reference)
+    }
+
+    static func readRule(_ fields: FieldReader) -> SiteDocument.RuleEntry {
+        let name = fields.requiredText("name")
+        var spec = Rule.Spec(order: fields.integer("order") ?? 100, match: [])
+        if let match = fields.fields("match") { spec.match = readFacts(match) }
+        if let gives = fields.fields("gives") {
+            spec.name = gives.text("name")
+            spec.role = gives.value("role", role)
+            spec.bmc = gives.text("bmc")
+            if let hint = gives.fields("rootDisk") { spec.rootDisk = readRootDisk(hint) }
+            gives.finish()
+        }
+        spec.approves = fields.flag("approves")
+        fields.finish()
+        return SiteDocument.RuleEntry(name: name, spec: spec)
+    }
+
+    /// `path: value` for equality, or `path: {comparison: value, …}`.
+    private static func readFacts(_ match: FieldReader) -> [Rule.Fact] {
+        var facts: [Rule.Fact] = []
+        for path in match.allKeys() {
+            guard let known = FactPath(rawValue: path) else {
+                let paths = FactPath.allCases.map(\.rawValue).joined(separator: ", ")
+                match.reading.report(
+                    match.path(of: path.printable(limit: 80)), nil, "unknown fact; known are \(paths)")
+                continue
+            }
+            if case .mapping? = match.node(path), let comparisons = match.fields(path) {
+                for comparison in Rule.Fact.Comparison.allCases {
+                    guard let value = comparisons.value(comparison.rawValue, { text in text }) else { continue }
+                    facts.append(fact(known, comparison, value))
+                }
+                comparisons.finish()
+            } else if let value = match.text(path) {
+                facts.append(fact(known, .equals, value))
+            }
+        }
+        return facts
+    }
+
+    private static func fact(_ path: FactPath, _ comparison: Rule.Fact.Comparison, _ value: String) -> Rule.Fact {
+        let size = path.isSize ? try? SiteUnits.size(value) : nil
+        return Rule.Fact(path: path.rawValue, comparison: comparison, value: size.map { String($0.bytes) } ?? value)
+    }
+
+    private static func readRootDisk(_ fields: FieldReader) -> RootDiskHint {
+        let hint = RootDiskHint(
+            serial: fields.text("serial"), wwn: fields.text("wwn"), path: fields.text("path"),
+            model: fields.text("model"), sizeMin: fields.value("sizeMin", SiteUnits.size),
+            sizeMax: fields.value("sizeMax", SiteUnits.size))
+        fields.finish()
+        return hint
+    }
+
+    private static func address(_ text: String) throws(InvalidValue) -> IPv4Address { try IPv4Address(text) }
+
+    private static func role(_ text: String) throws(InvalidValue) -> Role {
+        guard let role = Role(rawValue: text) else {
+            throw InvalidValue("role", text, expected: Role.allCases.map(\.rawValue).joined(separator: ", "))
+        }
+        return role
+    }
+}

@@ -1,0 +1,232 @@
+import AgentProtocol
+import CatalogBareMetal
+import CatalogIdentity
+import FleetContract
+import Primitives
+import ResourceModel
+
+/// What the store holds of a site now.
+public struct CurrentSite: Sendable {
+    /// The site as a whole.
+    public var site: Stored<Site>?
+    /// All segments.
+    public var segments: [Stored<Segment>]
+    /// All BMCs.
+    public var bmcs: [Stored<BMC>]
+    /// All rules.
+    public var rules: [Stored<Rule>]
+    /// The BMCs' passwords as stored, by the secret's name.
+    public var secrets: [String: Stored<Secret>]
+    /// The same in clear text, by the secret's name; those that do not open are left out and written anew.
+    public var passwords: [String: Password]
+    /// The names of the nodes that were given a BMC by name, by the BMC's name.
+    public var bmcUsers: [String: [String]]
+
+    /// What the store holds; an empty one by default.
+    public init(
+        site: Stored<Site>? = nil, segments: [Stored<Segment>] = [], bmcs: [Stored<BMC>] = [],
+        rules: [Stored<Rule>] = [], secrets: [String: Stored<Secret>] = [:], passwords: [String: Password] = [:],
+        bmcUsers: [String: [String]] = [:]
+    ) {
+        self.site = site
+        self.segments = segments
+        self.bmcs = bmcs
+        self.rules = rules
+        self.secrets = secrets
+        self.passwords = passwords
+        self.bmcUsers = bmcUsers
+    }
+}
+
+/// The steps from what the store holds to what a site file says. Made by a pure function; applying it twice changes
+/// nothing the second time.
+public struct SitePlan: Sendable {
+    /// In the order in which they are carried out.
+    public private(set) var steps: [Step] = []
+
+    /// What people see.
+    public var changes: [SitePlanReply.Change] { steps.map(\.change) }
+
+    /// One resource that is written or deleted.
+    public struct Step: Sendable {
+        /// What people see of it.
+        public let change: SitePlanReply.Change
+        let work: Work
+    }
+
+    enum Work: Sendable {
+        case write(Transaction.Operation, if: Transaction.Condition)
+        case seal(name: String, purpose: String, Password, replacing: Stored<Secret>?)
+        case delete(ResourceKey, if: Transaction.Condition)
+    }
+
+    /// The steps from `current` to `desired`; throws `SiteError` when `desired` is not right or takes away what is used.
+    ///
+    /// What has to be there for others comes first: passwords, BMCs, segments, rules, the site; deletions go the other
+    /// way round.
+    public static func make(
+        desired: SiteDocument, current: CurrentSite, now: Timestamp
+    ) throws(SiteError) -> SitePlan {
+        let problems = desired.problems() + unmet(desired, current)
+        guard problems.isEmpty else { throw SiteError(problems) }
+        var plan = SitePlan()
+        do {
+            try plan.writeBMCs(desired.bmcs, current, now)
+            try plan.write("segment", desired.segments.map { ($0.name, $0.spec) }, current.segments) {
+                Segment(metadata: $0, spec: $1)
+            } at: {
+                now
+            }
+            try plan.write("rule", desired.rules.map { ($0.name, $0.spec) }, current.rules) {
+                Rule(metadata: $0, spec: $1)
+            } at: {
+                now
+            }
+            try plan.write("site", [(Site.name, desired.site)], current.site.map { [$0] } ?? []) {
+                Site(metadata: $0, spec: $1)
+            } at: {
+                now
+            }
+        } catch {
+            throw SiteError([SiteProblem(path: "", message: error.publicMessage)])
+        }
+        plan.delete("rule", current.rules, except: Set(desired.rules.map(\.name)))
+        plan.delete("segment", current.segments, except: Set(desired.segments.map(\.name)))
+        plan.deleteBMCs(current, except: desired.bmcs)
+        return plan
+    }
+
+    private static func unmet(_ desired: SiteDocument, _ current: CurrentSite) -> [SiteProblem] {
+        var problems: [SiteProblem] = []
+        for (index, bmc) in desired.bmcs.enumerated()
+        where bmc.password == nil && current.secrets[bmc.secretName] == nil {
+            let message = "the password of '\(bmc.name)' is missing"
+            problems.append(SiteProblem(path: "bmcs[\(index)]", message: message))
+        }
+        let kept = Set(desired.bmcs.map(\.name))
+        for bmc in current.bmcs where !kept.contains(bmc.value.metadata.name) {
+            let name = bmc.value.metadata.name
+            guard let users = current.bmcUsers[name], !users.isEmpty else { continue }
+            let nodes = users.sorted().prefix(10).joined(separator: ", ")
+            let message =
+                "'\(name)' is not in the site any more but is the BMC of \(nodes); leave it in, or give the node "
+                + "another with 'muster node set NODE --bmc NAME'"
+            problems.append(SiteProblem(path: "bmcs", message: message))
+        }
+        return problems
+    }
+
+    private mutating func write<R: Resource>(
+        _ kind: String, _ desired: [(name: String, spec: R.Spec)], _ current: [Stored<R>],
+        make: (Metadata, R.Spec) -> R, at now: () -> Timestamp
+    ) throws(StoreError) {
+        let existing = Dictionary(current.map { ($0.value.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
+        for (name, spec) in desired {
+            if var stored = existing[name] {
+                let fields = try FieldDifference.between(stored.value.spec, spec)
+                guard !fields.isEmpty else { continue }
+                stored.value.spec = spec
+                stored.value.metadata.generation = stored.value.metadata.generation.next
+                try append(.update, kind, name, fields, stored)
+            } else {
+                let metadata = Metadata(name: name, schemaVersion: R.schemaVersion, created: now())
+                try append(
+                    .create, kind, name, FieldDifference.between(nil, spec), Stored(new: make(metadata, spec)))
+            }
+        }
+    }
+
+    private mutating func append<R: Resource>(
+        _ action: SitePlanReply.Change.Action, _ kind: String, _ name: String, _ fields: [SitePlanReply.Field],
+        _ stored: Stored<R>
+    ) throws(StoreError) {
+        let change = SitePlanReply.Change(action: action, kind: kind, name: name, fields: fields)
+        steps.append(Step(change: change, work: .write(try stored.put(), if: stored.unchanged)))
+    }
+
+    private mutating func writeBMCs(
+        _ desired: [SiteDocument.BMCEntry], _ current: CurrentSite, _ now: Timestamp
+    ) throws(StoreError) {
+        for bmc in desired {
+            guard let password = bmc.password, current.passwords[bmc.secretName] != password else { continue }
+            let old = current.secrets[bmc.secretName]
+            let change = SitePlanReply.Change(
+                action: old == nil ? .create : .update, kind: "password", name: bmc.name, fields: [])
+            let work = Work.seal(
+                name: bmc.secretName, purpose: "password of the BMC \(bmc.name)", password, replacing: old)
+            steps.append(Step(change: change, work: work))
+        }
+        let powers = Dictionary(
+            current.bmcs.map { ($0.value.metadata.name, $0.value.spec.power) }, uniquingKeysWith: { first, _ in first })
+        let specs = desired.map { bmc in
+            var spec = BMC.Spec(
+                address: bmc.address, system: bmc.system, username: bmc.username, passwordSecret: bmc.secretName,
+                certificateDigest: bmc.certificateDigest, powersOnForDiscovery: bmc.powersOnForDiscovery)
+            spec.power = powers[bmc.name] ?? nil
+            return (bmc.name, spec)
+        }
+        try write("bmc", specs, current.bmcs) {
+            BMC(metadata: $0, spec: $1, status: BMC.Status())
+        } at: {
+            now
+        }
+    }
+
+    private mutating func delete<R: Resource>(_ kind: String, _ current: [Stored<R>], except kept: Set<String>) {
+        for stored in current where !kept.contains(stored.value.metadata.name) {
+            let change = SitePlanReply.Change(
+                action: .delete, kind: kind, name: stored.value.metadata.name, fields: [])
+            steps.append(Step(change: change, work: .delete(stored.value.key, if: stored.unchanged)))
+        }
+    }
+
+    private mutating func deleteBMCs(_ current: CurrentSite, except desired: [SiteDocument.BMCEntry]) {
+        delete("bmc", current.bmcs, except: Set(desired.map(\.name)))
+        let kept = Set(desired.map(\.secretName))
+        for (name, secret) in current.secrets.sorted(by: { $0.key < $1.key }) where !kept.contains(name) {
+            let change = SitePlanReply.Change(
+                action: .delete, kind: "password", name: String(name.dropFirst("bmc.".count)), fields: [])
+            steps.append(Step(change: change, work: .delete(secret.value.key, if: secret.unchanged)))
+        }
+    }
+}
+
+extension SitePlan {
+    /// Operations of one transaction; the rest of the store's limit is left to the audit event.
+    static let operationCountMax = 50
+
+    /// The plan as transactions within the store's limits; `seal` makes the envelope of a password.
+    ///
+    /// A site of ordinary size is one transaction. A larger one is applied in the plan's order, and applying it again
+    /// goes on where a failure has ended it. Throws `StoreError.limitExceeded` when a document is too large, and what
+    /// `seal` throws.
+    public func transactions(
+        sealing seal: (_ name: String, _ purpose: String, Password, _ replacing: Stored<Secret>?) throws -> Stored<
+            Secret
+        >
+    ) throws -> [Transaction] {
+        var transactions: [Transaction] = []
+        var next = Transaction()
+        for step in steps {
+            switch step.work {
+            case .write(let operation, if: let condition):
+                next.conditions.append(condition)
+                next.operations.append(operation)
+            case .delete(let key, if: let condition):
+                next.conditions.append(condition)
+                next.operations.append(.delete(key))
+            case .seal(let name, let purpose, let password, let old):
+                let sealed = try seal(name, purpose, password, old)
+                next.conditions.append(sealed.unchanged)
+                next.operations.append(try sealed.put())
+            }
+            if next.operations.count == Self.operationCountMax {
+                transactions.append(next)
+                next = Transaction()
+            }
+        }
+        if !next.operations.isEmpty { transactions.append(next) }
+        for transaction in transactions { try transaction.validate() }
+        return transactions
+    }
+}
