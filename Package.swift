@@ -39,6 +39,7 @@ let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
@@ -116,7 +117,8 @@ let package = Package(
             "Adapter", "BootServer",
             [
                 "Primitives", "WireCoding", "DHCP", "NetworkBoot", "ResourceModel", "CatalogBareMetal", "BlobStore",
-                "CLinux", "ImageChunks", hummingbird, httpTypes, nioCore, nioPosix, logging, lifecycle,
+                "CLinux", "ImageChunks", hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, logging,
+                lifecycle,
             ]),
         module(
             "Adapter", "AgentPort",

@@ -1,0 +1,135 @@
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import ImageChunks
+import Logging
+import NIOCore
+import Primitives
+
+extension BootHTTP {
+    private static let pieceSize = 256 * 1024
+
+    func blob(_ request: Request, _ name: String?) async -> Response {
+        do {
+            let digest = try Digest(hex: name ?? "")
+            guard try await content.isPublic(digest) else { return Self.notFound("such file") }
+            return try await file(request, digest)
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    func file(_ request: Request, _ image: String?, _ name: BootFileName) async -> Response {
+        do {
+            guard let image, let digest = try await content.file(image, name) else {
+                return Self.notFound("boot image of this name")
+            }
+            return try await file(request, digest)
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    /// A blob, or the one range of it that is asked for.
+    private func file(_ request: Request, _ digest: Digest) async throws -> Response {
+        guard let size = try await content.blobs.size(of: digest) else { return Self.notFound("such file") }
+        var headers: HTTPFields = [
+            .contentType: "application/octet-stream", .acceptRanges: "bytes", .eTag: "\"\(digest)\"",
+        ]
+        var range = 0..<size
+        var status = HTTPResponse.Status.ok
+        switch ByteRange.parse(request.headers[.range], size: size) {
+        case .whole: break
+        case .part(let part):
+            (range, status) = (part, .partialContent)
+            headers[.contentRange] = "bytes \(part.lowerBound)-\(part.upperBound - 1)/\(size)"
+        case .unsatisfiable:
+            headers[.contentRange] = "bytes */\(size)"
+            headers[.contentType] = nil
+            return Response(status: .rangeNotSatisfiable, headers: headers)
+        }
+        headers[.contentLength] = String(range.count)
+        guard request.method != .head else { return Response(status: status, headers: headers) }
+        guard let slot = fileStreams.take() else { return Self.busy("downloads") }
+        let blobs = content.blobs
+        let body = ResponseBody(contentLength: range.count) { [range] writer in
+            defer { withExtendedLifetime(slot) {} }
+            var offset = range.lowerBound
+            while offset < range.upperBound {
+                let count = Int(min(UInt64(Self.pieceSize), range.upperBound - offset))
+                try await writer.write(try await blobs.read(digest, at: offset, count: count))
+                offset += UInt64(count)
+            }
+            try await writer.finish(nil)
+        }
+        return Response(status: status, headers: headers, body: body)
+    }
+
+    /// The chunks of an image from one on, each as a frame, in disk order.
+    func chunks(_ request: Request, _ name: String?) async -> Response {
+        do {
+            let digest = try Digest(hex: name ?? "")
+            guard let manifest = try await content.manifest(digest) else { return Self.notFound("such image") }
+            let count = manifest.chunks.count
+            let text = request.uri.queryParameters["from"] ?? "0"
+            guard let first = Int(text), (0...count).contains(first) else {
+                throw InvalidValue("first chunk", String(text), expected: "a number from 0 to \(count)")
+            }
+            let chunks = manifest.chunks[first...]
+            let length = chunks.reduce(0) { $0 + ChunkFrame.headerLength + $1.storedLength }
+            let headers: HTTPFields = [
+                .contentType: "application/octet-stream", .contentLength: String(length),
+            ]
+            guard request.method != .head else { return Response(status: .ok, headers: headers) }
+            guard let slot = imageStreams.take() else { return Self.busy("image streams") }
+            let body = ResponseBody(contentLength: length) { writer in
+                defer { withExtendedLifetime(slot) {} }
+                for index in chunks.indices { try await writer.write(try await frame(index, chunks[index])) }
+                try await writer.finish(nil)
+            }
+            return Response(status: .ok, headers: headers, body: body)
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    private func frame(_ index: Int, _ chunk: ImageChunk) async throws -> ByteBuffer {
+        do {
+            let stored = try await content.blobs.read(chunk.blob, at: 0, count: chunk.storedLength)
+            var frame = ByteBuffer()
+            frame.reserveCapacity(ChunkFrame.headerLength + chunk.storedLength)
+            frame.writeBytes(ChunkFrame.header(index: index, storedLength: chunk.storedLength))
+            frame.writeImmutableBuffer(stored)
+            return frame
+        } catch {
+            logger.error(
+                "an image chunk cannot be read; import the image again",
+                metadata: ["chunk": "\(index)", "blob": "\(chunk.blob)", "error": "\(error)"])
+            throw error
+        }
+    }
+}
+
+/// What a Range header asks for (RFC 9110 section 14.2); several ranges and other units are taken as the whole.
+enum ByteRange: Hashable {
+    case whole
+    case part(Range<UInt64>)
+    case unsatisfiable
+
+    static func parse(_ header: String?, size: UInt64) -> ByteRange {
+        guard let header, header.hasPrefix("bytes=") else { return .whole }
+        let bounds = header.dropFirst(6).split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+        guard bounds.count == 2 else { return .whole }
+        if bounds[0].isEmpty {
+            guard let count = UInt64(bounds[1]) else { return .whole }
+            return count == 0 || size == 0 ? .unsatisfiable : .part(size - min(count, size)..<size)
+        }
+        guard let first = UInt64(bounds[0]) else { return .whole }
+        var last = UInt64.max - 1
+        if !bounds[1].isEmpty {
+            guard let given = UInt64(bounds[1]), given >= first else { return .whole }
+            last = min(given, last)
+        }
+        return first < size ? .part(first..<min(last + 1, size)) : .unsatisfiable
+    }
+}
