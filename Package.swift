@@ -146,7 +146,7 @@ let package = Package(
         module("Node", "LinuxSystem", ["Primitives", "CLinux", "CNetlink", "CNftables"]),
         module(
             "Node", "HardwareInventory", ["Primitives", "AgentProtocol", "LinuxSystem", "CUdev", "CBlkid", "CLinux"]),
-        module("Node", "DiskImaging", ["Primitives", "WireCoding", "ImageChunks", "LinuxSystem", "CLinux"]),
+        module("Node", "DiskImaging", ["Primitives", "AgentProtocol", "ImageChunks", "LinuxSystem", "CLinux"]),
         module(
             "Node", "NodeTransport",
             ["Primitives", "WebSocketMessages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL]),
@@ -214,7 +214,7 @@ let package = Package(
                 "Redfish", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", nioCore, nioPosix, nioHTTP1,
                 httpClient, logging,
             ]),
-        suite("ImageChunksTests", ["ImageChunks", "DiskImaging", "Primitives", "WireCoding"]),
+        suite("ImageChunksTests", ["ImageChunks", "Primitives"]),
         suite(
             "ResourceModelTests",
             [

@@ -2,6 +2,7 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/fs.h>
 #include <linux/sockios.h>
@@ -37,23 +38,27 @@ int clinux_block_zero(int descriptor, uint64_t offset, uint64_t length) {
     return result(ioctl(descriptor, BLKZEROOUT, range));
 }
 
+int clinux_start_writeback(int descriptor, uint64_t offset, uint64_t length) {
+    return result(sync_file_range(descriptor, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE));
+}
+
 int clinux_reread_partitions(int descriptor) { return result(ioctl(descriptor, BLKRRPART)); }
 
 int clinux_permanent_address(const char *interface_name, uint8_t address[32], uint32_t *length) {
-    struct {
-        struct ethtool_perm_addr header;
-        uint8_t data[32];
-    } answer = {.header = {.cmd = ETHTOOL_GPERMADDR, .size = 32}};
+    _Alignas(8) uint8_t memory[sizeof(struct ethtool_perm_addr) + 32] = {0};
+    struct ethtool_perm_addr *answer = (struct ethtool_perm_addr *)memory;
+    answer->cmd = ETHTOOL_GPERMADDR;
+    answer->size = 32;
     struct ifreq request = {0};
     strncpy(request.ifr_name, interface_name, IFNAMSIZ - 1);
-    request.ifr_data = (char *)&answer;
+    request.ifr_data = (char *)answer;
     int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0) return errno;
     int code = result(ioctl(descriptor, SIOCETHTOOL, &request));
     close(descriptor);
     if (code == 0) {
-        *length = answer.header.size <= 32 ? answer.header.size : 32;
-        memcpy(address, answer.data, *length);
+        *length = answer->size <= 32 ? answer->size : 32;
+        memcpy(address, answer->data, *length);
     }
     return code;
 }
