@@ -1,0 +1,187 @@
+import AgentProtocol
+import BareMetal
+import CatalogBareMetal
+import CatalogIdentity
+import Crypto
+import FoundationEssentials
+import Identity
+import Logging
+import Primitives
+import ResourceModel
+import X509
+
+/// What machines on a segment may ask for: to be registered, what to do, and a certificate.
+struct DiscoveryService: Sendable {
+    let catalog: LiveCatalog
+    let store: any ResourceStore
+    let registrar: Registrar
+    let controller: NodeController
+    let tokens: EnrolmentTokens
+    let audit: AuditLog
+    let authority: CertificateAuthority
+    let readBlob: @Sendable (Primitives.Digest) async throws -> [UInt8]
+    let logs: NodeLogs
+    let progress: LiveProgress
+    let ports: ConductorPorts
+    let clock: any WallClock
+    let logger: Logger
+
+    /// The longest that a request for orders is held open.
+    static let waitSecondsMax = 30
+
+    func register(_ post: InventoryPost) async throws -> InventoryReply {
+        let reply = try await registrar.register(post)
+        progress.heard(reply.node, at: clock.now)
+        return reply
+    }
+
+    /// The node whose present session has this token.
+    func node(session: String?) throws -> Node {
+        guard let session, let node = registrar.node(withSession: session) else { throw DiscoveryRefusal.noSession }
+        progress.heard(try node.id, at: clock.now)
+        return node
+    }
+
+    /// The next order after number `after`; waits up to `wait` seconds for one.
+    func order(session: String?, after: UInt64?, wait: Int) async throws -> DiscoveryOrder {
+        var node = try node(session: session)
+        let deadline = clock.now.advanced(by: .seconds(max(0, min(wait, Self.waitSecondsMax))))
+        while true {
+            let number = DiscoveryOrders.number(of: node)
+            if number != after || clock.now >= deadline {
+                return DiscoveryOrder(number: number, action: try await action(for: node, isNew: number != after))
+            }
+            try await Task.sleep(for: .milliseconds(250))
+            node = try self.node(session: session)
+        }
+    }
+
+    private func action(for node: Node, isNew: Bool) async throws -> DiscoveryOrder.Action {
+        switch DiscoveryOrders.wanted(of: node) {
+        case .wait(let reason): return .wait(reason: reason)
+        case .standBy: return .standBy
+        case .deploy:
+            // A machine that has the order already and asks for another gets no second token.
+            guard isNew else { return .wait(reason: "the order was given") }
+            return .deploy(try await deployOrder(for: node))
+        }
+    }
+
+    private func deployOrder(for node: Node) async throws -> DeployOrder {
+        let id = try node.id
+        guard let image = catalog.image(for: node) else {
+            let message =
+                "there is no image '\(node.spec.image ?? "for role \(node.spec.role?.rawValue ?? "?")")'; "
+                + "push one with 'muster image push', then 'muster node deploy \(node.spec.name)'"
+            try await controller.submit(.imageMissing(message), to: id)
+            throw DiscoveryRefusal.noImage(message)
+        }
+        let manifest = node.status.image ?? image.spec.manifest
+        if node.status.image == nil { try await controller.submit(.imageChosen(manifest), to: id) }
+        let generation = node.status.attempted
+        let token = try await tokens.make(for: id, generation: generation, now: clock.now)
+        try await audit.record(
+            AuditEventSpec.machine(id, "issue enrolment token", Node.key(id.raw), clock.now, "for its deployment"))
+        return DeployOrder(
+            generation: generation, manifest: manifest, rootDisk: node.spec.rootDisk,
+            stateFiles: try stateFiles(for: node, token: token))
+    }
+
+    /// What the deployed system needs to find its conductor and be reached by its operators.
+    private func stateFiles(for node: Node, token: SecretText) throws -> [StateFile] {
+        let server = catalog.serverAddress(for: node)
+        let identity = AgentIdentityFile(
+            node: try node.id, name: node.spec.name, provisioning: ["\(server):\(ports.provisioning)"],
+            conductors: ["\(server):\(ports.agents)"], token: token.exposed)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        let keys = catalog.site()?.sshKeys ?? []
+        var files = [
+            StateFile(path: "muster/hostname", content: node.spec.name + "\n"),
+            StateFile(
+                path: "muster/agent.json",
+                content: String(decoding: try encoder.encode(identity), as: UTF8.self) + "\n", mode: 0o600),
+            StateFile(path: "muster/ca.pem", content: authority.certificatePEM),
+            StateFile(path: "muster/authorized_keys", content: keys.map { $0 + "\n" }.joined(), mode: 0o600),
+        ]
+        for (index, mac) in node.status.identity.macs.sorted().enumerated() {
+            // By the MAC address as client identifier, so that the lease is the one the firmware had.
+            let content = """
+                [Match]
+                MACAddress=\(mac)
+
+                [Network]
+                DHCP=ipv4
+                LLDP=yes
+
+                [DHCPv4]
+                ClientIdentifier=mac
+
+                """
+            files.append(StateFile(path: "muster/network/1\(index)-\(mac.bytes.map { Hex.encode([$0]) }.joined()).network", content: content))
+        }
+        return files
+    }
+
+    /// The manifest that the machine was ordered to write, and no other.
+    func manifest(session: String?, digest: Primitives.Digest) async throws -> [UInt8] {
+        let node = try node(session: session)
+        guard node.status.session?.isTrusted == true, node.status.image == digest else {
+            throw DiscoveryRefusal.notOrdered
+        }
+        return try await readBlob(digest)
+    }
+
+    func report(session: String?, _ report: DiscoveryProgress) async throws {
+        let node = try node(session: session)
+        let id = try node.id
+        if case .writing(let done, let total, let bytes) = report.stage {
+            let now = clock.now
+            // Percentages stay in memory; the store hears of them seldom, so that the deadline is kept alive.
+            guard progress.shouldStore(id, Node.Progress(done: done, total: total, bytes: bytes), at: now) else {
+                return
+            }
+        }
+        try await controller.submit(.progressed(order: report.order, report.stage), to: id)
+    }
+
+    func append(session: String?, _ batch: LogBatch) throws {
+        let node = try node(session: session)
+        try logs.append(batch, for: try node.id)
+    }
+
+    /// Redeems the one-time token and signs the agent's key.
+    func enrol(_ request: EnrolmentRequest) async throws -> EnrolmentReply {
+        let now = clock.now
+        let name = Node.key(request.node.raw)
+        do {
+            let csr = try CertificateSigningRequest(pemEncoded: request.signingRequest)
+            let key = Primitives.Digest(bytes: Array(SHA256.hash(data: Data(csr.publicKey.subjectPublicKeyInfoBytes))))
+            _ = try await tokens.redeem(request.token, by: request.node, publicKey: key, now: now)
+            let issued = try authority.issueNode(request.node, signingRequest: request.signingRequest, now: now)
+            try await controller.submit(.agentEnrolled, to: request.node)
+            try await audit.record(.machine(request.node, "enrol", name, now, "certificate \(issued.serial)"))
+            return EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)
+        } catch {
+            let text = (error as? any UserFacingError)?.publicMessage ?? "the signing request cannot be read"
+            logger.warning("enrolment of \(request.node) refused: \(text)")
+            try await audit.record(.machine(request.node, "enrol", name, now, text, isRefused: true))
+            throw error
+        }
+    }
+}
+
+/// Why the provisioning port refuses a machine.
+enum DiscoveryRefusal: UserFacingError, Hashable {
+    case noSession
+    case notOrdered
+    case noImage(String)
+
+    var publicMessage: String {
+        switch self {
+        case .noSession: "The session is not known or over; post the inventory again."
+        case .notOrdered: "This machine was not ordered to write that image."
+        case .noImage(let message): message
+        }
+    }
+}
