@@ -80,8 +80,7 @@ struct DiscoveryService: Sendable {
         if node.status.image == nil { try await controller.submit(.imageChosen(manifest), to: id) }
         let generation = node.status.attempted
         let token = try await tokens.make(for: id, generation: generation, now: clock.now)
-        try await audit.record(
-            AuditEventSpec.machine(id, "issue enrolment token", Node.key(id.raw), clock.now, "for its deployment"))
+        try await audit.record(.machine(id, verb: "issue enrolment token", "for its deployment"))
         return DeployOrder(
             generation: generation, manifest: manifest, rootDisk: node.spec.rootDisk,
             stateFiles: try stateFiles(for: node, token: token))
@@ -92,7 +91,7 @@ struct DiscoveryService: Sendable {
         let server = catalog.serverAddress(for: node)
         let identity = AgentIdentityFile(
             node: try node.id, name: node.spec.name, provisioning: ["\(server):\(ports.provisioning)"],
-            conductors: ["\(server):\(ports.agents)"], token: token.exposed)
+            conductors: ["\(server):\(ports.agents)"], token: token.revealed)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
         let keys = catalog.site()?.sshKeys ?? []
@@ -153,19 +152,18 @@ struct DiscoveryService: Sendable {
     /// Redeems the one-time token and signs the agent's key.
     func enrol(_ request: EnrolmentRequest) async throws -> EnrolmentReply {
         let now = clock.now
-        let name = Node.key(request.node.raw)
         do {
             let csr = try CertificateSigningRequest(pemEncoded: request.signingRequest)
             let key = Primitives.Digest(bytes: Array(SHA256.hash(data: Data(csr.publicKey.subjectPublicKeyInfoBytes))))
             _ = try await tokens.redeem(request.token, by: request.node, publicKey: key, now: now)
             let issued = try authority.issueNode(request.node, signingRequest: request.signingRequest, now: now)
             try await controller.submit(.agentEnrolled, to: request.node)
-            try await audit.record(.machine(request.node, "enrol", name, now, "certificate \(issued.serial)"))
+            try await audit.record(.machine(request.node, verb: "enrol", "certificate \(issued.serial)"))
             return EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)
         } catch {
             let text = (error as? any UserFacingError)?.publicMessage ?? "the signing request cannot be read"
             logger.warning("enrolment of \(request.node) refused: \(text)")
-            try await audit.record(.machine(request.node, "enrol", name, now, text, isRefused: true))
+            try await audit.record(.machine(request.node, verb: "enrol", text, outcome: .denied))
             throw error
         }
     }
@@ -183,5 +181,15 @@ enum DiscoveryRefusal: UserFacingError, Hashable {
         case .notOrdered: "This machine was not ordered to write that image."
         case .noImage(let message): message
         }
+    }
+}
+
+extension AuditEventSpec {
+    /// What a machine was given or refused.
+    static func machine(
+        _ node: NodeID, verb: String, _ summary: String, outcome: AuditOutcome = .ok
+    ) -> AuditEventSpec {
+        AuditEventSpec(
+            who: "node:\(node)", verb: verb, resource: Node.key(node.raw), outcome: outcome, summary: summary)
     }
 }

@@ -1,0 +1,38 @@
+import Primitives
+
+/// How a conductor process is started; everything else is in the catalog.
+public struct ConductorConfiguration: Sendable {
+    /// Where the store, the blobs, the keys and the logs are; made with mode 0700.
+    public var stateDirectory: String
+    /// The address that operators reach, for example `10.77.0.1` or `0.0.0.0`.
+    public var apiHost: String
+    /// The ports.
+    public var ports: ConductorPorts
+    /// Further names and addresses for the server's certificate.
+    public var names: [String]
+    /// Where a console server writes `<node name>.log`; nil: there is none.
+    public var consoleDirectory: String?
+
+    /// The defaults for a state directory.
+    public init(stateDirectory: String) {
+        self.stateDirectory = stateDirectory
+        apiHost = "0.0.0.0"
+        ports = ConductorPorts()
+        names = []
+    }
+}
+
+/// The ports that a conductor listens on.
+public struct ConductorPorts: Sendable, Hashable {
+    /// The operators' API, HTTPS.
+    public var api = 9443
+    /// Boot files and public image chunks, plain HTTP.
+    public var boot = 8080
+    /// Registration and enrolment, HTTPS with server authentication.
+    public var provisioning = 8443
+    /// The agents' streams, mutual TLS.
+    public var agents = 7443
+
+    /// The defaults.
+    public init() {}
+}

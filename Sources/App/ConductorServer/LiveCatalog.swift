@@ -1,0 +1,44 @@
+import AgentProtocol
+import BareMetal
+import CatalogBareMetal
+import Primitives
+import ReconcileRuntime
+import ResourceModel
+
+/// The catalog as the cache has it now.
+struct LiveCatalog: Sendable {
+    let cache: ResourceCache
+
+    /// The kinds that are kept in memory.
+    static let kinds: [any Resource.Type] = [
+        Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
+        Lease.self, NodeEvent.self,
+    ]
+
+    func nodes() -> [Node] { cache.all(Node.self) }
+    func bmcs() -> [BMC] { cache.all(BMC.self) }
+    func rules() -> [Rule] { cache.all(Rule.self) }
+    func segments() -> [Segment] { cache.all(Segment.self) }
+    func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
+    func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }
+
+    func node(_ id: NodeID) -> Node? { cache.get(Node.self, id.raw) }
+
+    /// The node that has a NIC with this address.
+    func node(withMAC mac: MACAddress) -> Node? { nodes().first { $0.status.identity.macs.contains(mac) } }
+
+    /// The image that was asked for by name, else the newest of the node's role.
+    func image(for node: Node) -> NodeImage? {
+        let images = cache.all(NodeImage.self)
+        if let name = node.spec.image { return images.first { $0.metadata.name == name } }
+        return images.filter { $0.spec.role == node.spec.role }.max { $0.metadata.created < $1.metadata.created }
+    }
+
+    /// The conductor's address on the segment that the node has a lease on, else on the first segment.
+    func serverAddress(for node: Node) -> IPv4Address {
+        let segments = segments().sorted { $0.metadata.name < $1.metadata.name }
+        let leases = cache.all(Lease.self).filter { node.status.identity.macs.contains($0.spec.mac) }
+        let segment = segments.first { segment in leases.contains { $0.spec.segment == segment.metadata.name } }
+        return (segment ?? segments.first)?.spec.server ?? .any
+    }
+}
