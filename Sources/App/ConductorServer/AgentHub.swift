@@ -1,0 +1,95 @@
+import AgentPort
+import AgentProtocol
+import BareMetal
+import CatalogBareMetal
+import CatalogIdentity
+import Identity
+import Logging
+import Primitives
+import ResourceModel
+import ServiceLifecycle
+import WebSocketMessages
+
+/// Brings agents' streams and the catalog together: greets agents with their view, sends what changes in it, and
+/// passes on what they tell.
+struct AgentHub: AgentPortDelegate, Service {
+    let catalog: LiveCatalog
+    let controller: NodeController
+    let feed: AgentViewFeed
+    let metrics: NodeMetrics
+    let logs: NodeLogs
+    let authority: CertificateAuthority
+    let audit: AuditLog
+    let clock: any WallClock
+    let logger: Logger
+    /// The newest session of each node, so that the end of an older one says nothing.
+    let newest = NewestSessions()
+
+    func agentConnected(_ session: AgentSession, hello: AgentHello) async {
+        newest.open(session.node, session.id)
+        guard let node = catalog.node(session.node) else {
+            session.goodbye("this node is not in the inventory any more", retryAfterSeconds: 300)
+            return
+        }
+        feed.open(session, hello: hello, view: view(of: node))
+        await pass(.agentConnected(hello), session)
+    }
+
+    func agentSent(_ message: AgentMessage, from session: AgentSession) async {
+        switch message {
+        case .hello:
+            break
+        case .status(let report):
+            await pass(.agentReported(report), session)
+        case .metrics(let report):
+            metrics.take(report, from: session.node, at: clock.now)
+        case .logs(let batch):
+            do { try logs.append(batch, for: session.node) } catch { logger.warning("\(session): \(error)") }
+        case .renew(let request):
+            await renew(request, session)
+        }
+    }
+
+    func agentDisconnected(_ session: AgentSession, reason: WebSocketEnd) async {
+        feed.close(session)
+        guard newest.close(session.node, session.id) else { return }
+        logger.info("\(session) ended: \(reason)")
+        await pass(.agentDisconnected, session)
+    }
+
+    private func pass(_ input: NodeInput, _ session: AgentSession) async {
+        do {
+            try await controller.submit(input, to: session.node)
+        } catch {
+            logger.error("\(session): \(error)")
+        }
+    }
+
+    private func renew(_ request: String, _ session: AgentSession) async {
+        do {
+            let issued = try authority.issueNode(session.node, signingRequestPEM: request)
+            try await audit.record(.machine(session.node, verb: "renew", "certificate \(issued.serial)"))
+            try session.send(
+                .certificate(EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)))
+        } catch {
+            logger.warning("\(session): its certificate was not renewed: \(error)")
+        }
+    }
+
+    private func view(of node: Node) -> NodeView {
+        NodeViewProjection.view(
+            of: node, site: catalog.site(), peers: catalog.nodes(), revision: catalog.cache.revision)
+    }
+
+    /// Publishes views after each change of the catalog until cancelled.
+    func run() async throws {
+        for await _ in catalog.cache.changes().cancelOnGracefulShutdown() {
+            let connected = newest.nodes
+            feed.publish(
+                catalog.nodes().compactMap { node -> (NodeID, NodeView)? in
+                    guard let id = try? node.id, connected.contains(id) else { return nil }
+                    return (id, view(of: node))
+                })
+        }
+    }
+}

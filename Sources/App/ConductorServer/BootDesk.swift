@@ -1,0 +1,79 @@
+import BareMetal
+import BlobStore
+import BootServer
+import CatalogBareMetal
+import ImageChunks
+import Logging
+import NIOCore
+import NetworkBoot
+import Primitives
+
+/// Decides what machines boot, from the catalog.
+struct BootDesk: Sendable {
+    let catalog: LiveCatalog
+    let ports: ConductorPorts
+    let authorityDigest: Digest
+    let clock: any WallClock
+    let logger: Logger
+
+    /// A deployed machine boots its disk, every other one the discovery ramdisk.
+    func decide(_ request: BootRequest) -> BootScript {
+        let server = self.server(for: request)
+        do {
+            let retry = try BootURL(
+                host: server, port: ports.boot, path: "/boot/ipxe", query: [.init("mac", "\(request.mac)")])
+            if let node = catalog.node(withMAC: request.mac), node.bootsItsDisk {
+                logger.info("\(node.spec.name) asked for the network; it is told to boot its disk")
+                return .localDisk(chainLoader: nil)
+            }
+            guard catalog.ramdisk() != nil else {
+                logger.warning("\(request.mac) asks for the ramdisk, but there is none: muster image push-ramdisk")
+                return .wait(seconds: 10, retry: retry)
+            }
+            return .discovery(
+                try DiscoveryBoot(
+                    kernel: try BootURL(host: server, port: ports.boot, path: "/boot/\(Ramdisk.discovery)/vmlinuz"),
+                    initrd: try BootURL(host: server, port: ports.boot, path: "/boot/\(Ramdisk.discovery)/initrd.zst"),
+                    retry: retry,
+                    conductor: DiscoveryBoot.Conductor(
+                        address: server, httpPort: ports.boot, tlsPort: ports.provisioning,
+                        caFingerprint: authorityDigest, time: clock.now),
+                    bootInterface: request.mac))
+        } catch {
+            logger.error("no boot script for \(request.mac): \(error)")
+            return .localDisk(chainLoader: nil)
+        }
+    }
+
+    /// The conductor's address on the segment that the request came from.
+    private func server(for request: BootRequest) -> IPv4Address {
+        let segments = catalog.segments()
+        let address = request.remoteAddress.flatMap { try? IPv4Address($0) }
+        let own = segments.first { segment in address.map { segment.spec.network.contains($0) } ?? false }
+        return (own ?? segments.first)?.spec.server ?? .any
+    }
+}
+
+extension Node {
+    /// Whether a network boot of this machine is answered with its disk.
+    var bootsItsDisk: Bool {
+        switch status.state {
+        case .active, .deploying(.bootingDisk), .deploying(.enrolling), .deploying(.checking): true
+        default: false
+        }
+    }
+}
+
+/// Boot files and chunks out of the blob store.
+struct BlobReader: BlobSource {
+    let blobs: BlobStore
+
+    func size(of blob: Digest) async throws -> UInt64? {
+        guard blobs.contains(blob) else { return nil }
+        return try blobs.open(blob).size
+    }
+
+    func read(_ blob: Digest, at offset: UInt64, count: Int) async throws -> ByteBuffer {
+        ByteBuffer(bytes: try blobs.open(blob).read(at: offset, count: count))
+    }
+}

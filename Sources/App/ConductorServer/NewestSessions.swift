@@ -1,0 +1,23 @@
+import AgentProtocol
+import Synchronization
+
+/// Which stream of each node is the newest one.
+final class NewestSessions: Sendable {
+    private let sessions = Mutex<[NodeID: UInt64]>([:])
+
+    func open(_ node: NodeID, _ session: UInt64) {
+        sessions.withLock { $0[node] = max($0[node] ?? 0, session) }
+    }
+
+    /// Forgets the session; false when a newer one has taken its place.
+    func close(_ node: NodeID, _ session: UInt64) -> Bool {
+        sessions.withLock { sessions in
+            guard sessions[node] == session else { return false }
+            sessions[node] = nil
+            return true
+        }
+    }
+
+    /// The nodes with a stream.
+    var nodes: Set<NodeID> { sessions.withLock { Set($0.keys) } }
+}
