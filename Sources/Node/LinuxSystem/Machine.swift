@@ -1,0 +1,62 @@
+import CLinux
+import Glibc
+import Primitives
+
+/// The running machine as a whole.
+public enum Machine {
+    /// The kernel's release, for example `6.1.0-32-amd64`.
+    public static var kernelVersion: String { field(\.release) }
+    /// The instruction set, for example `x86_64`.
+    public static var architecture: String { field(\.machine) }
+    /// The kernel's identifier of this boot, a UUID.
+    public static var bootID: String { SystemFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown" }
+
+    /// Sets the wall clock (CLOCK_REALTIME). Throws `SystemError` without the privilege.
+    public static func setClock(_ time: Timestamp) throws(SystemError) {
+        let milliseconds = time.millisecondsSinceEpoch
+        var value = timespec(
+            tv_sec: Int(milliseconds / 1000), tv_nsec: Int(milliseconds % 1000) * 1_000_000)
+        guard clock_settime(CLOCK_REALTIME, &value) == 0 else { throw SystemError("set the clock", errno: errno) }
+    }
+
+    /// Writes back all file systems, then resets the machine; returns only by throwing `SystemError`.
+    public static func restart() throws(SystemError) {
+        sync()
+        throw SystemError("restart the machine", errno: clinux_restart())
+    }
+
+    /// Writes back all file systems, then turns the machine off; returns only by throwing `SystemError`.
+    public static func powerOff() throws(SystemError) {
+        sync()
+        throw SystemError("turn the machine off", errno: clinux_power_off())
+    }
+
+    private static func field<Field>(_ path: KeyPath<utsname, Field>) -> String {
+        var names = utsname()
+        guard uname(&names) == 0 else { return "unknown" }
+        return withUnsafeBytes(of: names[keyPath: path]) { raw in
+            String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+        }
+    }
+}
+
+/// The kernel's command line: words and `name=value` pairs parted by blanks.
+public struct KernelCommandLine: Hashable, Sendable {
+    private let values: [String: String]
+
+    /// Reads `text`, for example the content of /proc/cmdline; of a name given twice the last value counts.
+    public init(_ text: String) {
+        let words = text.split { $0 == " " || $0 == "\n" || $0 == "\t" }
+        values = Dictionary(
+            words.map { word in
+                let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                return (String(parts[0]), parts.count == 2 ? String(parts[1]) : "")
+            }, uniquingKeysWith: { $1 })
+    }
+
+    /// The command line of the running kernel.
+    public static var current: KernelCommandLine { KernelCommandLine(SystemFile.text("/proc/cmdline") ?? "") }
+
+    /// The value of `name`; empty for a bare word, nil when it is not there.
+    public subscript(name: String) -> String? { values[name] }
+}
