@@ -107,7 +107,12 @@ let package = Package(
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", crypto, logging, lifecycle]),
-        module("Domain", "Fleet", ["Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", yams]),
+        module(
+            "Domain", "Fleet",
+            [
+                "Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "FleetContract",
+                yams,
+            ]),
 
         // Adapter: drivers and servers that face hardware.
         module(
@@ -138,8 +143,8 @@ let package = Package(
             "API", "FleetAPI",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
-                "AgentProtocol", "APISupport",
-                "Identity", "BareMetal", "Fleet", "BlobStore", "ImageChunks", hummingbird, httpTypes, nioCore, logging,
+                "AgentProtocol", "APISupport", "FleetContract", "Identity", "BareMetal", "Fleet", "BlobStore",
+                "ImageChunks", hummingbird, httpTypes, nioCore, logging, lifecycle,
             ]),
 
         // Node: what runs on machines.
@@ -183,8 +188,8 @@ let package = Package(
         module(
             "App", "CLICommands",
             [
-                "Primitives", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "ImageChunks",
-                "CLinux", arguments, nioCore,
+                "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "Fleet",
+                "ImageChunks", "CLinux", arguments, nioCore,
             ]),
         module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
 
@@ -233,7 +238,12 @@ let package = Package(
                 "BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory",
                 "Primitives",
             ]),
-        suite("FleetTests", ["Fleet", "CatalogBareMetal", "CatalogIdentity", "ResourceModel", "Primitives"]),
+        suite(
+            "FleetTests",
+            [
+                "Fleet", "FleetContract", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "BareMetal",
+                "ResourceModel", "StoreMemory", "Primitives",
+            ]),
         suite(
             "BootServerTests",
             [
