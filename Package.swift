@@ -117,7 +117,10 @@ let package = Package(
         // Adapter: drivers and servers that face hardware.
         module(
             "Adapter", "BMCDrivers",
-            ["Primitives", "BareMetal", "CatalogBareMetal", "Redfish", httpClient, nioCore, nioHTTP1, nioSSL, logging]),
+            [
+                "Primitives", "BareMetal", "CatalogBareMetal", "Redfish", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL,
+                crypto, logging,
+            ]),
         module(
             "Adapter", "BootServer",
             [
@@ -217,7 +220,7 @@ let package = Package(
             "RedfishTests",
             [
                 "Redfish", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", nioCore, nioPosix, nioHTTP1,
-                httpClient, logging,
+                nioSSL, httpClient, x509, asn1, crypto, logging, subprocess, systemPackage,
             ]),
         suite("ImageChunksTests", ["ImageChunks", "Primitives"]),
         suite(

@@ -1,0 +1,231 @@
+import AsyncHTTPClient
+import BareMetal
+import Crypto
+import FoundationEssentials
+import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+import Primitives
+import Redfish
+
+/// The requests of one call to a BMC, which end together at a deadline.
+struct RedfishSession: Sendable {
+    private static let redirectCountMax = 3
+
+    let address: BMCAddress
+    let password: SecretText
+    let limits: BMCLimits
+    let client: HTTPClient
+    let deadline: ContinuousClock.Instant
+    let logger: Logger
+
+    /// An answer and the path it came from, which redirects may have changed.
+    struct Answer: Sendable {
+        let path: ResourcePath
+        let response: RedfishResponse
+    }
+
+    /// Reads a resource; tries again, with growing pauses, when the BMC cannot be reached or is busy.
+    func get(_ path: ResourcePath) async throws(BMCError) -> Answer {
+        var pause = limits.backoff
+        var attempt = 1
+        while true {
+            let problem: BMCError
+            do {
+                let answer = try await send(.get(path))
+                guard [429, 502, 503, 504].contains(answer.response.status) else { return answer }
+                problem = .busy(retryAfter: answer.response.retryAfter)
+                if let retryAfter = answer.response.retryAfter { pause = max(pause, retryAfter) }
+            } catch {
+                guard error.isTransient else { throw error }
+                problem = error
+            }
+            guard attempt < limits.attemptCountMax, ContinuousClock.now.advanced(by: pause) < deadline else {
+                throw problem
+            }
+            logger.debug(
+                "BMC asked again", metadata: ["bmc": .string(address.description), "path": .string(path.text)])
+            do { try await Task.sleep(for: pause) } catch { throw .cancelled }
+            attempt += 1
+            pause = pause * 2
+        }
+    }
+
+    /// Reads a resource that must be there.
+    func read<R: RedfishResource & Decodable>(
+        _ type: R.Type, at path: ResourcePath
+    ) async throws(BMCError) -> (resource: R, answer: Answer) {
+        let answer = try await get(path)
+        return (try decode(type, answer), answer)
+    }
+
+    func decode<R: RedfishResource & Decodable>(_ type: R.Type, _ answer: Answer) throws(BMCError) -> R {
+        try check(answer)
+        do { return try answer.response.decode(type) } catch {
+            throw .protocolViolation("\(error.message) at \(answer.path)")
+        }
+    }
+
+    /// Throws the error that a status stands for (DSP0266 section 8.5).
+    func check(_ answer: Answer) throws(BMCError) {
+        let response = answer.response
+        let message = response.errorMessage
+        switch response.status {
+        case 200..<300: return
+        case 401: throw .badCredentials
+        case 403: throw .refused(message ?? "the user '\(address.user)' may not do this")
+        case 404: throw .refused(message ?? "there is no \(answer.path)")
+        case 429, 502, 503, 504: throw .busy(retryAfter: response.retryAfter)
+        case 400..<600: throw .refused(message ?? "HTTP status \(response.status)")
+        default: throw .protocolViolation("HTTP status \(response.status) at \(answer.path)")
+        }
+    }
+
+    /// Sends one request and follows redirects on the same service.
+    func send(_ request: RedfishRequest) async throws(BMCError) -> Answer {
+        var request = request
+        for _ in 0...Self.redirectCountMax {
+            let response = try await exchange(request)
+            let isRedirect =
+                [307, 308].contains(response.status)
+                || (request.method == .get && [301, 302, 303].contains(response.status))
+            guard isRedirect else { return Answer(path: request.path, response: response) }
+            request = request.moved(to: try target(of: response.location))
+        }
+        throw .protocolViolation("more than \(Self.redirectCountMax) redirects from \(request.path)")
+    }
+
+    private func target(of location: String?) throws(BMCError) -> ResourcePath {
+        guard var text = location else { throw .protocolViolation("a redirect to nowhere") }
+        for prefix in [address.description, "\(address.scheme.rawValue)://\(address.host)"]
+        where text.hasPrefix(prefix + "/") {
+            text = String(text.dropFirst(prefix.count))
+            break
+        }
+        do { return try ResourcePath(text) } catch {
+            throw .protocolViolation("a redirect to another host or path: '\(text.printable(limit: 120))'")
+        }
+    }
+
+    private func exchange(_ request: RedfishRequest) async throws(BMCError) -> RedfishResponse {
+        let left = ContinuousClock.now.duration(to: deadline)
+        guard left > .zero else { throw .timeout("the call took longer than \(limits.call.seconds)") }
+        let time = min(left, limits.request)
+        var message = HTTPClientRequest(url: "\(address)\(request.path)")
+        message.method = HTTPMethod(rawValue: request.method.rawValue)
+        let credentials = Data("\(address.user):\(password.revealed)".utf8).base64EncodedString()
+        message.headers = [
+            "Accept": "application/json", "OData-Version": "4.0", "User-Agent": "muster",
+            "Authorization": "Basic \(credentials)",
+        ]
+        if let body = request.body {
+            message.headers.add(name: "Content-Type", value: "application/json")
+            message.body = .bytes(ByteBuffer(bytes: body))
+        }
+        if let tag = request.ifMatch { message.headers.add(name: "If-Match", value: tag.text) }
+        do {
+            let response = try await client.execute(message, deadline: .now() + time.timeAmount)
+            let body = try await response.body.collect(upTo: RedfishResponse.bodySizeMax)
+            return RedfishResponse(
+                status: Int(response.status.code), etag: response.headers.first(name: "ETag"),
+                location: response.headers.first(name: "Location"),
+                retryAfter: response.headers.first(name: "Retry-After"), body: Array(body.readableBytesView))
+        } catch {
+            throw BMCError(transport: error, path: request.path, limits: limits, time: time)
+        }
+    }
+}
+
+extension RedfishRequest {
+    fileprivate func moved(to path: ResourcePath) -> RedfishRequest {
+        RedfishRequest(method: method, path: path, body: body, ifMatch: ifMatch)
+    }
+}
+
+extension BMCError {
+    /// What a failure of the connection means.
+    fileprivate init(transport error: any Error, path: ResourcePath, limits: BMCLimits, time: Duration) {
+        switch error {
+        case let error as UntrustedCertificate:
+            self = .tlsUntrusted(found: error.found)
+        case let error as HTTPClientError where error == .connectTimeout:
+            self = .unreachable(cause: "no connection within \(limits.connect.seconds)")
+        case let error as HTTPClientError
+        where error == .deadlineExceeded || error == .readTimeout || error == .getConnectionFromPoolTimeout:
+            self = .timeout("no complete answer for \(path) within \(time.seconds)")
+        case let error as HTTPClientError where error == .cancelled:
+            self = .cancelled
+        case let error as HTTPClientError where error == .remoteConnectionClosed:
+            self = .unreachable(cause: "it closed the connection before it answered")
+        case let error as HTTPClientError:
+            self = .protocolViolation(error.shortDescription)
+        case is CancellationError:
+            self = .cancelled
+        case is NIOTooManyBytesError:
+            self = .protocolViolation("a body of more than \(ByteCount(bytes: UInt64(RedfishResponse.bodySizeMax)))")
+        case is HTTPParserError:
+            self = .protocolViolation("no valid HTTP")
+        case let error as NIOSSLError:
+            self = Self.handshake("\(error)")
+        case let error as BoringSSLError:
+            self = Self.handshake("\(error)")
+        case let error as NIOConnectionError:
+            let cause = error.connectionErrors.first.map { "\($0.error)" } ?? "no address for \(error.host)"
+            self = .unreachable(cause: cause.printable(limit: 200))
+        case let error as IOError:
+            self = .unreachable(cause: "\(error)".printable(limit: 200))
+        default:
+            self = .unreachable(cause: "\(error)".printable(limit: 200))
+        }
+    }
+
+    private static func handshake(_ text: String) -> BMCError {
+        text.contains("CERTIFICATE_VERIFY_FAILED") || text.contains("unableToValidateCertificate")
+            || text.contains("noSuitableCertificate")
+            ? .tlsUntrusted(found: nil) : .unreachable(cause: "no TLS: \(text)".printable(limit: 200))
+    }
+}
+
+/// The BMC's certificate is not the expected one.
+struct UntrustedCertificate: Error {
+    let found: Primitives.Digest?
+}
+
+extension HTTPClient.Configuration {
+    /// No redirects, no repetitions, HTTP/1.1, one connection; with a check of the certificate before any request.
+    static func bmc(limits: BMCLimits, trust: BMCTrust) -> HTTPClient.Configuration {
+        var tls = TLSConfiguration.makeClientConfiguration()
+        if case .certificate = trust { tls.certificateVerification = .none }
+        var configuration = HTTPClient.Configuration(
+            tlsConfiguration: tls, redirectConfiguration: .disallow,
+            timeout: .init(connect: limits.connect.timeAmount))
+        configuration.httpVersion = .http1Only
+        configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 1
+        if case .certificate(let expected) = trust {
+            configuration.http1_1ConnectionDebugInitializer = { channel in checkCertificate(channel, expected) }
+        }
+        return configuration
+    }
+
+    /// Fails unless the peer's certificate has the expected digest; runs after the handshake, before a request.
+    @Sendable private static func checkCertificate(
+        _ channel: any Channel, _ expected: Primitives.Digest
+    ) -> EventLoopFuture<Void> {
+        channel.nioSSL_peerCertificate().flatMapThrowing { certificate in
+            let found = try certificate.map { Primitives.Digest(bytes: Array(SHA256.hash(data: try $0.toDERBytes()))) }
+            guard found == expected else { throw UntrustedCertificate(found: found) }
+        }.flatMapError { error in
+            channel.close(promise: nil)
+            return channel.eventLoop.makeFailedFuture(error)
+        }
+    }
+}
+
+extension Duration {
+    var timeAmount: TimeAmount { .milliseconds(milliseconds) }
+    /// For example `5 s` or `0.25 s`.
+    var seconds: String { "\(Double(milliseconds) / 1000) s" }
+}

@@ -1,0 +1,178 @@
+import FoundationEssentials
+import Primitives
+
+/// The version of a resource (RFC 9110 section 8.8.3; DSP0266 section 6.5.4), with its quotes and `W/`.
+public struct EntityTag: Hashable, Sendable {
+    /// As sent.
+    public let text: String
+
+    /// Checks `text`; nil unless it is printable ASCII of at most 256 bytes.
+    public init?(_ text: String) {
+        guard (1...256).contains(text.utf8.count), text.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+            return nil
+        }
+        self.text = text
+    }
+
+    /// The tag without `W/`: there are services that give weak tags and want strong ones in If-Match.
+    public var strong: EntityTag { text.hasPrefix("W/") ? EntityTag(String(text.dropFirst(2))) ?? self : self }
+}
+
+/// A request to a service (DSP0266 section 7).
+public struct RedfishRequest: Hashable, Sendable {
+    /// The methods that are used.
+    public enum Method: String, Sendable, Hashable {
+        case get = "GET"
+        case patch = "PATCH"
+        case post = "POST"
+    }
+
+    /// What to do.
+    public let method: Method
+    /// To which resource.
+    public let path: ResourcePath
+    /// The JSON body.
+    public let body: [UInt8]?
+    /// Only if the resource still has this version.
+    public let ifMatch: EntityTag?
+
+    /// A request.
+    public init(method: Method, path: ResourcePath, body: [UInt8]?, ifMatch: EntityTag?) {
+        self.method = method
+        self.path = path
+        self.body = body
+        self.ifMatch = ifMatch
+    }
+
+    /// Reads a resource.
+    public static func get(_ path: ResourcePath) -> RedfishRequest {
+        RedfishRequest(method: .get, path: path, body: nil, ifMatch: nil)
+    }
+
+    /// Posts a system's reset (DSP0268 ComputerSystem.Reset).
+    public static func reset(_ action: ComputerSystem.ResetAction, type: ResetType) -> RedfishRequest {
+        RedfishRequest(
+            method: .post, path: action.target, body: Array(#"{"ResetType":"\#(type.rawValue)"}"#.utf8), ifMatch: nil)
+    }
+
+    /// Sets a system's boot override (DSP0268 ComputerSystem, Boot).
+    public static func boot(
+        _ system: ResourcePath, target: BootSource, enabled: BootOverride, ifMatch: EntityTag?
+    ) -> RedfishRequest {
+        let boot =
+            #"{"BootSourceOverrideEnabled":"\#(enabled.rawValue)","BootSourceOverrideTarget":"\#(target.rawValue)"}"#
+        return RedfishRequest(
+            method: .patch, path: system, body: Array(#"{"Boot":\#(boot)}"#.utf8), ifMatch: ifMatch)
+    }
+}
+
+/// Values of `ResetType` that are used.
+public enum ResetType: String, Sendable, Hashable {
+    case on = "On"
+    case forceOn = "ForceOn"
+    case forceOff = "ForceOff"
+    case forceRestart = "ForceRestart"
+    case powerCycle = "PowerCycle"
+}
+
+/// Values of `BootSourceOverrideTarget` that are used.
+public enum BootSource: String, Sendable, Hashable {
+    case network = "Pxe"
+    case disk = "Hdd"
+}
+
+/// Values of `BootSourceOverrideEnabled` that are used.
+public enum BootOverride: String, Sendable, Hashable {
+    case once = "Once"
+    case continuous = "Continuous"
+}
+
+/// A service's answer, its body read in full.
+public struct RedfishResponse: Sendable {
+    /// The HTTP status.
+    public let status: Int
+    /// The resource's version.
+    public let etag: EntityTag?
+    /// Where to go instead.
+    public let location: String?
+    /// Seconds to wait, when the service gave a number.
+    public let retryAfter: Duration?
+    /// The body.
+    public let body: [UInt8]
+
+    /// The largest body that is read.
+    public static let bodySizeMax = 1 << 20
+
+    /// An answer; `retryAfter` is the header's text.
+    public init(status: Int, etag: String?, location: String?, retryAfter: String?, body: [UInt8]) {
+        self.status = status
+        self.etag = etag.flatMap(EntityTag.init)
+        self.location = location
+        self.retryAfter = retryAfter.flatMap(Int.init).flatMap { (0...86_400).contains($0) ? .seconds($0) : nil }
+        self.body = body
+    }
+
+    /// Whether the request was carried out or accepted.
+    public var isSuccess: Bool { (200..<300).contains(status) }
+
+    /// The resource in the body; throws `RedfishFormatError` when it is something else.
+    public func decode<R: RedfishResource & Decodable>(_ type: R.Type) throws(RedfishFormatError) -> R {
+        let data = Data(body)
+        guard body.count <= Self.bodySizeMax else { throw RedfishFormatError("the body is too large") }
+        let name: TypeName
+        do { name = try JSONDecoder().decode(TypeName.self, from: data) } catch {
+            throw RedfishFormatError("the body is not a JSON object")
+        }
+        if let found = name.text, !found.contains(R.typeName) {
+            throw RedfishFormatError("expected a \(R.typeName), got '\(found.printable(limit: 100))'")
+        }
+        do { return try JSONDecoder().decode(type, from: data) } catch {
+            throw RedfishFormatError("the \(R.typeName) lacks a member it must have")
+        }
+    }
+
+    /// What the error body says (DSP0266 section 8.6), printable and cut to 300 characters; nil when it says nothing.
+    public var errorMessage: String? {
+        guard let body = try? JSONDecoder().decode(ErrorDocument.self, from: Data(body)) else { return nil }
+        return body.message?.printable(limit: 300)
+    }
+
+    private struct TypeName: Decodable {
+        let text: String?
+
+        init(from decoder: any Decoder) throws {
+            text = try decoder.container(keyedBy: MemberName.self).text("@odata.type")
+        }
+    }
+}
+
+/// A body that is not what the protocol says.
+public struct RedfishFormatError: Error, Hashable {
+    /// What is wrong.
+    public let message: String
+
+    /// An error that says what is wrong.
+    public init(_ message: String) { self.message = message }
+}
+
+/// The body of an error with `@Message.ExtendedInfo` (DSP0266 section 8.6).
+struct ErrorDocument: Decodable {
+    let message: String?
+
+    init(from decoder: any Decoder) throws {
+        let error = try decoder.container(keyedBy: MemberName.self)
+            .nestedContainer(keyedBy: MemberName.self, forKey: "error")
+        let extended =
+            (try? error.decodeIfPresent([Lenient<Message>].self, forKey: "@Message.ExtendedInfo"))?
+            .prefix(5).compactMap { $0.value?.text } ?? []
+        message = extended.isEmpty ? error.text("message") : extended.joined(separator: " ")
+    }
+
+    struct Message: Decodable {
+        let text: String?
+
+        init(from decoder: any Decoder) throws {
+            text = try decoder.container(keyedBy: MemberName.self).text("Message")
+        }
+    }
+}
