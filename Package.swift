@@ -38,6 +38,7 @@ let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates"
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
@@ -161,8 +162,9 @@ let package = Package(
         module(
             "Node", "NodeAgent",
             [
-                "Primitives", "ResourceModel", "AgentProtocol", "NodeTransport", "LinuxSystem", x509, asn1, crypto,
-                nioCore, nioSSL, logging, lifecycle,
+                "Primitives", "ResourceModel", "AgentProtocol", "NodeTransport", "WebSocketMessages", "LinuxSystem",
+                x509, asn1, crypto,
+                nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
             ]),
         module("Node", "RoleNetwork", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", logging]),
         module(

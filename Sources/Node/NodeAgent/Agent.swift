@@ -1,0 +1,95 @@
+import AgentProtocol
+import Logging
+import NIOCore
+import NIOPosix
+import Primitives
+import ServiceLifecycle
+import WebSocketMessages
+
+/// Gives figures of the whole node, at most 1,000 samples; called at each metrics interval.
+public typealias MetricsSource = @Sendable () async -> [MetricsReport.Sample]
+
+/// What an agent is and where its files are.
+public struct AgentConfiguration: Sendable {
+    /// The directory on the state partition with `agent.json` and `ca.pem`.
+    public var directory: String
+    /// The program's name in log batches, for example `network-agent`.
+    public var program: String
+    /// The agent's version.
+    public var version: String
+    /// The kernel's boot identifier.
+    public var bootID: String
+    /// The limits of the stream.
+    public var stream: WebSocketLimits
+
+    /// A configuration.
+    public init(
+        directory: String = "/state/muster", program: String, version: String, bootID: String,
+        stream: WebSocketLimits = WebSocketLimits(
+            messageSizeMax: Int(AgentStream.messageSizeMax.bytes), pingInterval: AgentStream.pingInterval)
+    ) {
+        self.directory = directory
+        self.program = program
+        self.version = version
+        self.bootID = bootID
+        self.stream = stream
+    }
+}
+
+/// A node's agent: enrols, keeps a stream to a conductor, gives views to the role modules, reports.
+///
+/// Goes on with the view kept on disk while no conductor can be reached.
+public final class Agent: Service {
+    let configuration: AgentConfiguration
+    let modules: [any RoleModule]
+    let metrics: MetricsSource
+    let addresses: @Sendable () -> [IPv4Address]
+    let logs: LogBuffer
+    let logger: Logger
+    let clock: any WallClock
+    let group: any EventLoopGroup
+
+    /// An agent; `addresses` tells the node's own addresses for operators.
+    public init(
+        configuration: AgentConfiguration, modules: [any RoleModule], metrics: @escaping MetricsSource,
+        addresses: @escaping @Sendable () -> [IPv4Address], logs: LogBuffer, logger: Logger,
+        clock: any WallClock = SystemWallClock(), on group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    ) {
+        self.configuration = configuration
+        self.modules = modules
+        self.metrics = metrics
+        self.addresses = addresses
+        self.logs = logs
+        self.logger = logger
+        self.clock = clock
+        self.group = group
+    }
+
+    /// Runs until the task is cancelled or a graceful shutdown begins; what the roles made stays.
+    ///
+    /// Throws `AgentDirectoryError` when the node's files are missing or damaged.
+    public func run() async throws {
+        let (work, continuation) = AsyncStream.makeStream(of: AgentWork.self)
+        let shell = AgentShell(agent: self, work: continuation)
+        try await shell.start()
+        await withDiscardingTaskGroup { group in
+            await withTaskCancellationOrGracefulShutdownHandler {
+                for await item in work { group.addTask { await shell.perform(item) } }
+            } onCancelOrGracefulShutdown: {
+                continuation.finish()
+            }
+            await shell.stop()
+            group.cancelAll()
+        }
+    }
+}
+
+/// What the shell does beside its steps; each comes back as one event.
+enum AgentWork: Sendable {
+    case enrol(endpoint: String)
+    case stream(endpoint: String)
+    case apply(NodeView)
+    case check(NodeView)
+    case metrics
+    case sleep(until: ContinuousClock.Instant)
+}

@@ -1,0 +1,187 @@
+import AgentProtocol
+import NodeTransport
+import Primitives
+
+extension AgentSession {
+    // MARK: Start and enrolment
+
+    mutating func start(_ stored: StoredIdentity, _ view: NodeView, _ now: AgentTime) -> [AgentEffect] {
+        adopt(stored)
+        self.view = view
+        statusAt = now.uptime + Self.statusInterval
+        metricsAt = now.uptime + metricsInterval
+        wantedWork = [.apply]
+        return startRoleWork() + approach(now)
+    }
+
+    mutating func reload(_ stored: StoredIdentity, _ now: AgentTime) -> [AgentEffect] {
+        guard phase == .waiting else { return [] }
+        adopt(stored)
+        return approach(now)
+    }
+
+    private mutating func adopt(_ stored: StoredIdentity) {
+        let isNew = identity != stored.identity
+        identity = stored.identity
+        certificate = stored.certificate
+        if isNew { target = 0 }
+    }
+
+    /// Goes towards a stream with what there is: a certificate, or a token to get one with.
+    private mutating func approach(_ now: AgentTime) -> [AgentEffect] {
+        guard let identity else { return [] }
+        retryAt = nil
+        if let certificate, certificate.notAfter > now.wall {
+            guard !identity.conductors.isEmpty else {
+                return waitForOperator(now, "The identity file names no conductor")
+            }
+            phase = .connecting
+            return [.connect(endpoint: identity.conductors[target % identity.conductors.count])]
+        }
+        guard identity.token != nil else {
+            let reason = certificate.map { "The certificate ended at \($0.notAfter)" } ?? "There is no certificate"
+            return waitForOperator(now, "\(reason) and there is no enrolment token")
+        }
+        guard !identity.provisioning.isEmpty else {
+            return waitForOperator(now, "The identity file names no provisioning port")
+        }
+        phase = .enrolling
+        return [.enrol(endpoint: identity.provisioning[target % identity.provisioning.count])]
+    }
+
+    private mutating func waitForOperator(_ now: AgentTime, _ reason: String) -> [AgentEffect] {
+        phase = .waiting
+        retryAt = now.uptime + Self.refusalDelay
+        let name = identity?.name ?? "NAME"
+        return [
+            .log(
+                .error,
+                "\(reason). Deploy the node again: muster node deploy \(name). The roles go on with the last view.")
+        ]
+    }
+
+    mutating func enrolled(_ validity: CertificateValidity, _ now: AgentTime) -> [AgentEffect] {
+        guard phase == .enrolling else { return [] }
+        certificate = validity
+        identity?.token = nil
+        failures = 0
+        target = 0
+        phase = .waiting
+        return [.log(.info, "Enrolled; the certificate is good until \(validity.notAfter).")] + approach(now)
+    }
+
+    mutating func enrolmentFailed(
+        _ failure: EnrolmentFailure, _ now: AgentTime, _ random: inout some RandomNumberGenerator
+    ) -> [AgentEffect] {
+        guard phase == .enrolling else { return [] }
+        guard failure.isRefusal else {
+            return retry(after: backoff(&random), now, "Not enrolled: \(failure.message)")
+        }
+        phase = .waiting
+        retryAt = now.uptime + Self.refusalDelay
+        let next = "The next attempt is in \(Self.refusalDelay.milliseconds / 60_000) minutes."
+        return [.log(.error, "The conductor refuses to enrol this node: \(failure.message) \(next)")]
+    }
+
+    // MARK: Stream
+
+    mutating func connected() -> [AgentEffect] {
+        guard phase == .connecting else { return [.disconnect("not awaited")] }
+        phase = .greeting
+        let hello = AgentHello(
+            agentVersion: agentVersion, bootID: bootID, roles: roles,
+            viewRevision: mustResync ? .zero : view.revision)
+        return [.send(.hello(hello))]
+    }
+
+    mutating func receive(
+        _ message: ConductorMessage, _ now: AgentTime, _ random: inout some RandomNumberGenerator
+    ) -> [AgentEffect] {
+        guard phase == .open || phase == .greeting else { return [] }
+        switch message {
+        case .welcome(let welcome): return welcomed(welcome, now)
+        case .view(let view):
+            mustResync = false
+            return adopt(view)
+        case .change(let change):
+            guard let next = view.applying(change) else {
+                mustResync = true
+                let effects = retry(after: .zero, now, "A change does not fit the view; the whole view is asked for")
+                return [.disconnect("the change is for another revision")] + effects
+            }
+            return adopt(next)
+        case .certificate(let reply): return [.installCertificate(reply)]
+        case .goodbye(let message, let seconds):
+            let asked = seconds.map { Duration.seconds(max(0, $0)) } ?? Self.goodbyeDelayMax
+            let delay = min(asked, Self.goodbyeDelayMax) + .milliseconds(Int64.random(in: 0...1000, using: &random))
+            return [.disconnect("goodbye")]
+                + retry(after: delay, now, "The conductor says goodbye: \(message.printable(limit: 300))")
+        }
+    }
+
+    private mutating func welcomed(_ welcome: ConductorWelcome, _ now: AgentTime) -> [AgentEffect] {
+        phase = .open
+        failures = 0
+        statusSent = nil
+        logsAt = now.uptime
+        var effects: [AgentEffect] = [.log(.info, "The stream is open.")]
+        if let conductors = conductors(from: welcome) {
+            identity?.conductors = conductors
+            target = 0
+            effects.append(.saveConductors(conductors))
+        }
+        let skew = now.wall.since(welcome.time).milliseconds
+        if abs(skew) > 1000 {
+            effects.append(
+                .log(.warning, "This node's clock differs from the conductor's by \(skew) ms: check chrony."))
+        }
+        return effects + sendStatus() + renewIfDue(now)
+    }
+
+    /// The conductors to try from now on, the present one first; nil when they are the same as before.
+    private func conductors(from welcome: ConductorWelcome) -> [String]? {
+        guard let known = identity?.conductors, !known.isEmpty else { return nil }
+        let current = known[target % known.count]
+        let others = welcome.conductors.filter { $0 != current && (try? Endpoint($0)) != nil }
+        let all = [current] + others.prefix(Self.conductorCountMax - 1)
+        return Set(all) == Set(known) ? nil : all
+    }
+
+    private mutating func adopt(_ next: NodeView) -> [AgentEffect] {
+        view = next
+        wantedWork.insert(.apply)
+        return [.saveView(next)] + startRoleWork()
+    }
+
+    mutating func renewIfDue(_ now: AgentTime) -> [AgentEffect] {
+        guard phase == .open, let certificate, certificate.renewal <= now.wall,
+            renewalAskedAt.map({ now.uptime - $0 >= Self.renewalPause }) ?? true
+        else { return [] }
+        renewalAskedAt = now.uptime
+        return [.prepareRenewal]
+    }
+
+    // MARK: Trying again
+
+    /// Half to all of 1, 2, 4 … 60 seconds, one step for each round through all conductors.
+    func backoff(_ random: inout some RandomNumberGenerator) -> Duration {
+        let rounds = failures / max(1, identity?.conductors.count ?? 1)
+        let ceiling = min(Self.backoffMax.milliseconds, 1000 << Int64(min(rounds, 10)))
+        return .milliseconds(Int64.random(in: ceiling / 2...ceiling, using: &random))
+    }
+
+    mutating func retry(after delay: Duration, _ now: AgentTime, _ reason: String) -> [AgentEffect] {
+        phase = .waiting
+        failures += 1
+        target += 1
+        logsAt = nil
+        retryAt = now.uptime + delay
+        return [.log(.warning, "\(reason) Next attempt in \(delay.milliseconds) ms.")]
+    }
+
+    mutating func retryIfDue(_ now: AgentTime) -> [AgentEffect] {
+        guard phase == .waiting, let retryAt, retryAt <= now.uptime else { return [] }
+        self.retryAt = nil
+        return [.reload]
+    }
+}

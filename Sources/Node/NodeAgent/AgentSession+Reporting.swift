@@ -1,0 +1,88 @@
+import AgentProtocol
+import Primitives
+
+extension AgentSession {
+    mutating func tick(_ now: AgentTime) -> [AgentEffect] {
+        var effects = retryIfDue(now)
+        if let statusAt, statusAt <= now.uptime {
+            self.statusAt = now.uptime + Self.statusInterval
+            statusSent = nil
+            wantedWork.insert(.check)
+            effects += renewIfDue(now)
+        }
+        if let metricsAt, metricsAt <= now.uptime {
+            self.metricsAt = now.uptime + metricsInterval
+            if phase == .open { wantedWork.insert(.metrics) }
+        }
+        if let logsAt, logsAt <= now.uptime {
+            self.logsAt = now.uptime + Self.logInterval
+            effects.append(.sendLogs)
+        }
+        return effects + startRoleWork()
+    }
+
+    /// Begins the most urgent piece of role work unless one is under way.
+    mutating func startRoleWork() -> [AgentEffect] {
+        guard runningWork == nil, let next = wantedWork.min() else { return [] }
+        wantedWork.remove(next)
+        runningWork = next
+        switch next {
+        case .apply:
+            wantedWork.remove(.check)
+            applying = view
+            return [.apply(view)]
+        case .check: return [.check]
+        case .metrics: return [.collectMetrics]
+        }
+    }
+
+    mutating func checked(
+        _ roles: [NodeStatusReport.RoleStatus], _ addresses: [IPv4Address], _ now: AgentTime
+    ) -> [AgentEffect] {
+        runningWork = nil
+        hasStatus = true
+        status = NodeStatusReport(
+            observedRevision: applying.revision, observedGeneration: applying.generation,
+            roles: roles.map { keepingTimes($0, now) }, addresses: addresses)
+        return sendStatus() + startRoleWork()
+    }
+
+    /// `since` is when a condition became what it is, whatever a module says at each check.
+    private func keepingTimes(
+        _ role: NodeStatusReport.RoleStatus, _ now: AgentTime
+    ) -> NodeStatusReport.RoleStatus {
+        var role = role
+        let old = status.roles.first { $0.role == role.role }?.conditions ?? []
+        for index in role.conditions.indices {
+            let same = old.first {
+                $0.type == role.conditions[index].type && $0.isTrue == role.conditions[index].isTrue
+            }
+            role.conditions[index].since = same?.since ?? now.wall
+        }
+        return role
+    }
+
+    /// Reports when there is something new to report.
+    mutating func sendStatus() -> [AgentEffect] {
+        guard phase == .open, hasStatus, status != statusSent else { return [] }
+        statusSent = status
+        return [.send(.status(status))]
+    }
+
+    mutating func collected(_ samples: [MetricsReport.Sample], _ now: AgentTime) -> [AgentEffect] {
+        runningWork = nil
+        var effects: [AgentEffect] = []
+        if phase == .open {
+            let kept = Array(samples.prefix(MetricsReport.sampleCountMax))
+            effects.append(.send(.metrics(MetricsReport(time: now.wall, samples: kept))))
+        }
+        return effects + startRoleWork()
+    }
+
+    /// Between two metric reports, by the view's settings.
+    var metricsInterval: Duration {
+        let item = view.items.values.first { $0.kind == AgentSettings.kind }
+        let settings = item.flatMap { try? $0.decode(AgentSettings.self) }
+        return .seconds(min(3600, max(1, settings?.metricsIntervalSeconds ?? Self.metricsIntervalDefault)))
+    }
+}
