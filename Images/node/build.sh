@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Builds a node image: build.sh --role ROLE --agent FILE --out FOLDER [--cache FOLDER] [--variant FOLDER]
+set -euo pipefail
+recipe=node
+# shellcheck source=../lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+needs mmdebstrap=mmdebstrap zstd=zstd python3=python3 strip=binutils flock=util-linux sfdisk=fdisk mkfs.ext4=e2fsprogs debugfs=e2fsprogs \
+    mkfs.vfat=dosfstools mcopy=mtools grub-mkimage=grub-common
+[ -d /usr/lib/grub/i386-pc ] && [ -d /usr/lib/grub/x86_64-efi ] || die "GRUB is missing: run apt-get install grub-pc-bin grub-efi-amd64-bin"
+parse_options "$@"
+[ -n "$role" ] || die "--role is missing: one of $(basename -as .packages "$images"/node/roles/*.packages | paste -sd' ')"
+[ -f "$images/node/roles/$role.packages" ] || die "no role $role: one of $(basename -as .packages "$images"/node/roles/*.packages | paste -sd' ')"
+[ -z "$variant" ] || [ -d "$variant" ] || die "--variant $variant is not a folder"
+begin 4096
+apt_sources "$work/apt.sources"
+digest=$(digest lib.sh select-modules.py node)
+base=$cache/node-$role-$({
+    digest lib.sh select-modules.py node/base.sh node/packages node/modules node/initramfs-modules "node/roles/$role.packages"
+    cat "$work/apt.sources"
+} | sha256sum | cut -c1-16)
+
+if [ ! -d "$base" ]; then
+    mkdir "$work/base"
+    # shellcheck source=base.sh
+    . "$images/node/base.sh"
+    build_base "$work/base"
+    mv "$work/base" "$base"
+fi
+
+# The final layout. Sizes and starts in MiB; the identifiers are fixed, so that GRUB and fstab can name them.
+disk_uuid=4D757374-6572-4E6F-8465-000000000000
+root_a=4d757374-6572-4e6f-8465-00000000000a root_b=4d757374-6572-4e6f-8465-00000000000b
+state=4d757374-6572-4e6f-8465-000000000005 esp_id=4D555354
+esp_start=2 esp_size=64 root_size=768 state_size=128
+a_start=$((esp_start + esp_size)) b_start=$((esp_start + esp_size + root_size)) state_start=$((esp_start + esp_size + 2 * root_size))
+
+log "root tree"
+tree=$work/tree
+mkdir "$tree"
+zstd -dcq "$base/base.tar.zst" | tar -x --numeric-owner --xattrs --xattrs-include='*' -C "$tree"
+cp -a --no-preserve=ownership "$images/node/root/." "$tree/"
+sed -i "s/@STATE@/$state/" "$tree/etc/fstab"
+# shellcheck disable=SC2013
+while read -r verb unit; do chroot "$tree" systemctl -q "$verb" "$unit" 2>/dev/null || die "cannot $verb $unit"; done < <(grep -v '^#' "$images/node/units")
+find "$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/lib64" -maxdepth 1 -name '*.so*' -printf '%f\n' | sort -u >"$work/sonames"
+add_agent "$tree/usr/lib/muster" agent "$work/sonames"
+printf '{"name": "node-%s", "role": "%s", "debian": "%s", "recipe": "%s"}\n' "$role" "$role" "$(cat "$tree/etc/debian_version")" "$digest" >"$tree/etc/muster-release"
+[ -z "$variant" ] || cp -a --no-preserve=ownership "$variant/." "$tree/"
+find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+
+export E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH
+# file_system FILE MIB LABEL UUID FOLDER OPTIONS...: ext4 with every time stamp fixed (mke2fs copies the change times of the source).
+file_system() {
+    local file=$1 size=$2 label=$3 uuid=$4 folder=$5 last
+    shift 5
+    truncate -s "${size}M" "$file"
+    mkfs.ext4 -q -b 4096 -L "$label" -U "$uuid" -E "hash_seed=$uuid,nodiscard" -O ^metadata_csum_seed,^orphan_file "$@" -d "$folder" "$file" ||
+        die "the $label file system does not fit in $size MiB"
+    last=$(dumpe2fs -h "$file" 2>/dev/null | awk '/^Inode count:/ { n = $3 } /^Free inodes:/ { print n - $3 }')
+    # Inodes are given out in order, without gaps.
+    for ((i = 2; i <= last; i++)); do
+        [ "$i" -gt 2 ] && [ "$i" -lt 11 ] || printf 'sif <%s> ctime @%s\nsif <%s> ctime_extra 0\nsif <%s> atime @%s\nsif <%s> atime_extra 0\n' "$i" "$SOURCE_DATE_EPOCH" "$i" "$i" "$SOURCE_DATE_EPOCH" "$i"
+    done | debugfs -w -f - "$file" >/dev/null 2>"$work/debugfs" || die "debugfs failed"
+    ! grep -v '^debugfs ' "$work/debugfs" || die "debugfs failed"
+}
+
+log "file systems"
+file_system "$work/root.ext4" $root_size root "$root_a" "$tree" -m 0 -O ^has_journal,^resize_inode
+mkdir -p "$work/state"/{muster/network,ssh,var/upper,var/work}
+chmod 700 "$work/state"/{muster,ssh}
+find "$work/state" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
+file_system "$work/state.ext4" $state_size state "$state" "$work/state" -m 1
+
+esp=$work/esp.img
+truncate -s ${esp_size}M "$esp"
+mkfs.vfat -s 1 -F 32 -n ESP -i "$esp_id" --invariant "$esp" >/dev/null
+modules=(part_gpt fat ext2 normal configfile linux echo serial terminal terminfo regexp test loadenv minicmd ls cat sleep reboot halt true)
+grub-mkimage -O x86_64-efi -p /grub -o "$work/BOOTX64.EFI" "${modules[@]}" efi_gop efi_uga video all_video
+grub-mkimage -O i386-pc -p '(,gpt2)/grub' -o "$work/core.img" "${modules[@]}" biosdisk
+sed "s/@ROOT_A@/$root_a/; s/@ROOT_B@/$root_b/" "$images/node/grub.cfg" >"$work/grub.cfg"
+{ printf '# GRUB Environment Block\nslot=a\n'; printf '%1024s' '' | tr ' ' '#'; } | head -c 1024 >"$work/grubenv"
+touch -d "@$SOURCE_DATE_EPOCH" "$work"/{BOOTX64.EFI,grub.cfg,grubenv}
+mmd -i "$esp" ::EFI ::EFI/BOOT ::grub
+mcopy -m -i "$esp" "$work/BOOTX64.EFI" ::EFI/BOOT/BOOTX64.EFI
+mcopy -m -i "$esp" "$work/grub.cfg" "$work/grubenv" ::grub/
+
+log "disk"
+image=node-$role.raw
+truncate -s $((state_start + state_size + 1))M "$work/$image"
+sfdisk -q "$work/$image" <<SFDISK
+label: gpt
+label-id: $disk_uuid
+start=1MiB, size=1MiB, type=21686148-6449-6E6F-744E-656564454649, uuid=4d757374-6572-4e6f-8465-000000000001, name=biosboot
+start=${esp_start}MiB, size=${esp_size}MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, uuid=4d757374-6572-4e6f-8465-000000000002, name=esp
+start=${a_start}MiB, size=${root_size}MiB, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid=$root_a, name=root-a
+start=${b_start}MiB, size=${root_size}MiB, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid=$root_b, name=root-b
+start=${state_start}MiB, size=${state_size}MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, uuid=$state, name=state
+SFDISK
+python3 - "$work/$image" "$work/core.img" <<'PY'
+import struct, sys
+image, core = sys.argv[1:]
+boot = bytearray(open("/usr/lib/grub/i386-pc/boot.img", "rb").read())
+core = bytearray(open(core, "rb").read())
+sectors = (len(core) + 511) // 512
+assert sectors <= 2048, "GRUB does not fit in the BIOS boot partition"
+boot[0x5C:0x64] = struct.pack("<Q", 2048)                            # where core.img starts
+boot[0x66:0x68] = b"\x90\x90"                                        # boot from the drive the BIOS names
+core[0x1F4:0x200] = struct.pack("<QHH", 2049, sectors - 1, 0x820)    # where its remainder is, and where it goes
+with open(image, "r+b") as f:
+    f.write(boot[:440])
+    f.seek(2048 * 512)
+    f.write(core)
+PY
+place() { dd if="$1" of="$work/$image" bs=1M seek="$2" conv=notrunc,sparse status=none; }
+place "$esp" $esp_start
+place "$work/root.ext4" $a_start
+place "$work/state.ext4" $state_start
+lock "node-$role.lock.json" "node-$role" "$base/packages" "$digest" "$image"
+publish "$image" "node-$role.lock.json"
+log "$(du -m "$out/$image" | cut -f1) MiB allocated, $(dumpe2fs -h "$work/root.ext4" 2>/dev/null | awk '/^Block count:/ { n = $3 } /^Free blocks:/ { print int((n - $3) / 256) }') MiB used in the root file system"
