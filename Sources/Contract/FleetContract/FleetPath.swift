@@ -71,19 +71,25 @@ public struct VersionDocument: Codable, Sendable, Hashable {
     }
 }
 
-/// The body of every error answer.
+/// The body of every error answer: `{"error":{"code":"…","message":"…"}}`.
 public struct ErrorReply: Codable, Sendable, Hashable {
-    /// For programs, for example `notFound`.
-    public var code: String
-    /// What is wrong and what to do; for people.
-    public var message: String
-    /// The single problems, when there are several.
-    public var problems: [String]?
+    /// The error.
+    public var error: Content
+
+    /// Code and message.
+    public struct Content: Codable, Sendable, Hashable {
+        /// For programs, for example `not_found`.
+        public var code: String
+        /// What is wrong and what to do; for people.
+        public var message: String
+
+        /// An error's content.
+        public init(code: String, message: String) {
+            self.code = code
+            self.message = message
+        }
+    }
 
     /// An error.
-    public init(code: String, message: String, problems: [String]? = nil) {
-        self.code = code
-        self.message = message
-        self.problems = problems
-    }
+    public init(code: String, message: String) { error = Content(code: code, message: message) }
 }

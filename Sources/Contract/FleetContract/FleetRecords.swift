@@ -111,17 +111,26 @@ public struct LeaseRecord: Codable, Sendable, Hashable {
     public var address: IPv4Address
     /// Who has it.
     public var mac: MACAddress
+    /// Whether it is in use.
+    public var phase: Lease.Phase
     /// When it ends.
     public var expires: Timestamp
+    /// What the client calls itself; nobody vouches for it.
+    public var hostname: String?
     /// The node that the MAC belongs to, by name.
     public var node: String?
 
     /// A lease.
-    public init(segment: String, address: IPv4Address, mac: MACAddress, expires: Timestamp, node: String? = nil) {
+    public init(
+        segment: String, address: IPv4Address, mac: MACAddress, phase: Lease.Phase, expires: Timestamp,
+        hostname: String? = nil, node: String? = nil
+    ) {
         self.segment = segment
         self.address = address
         self.mac = mac
+        self.phase = phase
         self.expires = expires
+        self.hostname = hostname
         self.node = node
     }
 }
@@ -162,7 +171,7 @@ public struct RecordList<Record: Codable & Sendable & Hashable>: Codable, Sendab
     }
 }
 
-/// The newest lines of a log, oldest first.
+/// The newest lines of a node's logs, oldest first.
 public struct LogReply: Codable, Sendable, Hashable {
     /// The programs whose lines are kept.
     public var sources: [String]
@@ -173,13 +182,13 @@ public struct LogReply: Codable, Sendable, Hashable {
     public struct Line: Codable, Sendable, Hashable {
         /// Which program wrote it.
         public var source: String
-        /// When, how grave, and what.
-        public var line: LogBatch.Line
+        /// Time, level and text.
+        public var text: String
 
         /// A line.
-        public init(source: String, line: LogBatch.Line) {
+        public init(source: String, text: String) {
             self.source = source
-            self.line = line
+            self.text = text
         }
     }
 

@@ -208,7 +208,7 @@ public struct WatchLine: Codable, Sendable, Hashable {
     /// The node that is gone, when `type` is `gone`.
     public var id: NodeID?
     /// Why the stream ends, when `type` is `error`.
-    public var error: ErrorReply?
+    public var error: ErrorReply.Content?
 
     /// What a line says.
     public enum Kind: String, Codable, Sendable, Hashable {
@@ -220,7 +220,7 @@ public struct WatchLine: Codable, Sendable, Hashable {
 
     /// A line.
     public init(
-        _ type: Kind, revision: Revision, node: NodeSummary? = nil, id: NodeID? = nil, error: ErrorReply? = nil
+        _ type: Kind, revision: Revision, node: NodeSummary? = nil, id: NodeID? = nil, error: ErrorReply.Content? = nil
     ) {
         self.type = type
         self.revision = revision

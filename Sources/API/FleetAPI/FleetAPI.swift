@@ -1,0 +1,92 @@
+import APISupport
+import CatalogBareMetal
+import CatalogIdentity
+import FleetContract
+import HTTPTypes
+import Hummingbird
+import Identity
+import Primitives
+import ResourceModel
+
+/// The operators' API below `/fleet/v1`, and `/metrics`.
+public struct OperatorAPI: Sendable {
+    /// The paths that need no token.
+    public static let openPaths: Set<String> = [FleetPath.root, FleetPath.root + "/"]
+
+    let services: FleetServices
+    private let counters = RequestCounters()
+
+    /// An API over `services`.
+    public init(services: FleetServices) { self.services = services }
+
+    /// A router with the middleware and all routes. `verify` finds the principal of a token, `barrier` returns when
+    /// reads show what any conductor has acknowledged.
+    public func router(
+        verify: @escaping @Sendable (String) -> Principal?, barrier: @escaping @Sendable () async throws -> Void
+    ) -> Router<FleetRequestContext> {
+        let router = Router(context: FleetRequestContext.self)
+        router.add(middleware: RequestCounterMiddleware(counters: counters))
+        router.add(middleware: RequestLogMiddleware())
+        router.add(middleware: LimitMiddleware(bodySizeMax: Int(FleetLimit.blobSize.bytes)))
+        router.add(middleware: BearerTokenMiddleware(openPaths: Self.openPaths, verify: verify))
+        router.add(middleware: ReadBarrierMiddleware(barrier))
+        for route in Self.routes {
+            router.on(RouterPath(route.path), method: route.method) { request, context in
+                try await route.respond(
+                    FleetCall(request: request, context: context, services: services, counters: counters))
+            }
+        }
+        return router
+    }
+
+    /// Every route with what its caller must be allowed to do.
+    public static let routes: [FleetRoute] = nodeRoutes + siteRoutes + imageRoutes + metricRoutes
+
+    private static let root = FleetPath.root
+
+    private static let nodeRoutes: [FleetRoute] = [
+        .open(root) { call in .json(VersionDocument(version: call.services.conductor.version)) },
+        .read("\(root)/nodes", Node.kind) { try await $0.listNodes() },
+        .read("\(root)/nodes/{node}", Node.kind) { try await $0.showNode() },
+        .read("\(root)/nodes/{node}/inventory", Node.kind) { try await $0.inventory() },
+        .read("\(root)/nodes/{node}/why", Node.kind) { try await $0.why() },
+        .read("\(root)/nodes/{node}/events", Node.kind) { try await $0.nodeEvents() },
+        .read("\(root)/nodes/{node}/logs", Node.kind) { try await $0.logs() },
+        FleetRoute(
+            method: .get, path: "\(root)/nodes/{node}/console", access: .change(.console, kind: Node.kind),
+            work: .answer { try await $0.console() }),
+        .change(.post, "\(root)/nodes/{node}/approve", .approve, Node.kind) { try await $0.approve(&$1) },
+        .change(.post, "\(root)/nodes/{node}/deploy", .deploy, Node.kind) { try await $0.deploy(&$1) },
+        .change(.post, "\(root)/nodes/{node}/power", .power, Node.kind) { try await $0.powerNode(&$1) },
+        .change(.patch, "\(root)/nodes/{node}", .update, Node.kind) { try await $0.patchNode(&$1) },
+        .read("\(root)/watch", Node.kind) { try await $0.watch() },
+        .read("\(root)/events", NodeEvent.kind) { try await $0.events() },
+    ]
+
+    private static let siteRoutes: [FleetRoute] = [
+        .read("\(root)/bmcs", BMC.kind) { try await $0.listBMCs() },
+        .change(.post, "\(root)/bmcs/{bmc}/power", .power, BMC.kind) { try await $0.powerBMC(&$1) },
+        .read("\(root)/segments", Segment.kind) { try await $0.listSegments() },
+        .read("\(root)/leases", Lease.kind) { try await $0.listLeases() },
+        .read("\(root)/rules", Rule.kind) { try await $0.listRules() },
+        .read("\(root)/conflicts", IdentityConflict.kind) { try await $0.listConflicts() },
+        .read("\(root)/audit", AuditEvent.kind) { try await $0.listAudit() },
+        .change(.put, "\(root)/site", .update, Site.kind) { try await $0.applySite(&$1) },
+        .read("\(root)/site/validate", Site.kind, method: .post) { try await $0.validateSite() },
+    ]
+
+    private static let imageRoutes: [FleetRoute] = [
+        .read("\(root)/images", NodeImage.kind) { try await $0.listImages() },
+        .change(.put, "\(root)/images/{image}", .create, NodeImage.kind) { try await $0.putImage(&$1) },
+        .change(.put, "\(root)/ramdisks/{ramdisk}", .create, Ramdisk.kind) { try await $0.putRamdisk(&$1) },
+        .read("\(root)/blobs/missing", NodeImage.kind, method: .post) { try await $0.missingBlobs() },
+        .change(.post, "\(root)/blobs", .create, NodeImage.kind) { try await $0.putBlobs(&$1) },
+        .change(.put, "\(root)/blobs/{digest}", .create, NodeImage.kind) { try await $0.putBlob(&$1) },
+    ]
+
+    private static let metricRoutes: [FleetRoute] = [
+        .read(FleetPath.metrics, Node.kind) { try await $0.conductorMetrics() },
+        .read("\(FleetPath.metrics)/nodes/{node}", Node.kind) { try await $0.nodeMetrics() },
+        .read("\(FleetPath.metrics)/http_sd", Node.kind) { try await $0.metricTargets() },
+    ]
+}

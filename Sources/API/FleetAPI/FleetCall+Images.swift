@@ -1,0 +1,196 @@
+import APISupport
+import AgentProtocol
+import CatalogBareMetal
+import FleetContract
+import Hummingbird
+import ImageChunks
+import NIOCore
+import Primitives
+import ResourceModel
+
+extension FleetCall {
+    func listImages() async throws -> Response {
+        let nodes = try await services.reads.all(Node.self).map(\.value)
+        let images = try await services.reads.all(NodeImage.self).map(\.value).map { image in
+            let holders = nodes.filter { $0.status.image == image.spec.manifest && $0.status.deployed > Generation(0) }
+            return ImageRecord(
+                name: image.metadata.name, spec: image.spec, created: image.metadata.created,
+                nodes: holders.map(\.spec.name).sorted())
+        }
+        let ramdisks = try await services.reads.all(Ramdisk.self).map(\.value).map {
+            RamdiskRecord(name: $0.metadata.name, spec: $0.spec, created: $0.metadata.created)
+        }
+        return .json(ImageList(images: images, ramdisks: ramdisks))
+    }
+
+    // MARK: Blobs
+
+    func missingBlobs() async throws -> Response {
+        let asked = try await body(MissingBlobsRequest.self, limit: FleetLimit.digestListSize).digests
+        guard asked.count <= FleetLimit.digestCount else {
+            throw APIError.badRequest("\(asked.count) digests; ask for at most \(FleetLimit.digestCount) at once.")
+        }
+        var missing: [Digest] = []
+        for digest in asked where try await !services.blobs.contains(digest) { missing.append(digest) }
+        return .json(MissingBlobsReply(missing: missing))
+    }
+
+    func putBlobs(_ note: inout AuditNote) async throws -> Response {
+        var splitter = BlobBatchSplitter(limit: Int(FleetLimit.batchSize.bytes))
+        var stored: [Digest] = []
+        var size = 0
+        for try await buffer in request.body {
+            for blob in try splitter.take(buffer) {
+                size += blob.count
+                stored.append(try await services.blobs.write(blob))
+            }
+        }
+        try splitter.finish()
+        note.summary = "\(stored.count) blobs, \(size) bytes"
+        return .json(StoredBlobsReply(stored: stored))
+    }
+
+    func putBlob(_ note: inout AuditNote) async throws -> Response {
+        let digest = try Digest(hex: try parameter("digest"))
+        note.resource = ResourceKey(kind: NodeImage.kind, name: digest.hex)
+        note.summary = "one blob"
+        try await services.blobs.stream(digest, FleetLimit.blobSize, request.body)
+        return .json(StoredBlobsReply(stored: [digest]))
+    }
+
+    // MARK: Images and ramdisks
+
+    func putImage(_ note: inout AuditNote) async throws -> Response {
+        let request = try await body(ImageRequest.self)
+        let name = try DNSLabel(try parameter("image"), as: "image name").text
+        guard try await services.blobs.contains(request.manifest) else {
+            throw APIError.conflict(
+                "The manifest \(request.manifest) is not stored; push the image with 'muster image push'.")
+        }
+        let manifest = try await readManifest(request.manifest)
+        var missing = 0
+        for chunk in manifest.chunks where try await !services.blobs.contains(chunk.blob) { missing += 1 }
+        guard missing == 0 else {
+            throw APIError.conflict(
+                "\(missing) of \(manifest.chunks.count) chunks of the image are missing; push it again with 'muster "
+                    + "image push', which sends only those.")
+        }
+        try await refuseOtherImage(of: request.role, than: name)
+        let spec = NodeImage.Spec(
+            role: request.role, manifest: request.manifest, size: ByteCount(bytes: manifest.imageSize),
+            storedSize: ByteCount(bytes: manifest.chunks.reduce(0) { $0 + UInt64($1.storedLength) }),
+            chunkCount: manifest.chunks.count)
+        let now = services.clock.now
+        let written = try await put(NodeImage.self, name, &note) { old in
+            var image =
+                old ?? NodeImage(metadata: Metadata(name: name, schemaVersion: 1, created: now), spec: spec)
+            image.spec = spec
+            return image
+        }
+        return .json(
+            ImageRecord(name: name, spec: written.spec, created: written.metadata.created, nodes: []))
+    }
+
+    private func readManifest(_ digest: Digest) async throws -> ChunkManifest {
+        let bytes = try await services.blobs.read(digest)
+        do { return try ChunkManifest(decoding: bytes, named: digest) } catch {
+            throw APIError(.unprocessableContent, "invalid_manifest", error.publicMessage)
+        }
+    }
+
+    /// A role has one image that nodes get without naming it.
+    private func refuseOtherImage(of role: Role, than name: String) async throws {
+        let other = try await services.reads.all(NodeImage.self).map(\.value).first {
+            $0.spec.role == role && $0.metadata.name != name
+        }
+        guard let other else { return }
+        throw APIError.conflict(
+            "The role '\(role.rawValue)' has the image '\(other.metadata.name)'; push it under that name.")
+    }
+
+    func putRamdisk(_ note: inout AuditNote) async throws -> Response {
+        let request = try await body(RamdiskRequest.self)
+        let name = try DNSLabel(try parameter("ramdisk"), as: "ramdisk name").text
+        for (what, digest) in [("kernel", request.kernel), ("initial ramdisk", request.initrd)]
+        where try await !services.blobs.contains(digest) {
+            throw APIError.conflict(
+                "The \(what) \(digest) is not stored; push both with 'muster image push-ramdisk'.")
+        }
+        let spec = Ramdisk.Spec(kernel: request.kernel, initrd: request.initrd)
+        let now = services.clock.now
+        let written = try await put(Ramdisk.self, name, &note) { old in
+            var ramdisk = old ?? Ramdisk(metadata: Metadata(name: name, schemaVersion: 1, created: now), spec: spec)
+            ramdisk.spec = spec
+            return ramdisk
+        }
+        return .json(RamdiskRecord(name: name, spec: written.spec, created: written.metadata.created))
+    }
+
+    /// Writes the resource that `change` makes of the one that is there, and returns it.
+    private func put<R: Resource>(
+        _ type: R.Type, _ name: String, _ note: inout AuditNote, _ change: (R?) -> R
+    ) async throws -> R {
+        var documents: (before: [UInt8]?, after: [UInt8]?) = (nil, nil)
+        var written: R?
+        let revision = try await services.store.update(type, name) { (stored) throws(StoreError) -> Stored<R>? in
+            var next = change(stored?.value)
+            guard var result = stored else {
+                let new = Stored(new: next)
+                documents = (nil, try new.encoded())
+                written = next
+                return new
+            }
+            written = next
+            guard next != result.value else { return nil }
+            next.metadata.generation = result.value.metadata.generation.next
+            documents.before = try result.encoded()
+            result.value = next
+            documents.after = try result.encoded()
+            written = next
+            return result
+        }
+        (note.before, note.after) = documents
+        try await services.reads.reaches(revision)
+        guard let written else { throw APIError.conflict("'\(name)' was not written; try again.") }
+        return written
+    }
+}
+
+/// Takes a batch of blobs apart as it arrives; holds at most one blob.
+struct BlobBatchSplitter {
+    private let limit: Int
+    private var total = 0
+    private var rest = ByteBuffer()
+
+    /// Accepts `limit` bytes in all.
+    init(limit: Int) { self.limit = limit }
+
+    /// The blobs that are whole after `buffer`; throws `APIError` for more than is allowed.
+    mutating func take(_ buffer: ByteBuffer) throws(APIError) -> [[UInt8]] {
+        total += buffer.readableBytes
+        guard total <= limit else {
+            throw APIError(
+                .contentTooLarge, "too_large",
+                "A batch has at most \(ByteCount(bytes: UInt64(limit))); send it in parts.")
+        }
+        rest.writeImmutableBuffer(buffer)
+        var blobs: [[UInt8]] = []
+        while let length = rest.getInteger(at: rest.readerIndex, as: UInt32.self) {
+            guard length > 0, Int(length) <= limit else {
+                throw .badRequest("A blob of the batch claims to have \(length) bytes.")
+            }
+            guard rest.readableBytes >= 4 + Int(length) else { break }
+            rest.moveReaderIndex(forwardBy: 4)
+            blobs.append(rest.readBytes(length: Int(length)) ?? [])
+        }
+        rest.discardReadBytes()
+        return blobs
+    }
+
+    /// Throws `APIError` when the batch ended within a blob.
+    func finish() throws(APIError) {
+        guard rest.readableBytes == 0 else {
+            throw .badRequest("The batch ends within a blob; all blobs before that were stored.")
+        }
+    }
+}

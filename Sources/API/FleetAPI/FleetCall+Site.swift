@@ -1,0 +1,187 @@
+import APISupport
+import AgentProtocol
+import CatalogBareMetal
+import CatalogIdentity
+import Fleet
+import FleetContract
+import Hummingbird
+import Identity
+import Primitives
+import ResourceModel
+
+extension SiteError: APIErrorConvertible {
+    public var apiError: APIError { APIError(.unprocessableContent, "invalid_site", publicMessage) }
+}
+
+extension FleetCall {
+    private static let siteBodySize = ByteCount.mebibytes(1)
+
+    func validateSite() async throws -> Response {
+        let problems = try await body(SiteDocument.self, limit: Self.siteBodySize).problems()
+        guard problems.isEmpty else { throw SiteError(problems) }
+        return .json(SitePlanReply(changes: [], isDryRun: true))
+    }
+
+    func applySite(_ note: inout AuditNote) async throws -> Response {
+        let isDryRun = try flag("dryRun")
+        let desired = try await body(SiteDocument.self, limit: Self.siteBodySize)
+        note.resource = Site.key(Site.name)
+        let plan = try SitePlan.make(
+            desired: desired, current: try await currentSite(), now: services.clock.now)
+        note.summary = Self.summary(of: plan, isDryRun: isDryRun)
+        guard !isDryRun else { return .json(SitePlanReply(changes: plan.changes, isDryRun: true)) }
+        let vault = services.vault
+        let transactions = try plan.transactions { name, purpose, password, old in
+            try vault.sealed(name, purpose: purpose, SecretText(password.clearText), replacing: old)
+        }
+        var revision: Revision?
+        do {
+            for transaction in transactions { revision = try await services.store.commit(transaction) }
+        } catch {
+            guard case .conflict = error else { throw error }
+            throw APIError.conflict("Somebody else changed the site at the same time; look at it and apply it again.")
+        }
+        try await services.reads.reaches(revision)
+        return .json(SitePlanReply(changes: plan.changes, isDryRun: false))
+    }
+
+    private static func summary(of plan: SitePlan, isDryRun: Bool) -> String {
+        let changes = plan.changes.map { "\($0.action.rawValue) \($0.kind) \($0.name)" }.joined(separator: ", ")
+        return (isDryRun ? "dry run: " : "") + (changes.isEmpty ? "nothing to change" : changes)
+    }
+
+    /// What the store itself holds now: a plan is made of that, never of a copy that may lag.
+    private func currentSite() async throws -> CurrentSite {
+        let store = services.store
+        var current = CurrentSite(
+            site: try await store.fetch(Site.self, Site.name), segments: try await store.fetchAll(Segment.self),
+            bmcs: try await store.fetchAll(BMC.self), rules: try await store.fetchAll(Rule.self))
+        for bmc in current.bmcs {
+            let name = bmc.value.spec.passwordSecret
+            guard name.hasPrefix("bmc."), let secret = try await store.fetch(Secret.self, name) else { continue }
+            current.secrets[name] = secret
+            do { current.passwords[name] = Password(try await services.vault.open(name).revealed) } catch {
+                // One that does not open is written anew.
+                guard case .store = error else { continue }
+                throw error
+            }
+        }
+        for node in try await services.reads.all(Node.self) {
+            if let bmc = node.value.spec.bmc { current.bmcUsers[bmc, default: []].append(node.value.spec.name) }
+        }
+        return current
+    }
+
+    // MARK: BMCs
+
+    func listBMCs() async throws -> Response {
+        let nodes = try await services.reads.all(Node.self).map(\.value)
+        let records = try await services.reads.all(BMC.self).map(\.value).map { bmc in
+            let name = bmc.metadata.name
+            return BMCRecord(
+                name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
+                powersOnForDiscovery: bmc.spec.powersOnForDiscovery, status: bmc.status,
+                nodes: nodes.filter { ($0.spec.bmc ?? $0.status.identity.bmc) == name }.map(\.spec.name).sorted())
+        }
+        return .json(RecordList(items: records))
+    }
+
+    /// A machine that is a node gets the order as its own, so that its life takes account of it.
+    func powerBMC(_ note: inout AuditNote) async throws -> Response {
+        let command = try await body(PowerCommand.self)
+        let name = try parameter("bmc")
+        let owner = try await services.reads.all(Node.self).map(\.value).first {
+            ($0.spec.bmc ?? $0.status.identity.bmc) == name
+        }
+        if let owner {
+            throw APIError.conflict(
+                "The BMC '\(name)' belongs to the node '\(owner.spec.name)'; say 'muster node power "
+                    + "\(owner.spec.name) \(command.action.rawValue)'.")
+        }
+        var documents: (before: [UInt8], after: [UInt8]) = ([], [])
+        let revision = try await services.store.update(BMC.self, name) { stored in
+            guard var stored else {
+                throw APIError.notFound(
+                    "There is no BMC '\(name.printable(limit: 80))'; 'muster bmc list' shows those "
+                        + "there are.")
+            }
+            documents.before = try stored.encoded()
+            let last = max(stored.value.spec.power?.number ?? 0, stored.value.status.powerSeen ?? 0)
+            stored.value.spec.power = Node.PowerRequest(number: last + 1, action: command.action)
+            stored.value.metadata.generation = stored.value.metadata.generation.next
+            documents.after = try stored.encoded()
+            return stored
+        }
+        (note.before, note.after) = (documents.before, documents.after)
+        try await services.reads.reaches(revision)
+        guard let bmc = try await services.store.fetch(BMC.self, name)?.value else {
+            throw APIError.notFound("The BMC '\(name)' is gone.")
+        }
+        return .json(
+            BMCRecord(
+                name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
+                powersOnForDiscovery: bmc.spec.powersOnForDiscovery, status: bmc.status, nodes: []))
+    }
+
+    // MARK: Lists
+
+    func listSegments() async throws -> Response {
+        let segments = try await services.reads.all(Segment.self).map(\.value)
+        return .json(
+            RecordList(items: segments.map { SiteDocument.SegmentEntry(name: $0.metadata.name, spec: $0.spec) }))
+    }
+
+    func listRules() async throws -> Response {
+        let rules = try await services.reads.all(Rule.self).map(\.value).sorted {
+            ($0.spec.order, $0.metadata.name) < ($1.spec.order, $1.metadata.name)
+        }
+        return .json(RecordList(items: rules.map { SiteDocument.RuleEntry(name: $0.metadata.name, spec: $0.spec) }))
+    }
+
+    func listLeases() async throws -> Response {
+        let nodes = try await services.reads.all(Node.self).map(\.value)
+        let leases = try await services.reads.all(Lease.self).map(\.value)
+        let records = leases.map { lease in
+            LeaseRecord(
+                segment: lease.spec.segment, address: lease.spec.address, mac: lease.spec.mac,
+                phase: lease.status.phase, expires: lease.status.expires, hostname: lease.status.hostname,
+                node: nodes.first { $0.status.identity.macs.contains(lease.spec.mac) }?.spec.name)
+        }
+        return .json(RecordList(items: records.sorted { ($0.segment, $0.address) < ($1.segment, $1.address) }))
+    }
+
+    func listConflicts() async throws -> Response {
+        let names = try await nodeNames()
+        let records = try await services.reads.all(IdentityConflict.self).map(\.value).map { conflict in
+            ConflictRecord(
+                name: conflict.metadata.name, spec: conflict.spec, status: conflict.status,
+                nodeNames: conflict.spec.nodes.map { names[$0] ?? $0.raw })
+        }
+        return .json(RecordList(items: records))
+    }
+
+    /// Events in the order of time, from `since` (milliseconds since 1970) or after `marker`.
+    func listAudit() async throws -> Response {
+        let limit = try number("limit", in: 1...FleetLimit.pageCount, otherwise: 100)
+        let since = try query("since").map { text in
+            guard let time = Int64(text), time >= 0 else {
+                throw InvalidValue("since", text, expected: "milliseconds since 1970")
+            }
+            return Timestamp(millisecondsSinceEpoch: time)
+        }
+        let (events, hasMore) = try await services.audit.events(since: since, after: query("marker"), limit: limit)
+        let records = events.map { event in
+            let (outcome, message): (String, String?) =
+                switch event.spec.outcome {
+                case .ok: ("ok", nil)
+                case .denied: ("denied", nil)
+                case .failed(let message): ("failed", message)
+                }
+            return AuditRecord(
+                key: event.metadata.name, time: event.metadata.created, who: event.spec.who, from: event.spec.from,
+                requestID: event.spec.requestID, verb: event.spec.verb, resource: event.spec.resource.description,
+                outcome: outcome, message: message, summary: event.spec.summary)
+        }
+        return .json(RecordList(items: records, next: hasMore ? records.last?.key : nil))
+    }
+}

@@ -1,0 +1,98 @@
+import APISupport
+import AgentProtocol
+import CatalogBareMetal
+import Identity
+import Logging
+import Primitives
+import ResourceModel
+
+/// All that the operators' API works with; filled by whoever composes the conductor.
+public struct FleetServices: Sendable {
+    /// Where specifications are written.
+    public var store: any ResourceStore
+    /// Where lists and nodes are read.
+    public var reads: FleetReads
+    /// Where images are kept.
+    public var blobs: FleetBlobs
+    /// Seals the BMCs' passwords.
+    public var vault: SecretVault
+    /// Asks who may, and writes audit events.
+    public var gate: Gate
+    /// Lists audit events.
+    public var audit: AuditLog
+    /// The time.
+    public var clock: any WallClock
+    /// What is known from minute to minute and never stored.
+    public var live: LiveNodeData
+    /// What the conductor tells of itself.
+    public var conductor: ConductorInfo
+    /// Where failures are written.
+    public var logger: Logger
+
+    /// Services.
+    public init(
+        store: any ResourceStore, reads: FleetReads, blobs: FleetBlobs, vault: SecretVault, gate: Gate,
+        audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger
+    ) {
+        self.store = store
+        self.reads = reads
+        self.blobs = blobs
+        self.vault = vault
+        self.gate = gate
+        self.audit = audit
+        self.clock = clock
+        self.live = live
+        self.conductor = conductor
+        self.logger = logger
+    }
+}
+
+/// What is known of nodes from minute to minute.
+public struct LiveNodeData: Sendable {
+    /// How far a node's image is, as last told; nil: nothing newer than what is stored.
+    public var progress: @Sendable (NodeID) -> Node.Progress?
+    /// The programs whose log lines are kept.
+    public var logSources: [String]
+    /// The last `count` lines of a program on a node, oldest first, each beginning with its time in RFC 3339.
+    public var logs: @Sendable (_ node: NodeID, _ source: String, _ count: Int) -> [String]
+    /// The last `count` lines of a node's serial console, oldest first; nil: none is kept.
+    public var console: @Sendable (_ node: NodeID, _ count: Int) -> [String]?
+    /// A node's figures in Prometheus' text format, labelled with its name; nil: it has sent none lately.
+    public var metrics: @Sendable (_ node: NodeID, _ name: String) -> String?
+    /// The nodes that have figures.
+    public var metricNodes: @Sendable () -> [NodeID]
+    /// The nodes whose agent's stream is open here.
+    public var agentCount: @Sendable () -> Int
+
+    /// Nothing is known by default.
+    public init(
+        progress: @escaping @Sendable (NodeID) -> Node.Progress? = { _ in nil }, logSources: [String] = [],
+        logs: @escaping @Sendable (NodeID, String, Int) -> [String] = { _, _, _ in [] },
+        console: @escaping @Sendable (NodeID, Int) -> [String]? = { _, _ in nil },
+        metrics: @escaping @Sendable (NodeID, String) -> String? = { _, _ in nil },
+        metricNodes: @escaping @Sendable () -> [NodeID] = { [] },
+        agentCount: @escaping @Sendable () -> Int = { 0 }
+    ) {
+        self.progress = progress
+        self.logSources = logSources
+        self.logs = logs
+        self.console = console
+        self.metrics = metrics
+        self.metricNodes = metricNodes
+        self.agentCount = agentCount
+    }
+}
+
+/// What the conductor tells of itself.
+public struct ConductorInfo: Sendable {
+    /// Its version.
+    public var version: String
+    /// More figures for `/metrics`.
+    public var samples: @Sendable () -> [MetricsReport.Sample]
+
+    /// A conductor.
+    public init(version: String, samples: @escaping @Sendable () -> [MetricsReport.Sample] = { [] }) {
+        self.version = version
+        self.samples = samples
+    }
+}

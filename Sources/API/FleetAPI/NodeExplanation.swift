@@ -1,0 +1,149 @@
+import AgentProtocol
+import CatalogBareMetal
+import FleetContract
+import Primitives
+import ResourceModel
+
+/// Makes the chain of causes of a node's state out of what is known; pure.
+struct NodeExplanation {
+    let node: Node
+    let summary: NodeSummary
+    let bmc: BMC?
+    let bmcName: String?
+    let images: [NodeImage]
+    let conflicts: [IdentityConflict]
+    let events: [EventRecord]
+    let now: Timestamp
+
+    var reply: WhyReply {
+        let causes = [stateCause, errorCause] + [approvalCause, imageCause, bmcCause, sessionCause, agentCause]
+        let found = causes.compactMap(\.self) + conflicts.map(cause)
+        return WhyReply(
+            node: summary, time: now, headline: headline(found), causes: found,
+            conditions: node.status.agent?.conditions ?? [], events: events)
+    }
+
+    private func headline(_ causes: [WhyReply.Cause]) -> String {
+        let name = node.spec.name
+        if node.spec.isInMaintenance {
+            return "\(name) is in maintenance: nothing is done to it until 'muster node set \(name) --maintenance off'."
+        }
+        if let wait = node.status.wait {
+            return "\(name) is \(node.status.state): \(wait.cause). Next: \(wait.next)."
+        }
+        if let problem = causes.first(where: \.isProblem) {
+            return "\(name) is \(node.status.state), but \(problem.subject): \(problem.what)."
+        }
+        return "\(name) is \(node.status.state); nothing is waited for."
+    }
+
+    private var stateCause: WhyReply.Cause {
+        let wait = node.status.wait
+        return WhyReply.Cause(
+            subject: "node", what: wait.map { "\(node.status.state): \($0.cause)" } ?? "\(node.status.state)",
+            since: node.status.since, owner: wait?.owner, deadline: wait?.deadline, next: wait?.next,
+            isProblem: node.status.state.isFailure)
+    }
+
+    private var errorCause: WhyReply.Cause? {
+        node.status.lastError.map { WhyReply.Cause(subject: "last error", what: $0, isProblem: true) }
+    }
+
+    private var approvalCause: WhyReply.Cause? {
+        if let approval = node.spec.approval {
+            return WhyReply.Cause(subject: "approval", what: "let in by \(approval.by)", since: approval.at)
+        }
+        return WhyReply.Cause(
+            subject: "approval", what: "nobody has let it in; it gets no secret", owner: .operator,
+            next: "muster node approve \(node.spec.name) --role ROLE", isProblem: true)
+    }
+
+    private var imageCause: WhyReply.Cause? {
+        guard let role = node.spec.role else {
+            return WhyReply.Cause(
+                subject: "role", what: "no role is asked for", owner: .operator,
+                next: "muster node approve \(node.spec.name) --role ROLE", isProblem: node.spec.approval != nil)
+        }
+        if let name = node.spec.image {
+            guard let image = images.first(where: { $0.metadata.name == name }) else {
+                return WhyReply.Cause(
+                    subject: "image", what: "the image '\(name)' is not here", owner: .operator,
+                    next: "muster image push FILE --role \(role.rawValue) --name \(name)", isProblem: true)
+            }
+            return WhyReply.Cause(subject: "image", what: "\(name), manifest \(image.spec.manifest)")
+        }
+        guard let image = images.first(where: { $0.spec.role == role }) else {
+            return WhyReply.Cause(
+                subject: "image", what: "there is no image for the role '\(role.rawValue)'", owner: .operator,
+                next: "muster image push FILE --role \(role.rawValue)", isProblem: true)
+        }
+        return WhyReply.Cause(subject: "image", what: "\(image.metadata.name), manifest \(image.spec.manifest)")
+    }
+
+    private var bmcCause: WhyReply.Cause? {
+        guard let bmcName else {
+            return WhyReply.Cause(subject: "bmc", what: "none is known; its power is switched by hand")
+        }
+        guard let bmc else {
+            return WhyReply.Cause(
+                subject: "bmc", what: "'\(bmcName)' is not in the site", owner: .operator,
+                next: "add it to the site file, then 'muster site apply'", isProblem: true)
+        }
+        let power = node.status.power
+        guard bmc.status.isReachable || bmc.status.checked == nil else {
+            return WhyReply.Cause(
+                subject: "bmc", what: "\(bmcName) does not answer: \(bmc.status.lastError ?? "no reason is known")",
+                since: bmc.status.checked, owner: .bmc,
+                next: "check its address, cable and password; 'muster bmc list' shows what it says", isProblem: true)
+        }
+        return WhyReply.Cause(
+            subject: "bmc", what: "\(bmcName), power \(power?.state ?? bmc.status.power)",
+            since: power?.at ?? bmc.status.checked)
+    }
+
+    private var sessionCause: WhyReply.Cause? {
+        guard let session = node.status.session else { return nil }
+        let trust = session.isTrusted ? "trusted" : "not trusted, it gets no secret"
+        let isNeeded = node.spec.approval != nil && !session.isTrusted && node.status.agent == nil
+        return WhyReply.Cause(
+            subject: "ramdisk", what: "booted (\(trust))", since: session.opened,
+            next: isNeeded ? "muster node approve \(node.spec.name)" : nil, isProblem: isNeeded)
+    }
+
+    private var agentCause: WhyReply.Cause? {
+        guard let agent = node.status.agent else { return nil }
+        guard agent.isConnected else {
+            return WhyReply.Cause(
+                subject: "agent", what: "version \(agent.version), its stream is gone", since: agent.since,
+                owner: .agent, next: "look at the machine: 'muster node ssh \(node.spec.name)'", isProblem: true)
+        }
+        guard agent.isReady else {
+            let missing = agent.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }
+            let what = missing.isEmpty ? "has not reported yet" : missing.joined(separator: "; ")
+            return WhyReply.Cause(
+                subject: "agent", what: "version \(agent.version), not ready: \(what)", since: agent.since,
+                owner: .agent, next: "look at its log: 'muster node logs \(node.spec.name)'", isProblem: true)
+        }
+        return WhyReply.Cause(subject: "agent", what: "version \(agent.version), all checks pass", since: agent.since)
+    }
+
+    private func cause(_ conflict: IdentityConflict) -> WhyReply.Cause {
+        WhyReply.Cause(
+            subject: "identity",
+            what: "a machine claims to be this one, \(conflict.status.count) times: \(conflict.spec.reason)",
+            since: conflict.status.lastSeen, owner: .operator,
+            next: "compare the serial numbers of both machines; switch the false one off", isProblem: true)
+    }
+}
+
+extension NodeState {
+    /// Whether something has failed.
+    var isFailure: Bool {
+        switch self {
+        case .inspectFailed, .deployFailed, .cleanFailed, .rescueFailed, .serviceFailed, .deleteFailed: true
+        case .enroll, .verifying, .manageable, .inspecting, .available, .deploying, .active, .cleaning, .rescue,
+            .servicing, .deleting:
+            false
+        }
+    }
+}
