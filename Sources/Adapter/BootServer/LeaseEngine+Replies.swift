@@ -3,12 +3,14 @@ import NetworkBoot
 import Primitives
 
 extension LeaseEngine {
-    /// An OFFER or ACK of `address`.
-    func grant(_ type: DHCPMessageType, to request: DHCPPacket, _ address: IPv4Address) -> DHCPReply {
+    /// An OFFER or ACK of `address` for a time.
+    func grant(
+        _ type: DHCPMessageType, to request: DHCPPacket, _ address: IPv4Address, for time: Duration
+    ) -> DHCPReply {
         var reply = DHCPPacket(reply: type, to: request)
         reply.yourAddress = address
         if type == .acknowledge { reply.clientAddress = request.clientAddress }
-        let seconds = UInt32(segment.leaseTime.components.seconds)
+        let seconds = UInt32(time.components.seconds)
         reply.options.set(.leaseTime, seconds: seconds)
         reply.options.set(.renewalTime, seconds: seconds / 2)
         reply.options.set(.rebindingTime, seconds: seconds / 8 * 7)

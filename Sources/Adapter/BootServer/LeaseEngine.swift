@@ -111,13 +111,13 @@ public struct LeaseEngine: Sendable {
         var effects: [Effect] = []
         if rates.mayReport(mac, now) { effects.append(.observed(client(packet, mac, .looking, now))) }
         if let address = addressBeingCommitted(for: mac) {
-            return effects + [.send(grant(.offer, to: packet, address))]
+            return effects + [.send(grant(.offer, to: packet, address, for: segment.leaseTime))]
         }
         let (chosen, report) = choose(for: mac, now)
         if let report { effects.append(.report(report)) }
         guard let address = chosen else { return effects + [.report(.poolExhausted(mac))] }
         hold(address, for: mac, .offered(until: now.advanced(by: limits.offerTime)))
-        return effects + [.send(grant(.offer, to: packet, address))]
+        return effects + [.send(grant(.offer, to: packet, address, for: segment.leaseTime))]
     }
 
     private mutating func request(_ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp) -> [Effect] {
@@ -158,8 +158,11 @@ public struct LeaseEngine: Sendable {
             removeLease(record.address)
             leases[record.address] = record
             leaseOf[record.mac] = record.address
+            // The client counts from now: however long the store took, it must stop before the lease is over.
+            let left = min(segment.leaseTime, record.expires.since(now))
+            guard left >= .seconds(1) else { return [] }
             return [
-                .send(grant(.acknowledge, to: packet, record.address)),
+                .send(grant(.acknowledge, to: packet, record.address, for: left)),
                 .observed(client(packet, record.mac, .bound(record.address), now)),
             ]
         case .held(let other):

@@ -1,4 +1,5 @@
 import Primitives
+import WireCoding
 
 /// What a message is for (RFC 2132 section 9.6).
 public enum DHCPMessageType: UInt8, Hashable, Sendable, CaseIterable {
@@ -73,12 +74,10 @@ extension DHCPOptions {
     public var userClasses: [[UInt8]] {
         guard let bytes = self[.userClass], !bytes.isEmpty else { return [] }
         var classes: [[UInt8]] = []
-        var index = 0
-        while index < bytes.count {
-            let count = Int(bytes[index])
-            guard count > 0, count <= bytes.count - index - 1 else { return [bytes] }
-            classes.append(Array(bytes[index + 1..<index + 1 + count]))
-            index += count + 1
+        var reader = ByteReader(bytes)
+        while !reader.isAtEnd {
+            guard let value = Self.value(&reader), !value.isEmpty else { return [bytes] }
+            classes.append(Array(value))
         }
         return classes
     }
@@ -122,16 +121,12 @@ extension DHCPOptions {
         guard let bytes = self[code] else { return nil }
         let hasPadAndEnd = code != .relayAgentInformation
         var found: [EncapsulatedDHCPOption] = []
-        var index = 0
-        while index < bytes.count {
-            let inner = bytes[index]
-            index += 1
+        var reader = ByteReader(bytes)
+        while let inner = try? reader.readUInt8() {
             if hasPadAndEnd, inner == Self.pad { continue }
             if hasPadAndEnd, inner == Self.end { break }
-            guard index < bytes.count, Int(bytes[index]) <= bytes.count - index - 1 else { return nil }
-            let count = Int(bytes[index])
-            found.append(EncapsulatedDHCPOption(code: inner, value: Array(bytes[index + 1..<index + 1 + count])))
-            index += count + 1
+            guard let value = Self.value(&reader) else { return nil }
+            found.append(EncapsulatedDHCPOption(code: inner, value: Array(value)))
         }
         return found
     }

@@ -1,4 +1,5 @@
 import Primitives
+import WireCoding
 
 /// The options of a message, in the order in which each first appeared; the order does not count for equality.
 public struct DHCPOptions: Hashable, Sendable {
@@ -43,21 +44,20 @@ public struct DHCPOptions: Hashable, Sendable {
 
     /// Appends the options of one field; those seen before are joined to what is there (RFC 3396 section 5).
     mutating func append(area: ArraySlice<UInt8>) throws(DHCPDecodingError) {
-        var index = area.startIndex
-        while index < area.endIndex {
-            let code = area[index]
-            index += 1
+        var reader = ByteReader(area)
+        while let code = try? reader.readUInt8(), code != Self.end {
             if code == Self.pad { continue }
-            if code == Self.end { return }
-            guard index < area.endIndex else { throw .optionTruncated(code: code) }
-            let count = Int(area[index])
-            index += 1
-            guard count <= area.endIndex - index else { throw .optionTruncated(code: code) }
+            guard let value = Self.value(&reader) else { throw .optionTruncated(code: code) }
             let key = Code(rawValue: code)
             if values[key] == nil { order.append(key) }
-            values[key, default: []] += area[index..<index + count]
-            index += count
+            values[key, default: []] += value
         }
+    }
+
+    /// A length byte and as many bytes; nil when there are fewer.
+    static func value(_ reader: inout ByteReader) -> ArraySlice<UInt8>? {
+        guard let count = try? reader.readUInt8() else { return nil }
+        return try? reader.bytes(Int(count))
     }
 
     /// The encoded options: message type first, relay agent information last, long values in pieces of 255 bytes.

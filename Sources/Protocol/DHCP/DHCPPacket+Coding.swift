@@ -1,46 +1,75 @@
 import Primitives
+import WireCoding
 
 extension DHCPPacket {
     /// The most bytes that are decoded.
     public static let sizeMax = 4096
 
     private static let magicCookie: [UInt8] = [99, 130, 83, 99]
+    /// Bytes before the options.
     private static let fixedSize = 240
 
     /// Decodes one UDP payload.
     public init(decoding bytes: [UInt8]) throws(DHCPDecodingError) {
-        guard bytes.count >= Self.fixedSize else { throw .truncated(count: bytes.count) }
         guard bytes.count <= Self.sizeMax else { throw .tooLarge(count: bytes.count) }
-        guard let operation = Operation(rawValue: bytes[0]) else { throw .unknownOperation(bytes[0]) }
-        guard bytes[2] <= 16 else { throw .hardwareAddressLength(bytes[2]) }
-        guard Array(bytes[236..<240]) == Self.magicCookie else { throw .noMagicCookie }
-        func number(_ range: Range<Int>) -> UInt32 { bytes[range].reduce(0) { $0 << 8 | UInt32($1) } }
+        let fields: FixedFields
+        do { fields = try FixedFields(bytes) } catch { throw .truncated(count: bytes.count) }
+        guard let operation = Operation(rawValue: fields.operation) else {
+            throw .unknownOperation(fields.operation)
+        }
+        guard fields.hardwareLength <= 16 else { throw .hardwareAddressLength(fields.hardwareLength) }
+        guard fields.cookie == Self.magicCookie else { throw .noMagicCookie }
 
         var options = DHCPOptions()
-        try options.append(area: bytes[240...])
-        var fileHoldsOptions = false
-        var nameHoldsOptions = false
+        try options.append(area: fields.options)
+        var overloaded: UInt8 = 0
         if let overload = options[.overload] {
             guard overload.count == 1, (1...3).contains(overload[0]) else { throw .overload }
-            options[.overload] = nil
-            fileHoldsOptions = overload[0] & 1 != 0
-            nameHoldsOptions = overload[0] & 2 != 0
-            if fileHoldsOptions { try options.append(area: bytes[108..<236]) }
-            if nameHoldsOptions { try options.append(area: bytes[44..<108]) }
+            overloaded = overload[0]
+            if overloaded & 1 != 0 { try options.append(area: fields.file) }
+            if overloaded & 2 != 0 { try options.append(area: fields.name) }
             options[.overload] = nil
         }
 
         self.init(
-            operation: operation, transaction: number(4..<8), hardwareType: bytes[1],
-            hardwareAddress: Array(bytes[28..<28 + Int(bytes[2])]), seconds: UInt16(number(8..<10)),
-            flags: UInt16(number(10..<12)), options: options)
-        hops = bytes[3]
-        clientAddress = IPv4Address(number(12..<16))
-        yourAddress = IPv4Address(number(16..<20))
-        nextServer = IPv4Address(number(20..<24))
-        relayAddress = IPv4Address(number(24..<28))
-        serverName = nameHoldsOptions ? [] : Array(bytes[44..<108].prefix { $0 != 0 })
-        bootFile = fileHoldsOptions ? [] : Array(bytes[108..<236].prefix { $0 != 0 })
+            operation: operation, transaction: fields.transaction, hardwareType: fields.hardwareType,
+            hardwareAddress: Array(fields.hardwareAddress.prefix(Int(fields.hardwareLength))),
+            seconds: fields.seconds, flags: fields.flags, options: options)
+        hops = fields.hops
+        clientAddress = IPv4Address(fields.addresses[0])
+        yourAddress = IPv4Address(fields.addresses[1])
+        nextServer = IPv4Address(fields.addresses[2])
+        relayAddress = IPv4Address(fields.addresses[3])
+        serverName = overloaded & 2 != 0 ? [] : Array(fields.name.prefix { $0 != 0 })
+        bootFile = overloaded & 1 != 0 ? [] : Array(fields.file.prefix { $0 != 0 })
+    }
+
+    /// The fields as they stand in the message (RFC 2131 figure 1).
+    private struct FixedFields {
+        let operation: UInt8, hardwareType: UInt8, hardwareLength: UInt8, hops: UInt8
+        let transaction: UInt32
+        let seconds: UInt16, flags: UInt16
+        var addresses: [UInt32] = []
+        let hardwareAddress: ArraySlice<UInt8>, name: ArraySlice<UInt8>, file: ArraySlice<UInt8>
+        let cookie: [UInt8]
+        let options: ArraySlice<UInt8>
+
+        init(_ bytes: [UInt8]) throws(WireError) {
+            var reader = ByteReader(bytes)
+            operation = try reader.readUInt8()
+            hardwareType = try reader.readUInt8()
+            hardwareLength = try reader.readUInt8()
+            hops = try reader.readUInt8()
+            transaction = try reader.readUInt32()
+            seconds = try reader.readUInt16()
+            flags = try reader.readUInt16()
+            for _ in 0..<4 { addresses.append(try reader.readUInt32()) }
+            hardwareAddress = try reader.bytes(16)
+            name = try reader.bytes(64)
+            file = try reader.bytes(128)
+            cookie = Array(try reader.bytes(4))
+            options = reader.rest()
+        }
     }
 
     /// The UDP payload, at least 300 bytes (BOOTP, RFC 1542 section 2.1) and at most `sizeMax`.
