@@ -199,7 +199,7 @@ let package = Package(
         module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
 
         program("muster", ["CLICommands"]),
-        program("muster-conductor", ["ConductorServer", arguments]),
+        program("muster-conductor", ["ConductorServer", "Primitives", arguments, logging]),
         program("discovery-agent", ["Discovery"]),
         program("network-agent", ["NodeAgent", "RoleNetwork"]),
         program("muster-rack", ["VirtualRack", "Primitives", arguments]),

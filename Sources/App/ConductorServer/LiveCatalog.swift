@@ -22,6 +22,13 @@ struct LiveCatalog: Sendable {
     func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
     func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }
 
+    func images() -> [NodeImage] { cache.all(NodeImage.self) }
+
+    /// Whether a manifest is a role image's, or one that a node was told to write.
+    func isImage(_ manifest: Digest) -> Bool {
+        images().contains { $0.spec.manifest == manifest } || nodes().contains { $0.status.image == manifest }
+    }
+
     func node(_ id: NodeID) -> Node? { cache.get(Node.self, id.raw) }
 
     /// The node that has a NIC with this address.
@@ -29,7 +36,7 @@ struct LiveCatalog: Sendable {
 
     /// The image that was asked for by name, else the newest of the node's role.
     func image(for node: Node) -> NodeImage? {
-        let images = cache.all(NodeImage.self)
+        let images = images()
         if let name = node.spec.image { return images.first { $0.metadata.name == name } }
         return images.filter { $0.spec.role == node.spec.role }.max { $0.metadata.created < $1.metadata.created }
     }

@@ -1,4 +1,76 @@
+import ArgumentParser
+import ConductorServer
+import Glibc
+import Logging
+import Primitives
+
+/// The conductor's command line.
 @main
-struct Main {
-    static func main() {}
+struct ConductorCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "muster-conductor",
+        abstract: "Discovers, registers, deploys and looks after bare-metal machines.",
+        discussion: """
+            Keeps its whole state in one directory: the catalog, the images, the keys (0600) and the logs. At the \
+            first start it makes a certificate authority (ca.pem) and the operator's token (operator.token). \
+            Everything else comes from the site file: muster site apply FILE.
+            """,
+        version: Conductor.version)
+
+    @Option(help: ArgumentHelp("The state directory; made with mode 0700.", valueName: "dir"))
+    var stateDir = "/var/lib/muster"
+
+    @Option(help: ArgumentHelp("The address of the operators' API.", valueName: "address"))
+    var apiHost = "0.0.0.0"
+
+    @Option(help: ArgumentHelp("The port of the operators' API (HTTPS).", valueName: "port"))
+    var apiPort = 9443
+
+    @Option(help: ArgumentHelp("The port of boot files and public image chunks (HTTP).", valueName: "port"))
+    var bootPort = 8080
+
+    @Option(help: ArgumentHelp("The port of registration and enrolment (HTTPS).", valueName: "port"))
+    var provisioningPort = 8443
+
+    @Option(help: ArgumentHelp("The port of the agents' streams (mutual TLS).", valueName: "port"))
+    var agentPort = 7443
+
+    @Option(help: ArgumentHelp("A further name or address for the server's certificate; may be given again.", valueName: "name"))
+    var name: [String] = []
+
+    @Option(help: ArgumentHelp("Where a console server writes <node name>.log.", valueName: "dir"))
+    var consoleDir: String?
+
+    @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
+    var logLevel = "info"
+
+    func validate() throws {
+        guard Logger.Level(rawValue: logLevel) != nil else {
+            throw ValidationError("'\(logLevel)' is no log level; use trace, debug, info, notice, warning or error.")
+        }
+        let ports = [apiPort, bootPort, provisioningPort, agentPort]
+        guard ports.allSatisfy({ (1...65535).contains($0) }), Set(ports).count == ports.count else {
+            throw ValidationError("The four ports must be different and 1 to 65535.")
+        }
+    }
+
+    func run() async throws {
+        var configuration = ConductorConfiguration(stateDirectory: stateDir)
+        configuration.apiHost = apiHost
+        configuration.ports.api = apiPort
+        configuration.ports.boot = bootPort
+        configuration.ports.provisioning = provisioningPort
+        configuration.ports.agents = agentPort
+        configuration.names = name
+        configuration.consoleDirectory = consoleDir
+        var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
+        do {
+            try await Conductor(configuration: configuration, logger: logger).run()
+        } catch let error as any UserFacingError {
+            logger.debug("\(error.diagnostic)")
+            fputs("muster-conductor: \(error.publicMessage)\n", stderr)
+            throw ExitCode.failure
+        }
+    }
 }

@@ -53,6 +53,9 @@ public final class ResourceCache: Service {
     /// The newest revision that the cache shows.
     public var revision: Revision { state.withLock { $0.revision } }
 
+    /// Whether the store has been read once.
+    public var isFilled: Bool { state.withLock { $0.isFilled } }
+
     /// Fires after each change; changes that come quickly are joined. Ends with the cache or the reading task.
     public func changes() -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))

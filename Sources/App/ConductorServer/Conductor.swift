@@ -1,0 +1,77 @@
+import BlobStore
+import Glibc
+import Identity
+import Logging
+import Primitives
+import ResourceModel
+import StoreSQLite
+
+/// A conductor: composes the store, the reconcilers, the boot server, the agent port and the API, and runs them.
+public struct Conductor: Sendable {
+    /// The version of this program.
+    public static let version = "0.1.0"
+
+    private let configuration: ConductorConfiguration
+    private let clock: any WallClock
+    private let logger: Logger
+
+    /// A conductor that is not running yet.
+    public init(
+        configuration: ConductorConfiguration, clock: any WallClock = SystemWallClock(), logger: Logger
+    ) {
+        self.configuration = configuration
+        self.clock = clock
+        self.logger = logger
+    }
+
+    /// Opens the state, then serves until SIGINT or SIGTERM.
+    ///
+    /// Throws `ConductorStartError`, `StoreError`, `VaultError` and the servers' errors, each saying what to do.
+    public func run() async throws {
+        try preparePrivateDirectory()
+        let store = try await SQLiteStore.open(path: "\(configuration.stateDirectory)/store.sqlite", clock: clock)
+        let blobs = try BlobStore(directory: "\(configuration.stateDirectory)/blobs")
+        let vault = try await SecretVault.open(
+            store: store, keyFile: "\(configuration.stateDirectory)/master.key", clock: clock)
+        let authority = try await SiteAuthority.open(vault: vault, name: "Muster", clock: clock)
+        try PrivateFile.replace("\(configuration.stateDirectory)/ca.pem", Array(authority.certificatePEM.utf8))
+        let operators = OperatorTokens(store: store, clock: clock)
+        try await operators.load()
+        try await operators.ensureFirstOperator(file: "\(configuration.stateDirectory)/operator.token")
+        let parts = try ConductorParts(
+            configuration: configuration, store: store, blobs: blobs, vault: vault, authority: authority,
+            operators: operators, clock: clock, logger: logger)
+        try await parts.run()
+        try await store.close()
+    }
+
+    private func preparePrivateDirectory() throws(ConductorStartError) {
+        let path = configuration.stateDirectory
+        guard geteuid() == 0 else { throw .notRoot }
+        if mkdir(path, 0o700) != 0, errno != EEXIST { throw .stateDirectory(path, String(cString: strerror(errno))) }
+        var info = stat()
+        guard stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
+            throw .stateDirectory(path, "it is not a directory")
+        }
+        guard info.st_mode & 0o077 == 0 || chmod(path, 0o700) == 0 else {
+            throw .stateDirectory(path, "others may read it: chmod 700 \(path)")
+        }
+    }
+}
+
+/// Why a conductor does not start.
+public enum ConductorStartError: UserFacingError, Hashable {
+    case notRoot
+    case stateDirectory(String, String)
+    case portTaken(String, Int)
+
+    public var publicMessage: String {
+        switch self {
+        case .notRoot: "The conductor answers DHCP on port 67 and needs root; start it with sudo."
+        case .stateDirectory(let path, let why): "The state directory \(path) cannot be used: \(why)."
+        case .portTaken(let what, let port):
+            "Port \(port) (\(what)) is taken; 'ss -ltnp' shows by whom. Stop that, or choose another port "
+                + "(muster-conductor --help)."
+        }
+    }
+}

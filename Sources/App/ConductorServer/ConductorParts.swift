@@ -1,0 +1,204 @@
+import APISupport
+import AgentPort
+import AgentProtocol
+import BMCDrivers
+import BareMetal
+import BlobStore
+import BootServer
+import CatalogBareMetal
+import FleetAPI
+import Hummingbird
+import HummingbirdTLS
+import Identity
+import ImageChunks
+import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+import Primitives
+import ReconcileRuntime
+import ResourceModel
+import ServiceLifecycle
+import SwiftASN1
+import X509
+import struct Crypto.SHA256
+
+/// Everything that runs in one conductor, wired together.
+struct ConductorParts {
+    private let configuration: ConductorConfiguration
+    private let store: any ResourceStore
+    private let blobs: BlobStore
+    private let vault: SecretVault
+    private let authority: CertificateAuthority
+    private let operators: OperatorTokens
+    private let clock: any WallClock
+    private let logger: Logger
+    private let catalog: LiveCatalog
+    private let controller: NodeController
+    private let bmcs: BMCController
+    private let hub: AgentHub
+    private let agentPort: AgentPort
+    private let registrar: Registrar
+    private let audit: AuditLog
+    private let progress = LiveProgress()
+    private let serverCertificate: IssuedServer
+
+    init(
+        configuration: ConductorConfiguration, store: any ResourceStore, blobs: BlobStore, vault: SecretVault,
+        authority: CertificateAuthority, operators: OperatorTokens, clock: any WallClock, logger: Logger
+    ) throws {
+        self.configuration = configuration
+        self.store = store
+        self.blobs = blobs
+        self.vault = vault
+        self.authority = authority
+        self.operators = operators
+        self.clock = clock
+        self.logger = logger
+        let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, logger: logger)
+        let catalog = LiveCatalog(cache: cache)
+        self.catalog = catalog
+        let driver: @Sendable (BMC) async throws -> any BMCDriver = { bmc in
+            try RedfishDriver(bmc.spec, password: try await vault.open(bmc.spec.passwordSecret), logger: logger)
+        }
+        controller = NodeController(
+            store: store, nodes: { catalog.nodes() }, changes: { catalog.cache.changes() },
+            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock, logger: logger)
+        bmcs = BMCController(
+            store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes() }, driver: driver, clock: clock,
+            logger: logger)
+        registrar = Registrar(
+            store: store, controller: controller,
+            catalog: Registrar.Catalog(
+                nodes: { catalog.nodes() }, rules: { catalog.rules() }, bmcs: { catalog.bmcs() }),
+            saveInventory: { bytes in try await blobs.put(bytes) }, clock: clock)
+        audit = AuditLog(store: store, clock: clock)
+        serverCertificate = try authority.issueServer(
+            dnsNames: configuration.names.filter { (try? IPv4Address($0)) == nil } + ["localhost"],
+            addresses: LocalAddresses.all() + configuration.names.compactMap { try? IPv4Address($0) })
+        let logs = NodeLogs(directory: "\(configuration.stateDirectory)/logs")
+        hub = AgentHub(
+            catalog: catalog, controller: controller,
+            feed: AgentViewFeed(logger: logger, clock: clock) {
+                catalog.segments().map { "\($0.spec.server):\(configuration.ports.agents)" }
+            },
+            metrics: NodeMetrics(), logs: logs, authority: authority, audit: audit, clock: clock, logger: logger)
+        agentPort = AgentPort(
+            configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
+            tls: try TLSContextHolder(
+                AgentPortCertificates(
+                    certificateChainPEM: serverCertificate.certificatePEM,
+                    privateKeyPEM: serverCertificate.privateKeyPEM, authoritiesPEM: authority.certificatePEM)),
+            delegate: hub, logger: logger,
+            isRevoked: { node, _ in catalog.cache.isFilled && catalog.node(node) == nil })
+    }
+
+    func run() async throws {
+        try PortProbe.check([
+            ("operators' API", configuration.ports.api), ("boot files", configuration.ports.boot),
+            ("provisioning", configuration.ports.provisioning), ("agents", configuration.ports.agents),
+        ])
+        try await agentPort.listen()
+        let services: [any Service] = [
+            catalog.cache, controller, bmcs, hub, agentPort, try provisioning(), bootFiles(), try operatorAPI(),
+            SegmentSupervisor(
+                catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, logger: logger),
+            Housekeeper(catalog: catalog, store: store, blobs: blobs, audit: audit, clock: clock, logger: logger),
+        ]
+        logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
+        try await ServiceGroup(
+            configuration: .init(
+                services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger)
+        ).run()
+    }
+
+    // MARK: Servers
+
+    private func tls() throws -> TLSConfiguration {
+        var tls = TLSConfiguration.makeServerConfiguration(
+            certificateChain: try NIOSSLCertificate.fromPEMBytes(Array(serverCertificate.certificatePEM.utf8)).map {
+                .certificate($0)
+            },
+            privateKey: .privateKey(
+                try NIOSSLPrivateKey(bytes: Array(serverCertificate.privateKeyPEM.utf8), format: .pem)))
+        tls.minimumTLSVersion = .tlsv12
+        return tls
+    }
+
+    private func provisioning() throws -> any Service {
+        let service = DiscoveryService(
+            catalog: catalog, store: store, registrar: registrar, controller: controller,
+            tokens: EnrolmentTokens(store: store), audit: audit, authority: authority,
+            readBlob: { [blobs] digest in try await blobs.get(digest) }, logs: hub.logs, progress: progress,
+            ports: configuration.ports, clock: clock, logger: logger)
+        return Application(
+            router: ProvisioningRoutes(service: service).router(),
+            server: try .tls(.http1(configuration: .init(idleTimeout: .seconds(120))), tlsConfiguration: try tls()),
+            configuration: .init(address: .hostname("0.0.0.0", port: configuration.ports.provisioning), backlog: 4096),
+            logger: logger)
+    }
+
+    private func bootFiles() -> any Service {
+        let desk = BootDesk(
+            catalog: catalog, ports: configuration.ports, authorityDigest: Self.digest(of: authority.certificate),
+            clock: clock, logger: logger)
+        let catalog = catalog
+        let blobs = blobs
+        let authorityPEM = authority.certificatePEM
+        return BootHTTP(
+            content: BootContent(
+                decide: { desk.decide($0) },
+                file: { image, name in
+                    guard image == Ramdisk.discovery, let ramdisk = catalog.ramdisk() else { return nil }
+                    return name == .kernel ? ramdisk.spec.kernel : ramdisk.spec.initrd
+                },
+                isPublic: { digest in
+                    catalog.ramdisk().map { $0.spec.kernel == digest || $0.spec.initrd == digest } ?? false
+                },
+                authorityPEM: { authorityPEM },
+                manifest: { digest in
+                    // Role images are public on the segment; nothing else that is stored is.
+                    guard catalog.isImage(digest) else { return nil }
+                    return try ChunkManifest(decoding: try await blobs.get(digest), named: digest)
+                },
+                blobs: BlobReader(blobs: blobs)),
+            logger: logger
+        ).application(host: "0.0.0.0", port: configuration.ports.boot)
+    }
+
+    private func operatorAPI() throws -> any Service {
+        let hub = hub
+        let clock = clock
+        let catalog = catalog
+        let progress = progress
+        let consoles = configuration.consoleDirectory
+        let agentPort = agentPort
+        let live = LiveNodeData(
+            progress: { progress.progress(of: $0) }, logSources: NodeLogs.sources.sorted(),
+            logs: { hub.logs.tail($0, source: $1, count: $2) },
+            console: { node, count in
+                guard let consoles, let name = catalog.node(node)?.spec.name else { return nil }
+                return TextTail.lines(ofFile: "\(consoles)/\(name).log", count: count)
+            },
+            metrics: { hub.metrics.text(for: $0, name: $1, at: clock.now) },
+            metricNodes: { hub.metrics.nodes(at: clock.now) }, agentCount: { agentPort.connectedNodes.count })
+        let services = FleetServices(
+            store: store, reads: FleetReads(store: store), blobs: FleetBlobs(blobs), vault: vault,
+            gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
+            conductor: ConductorInfo(version: Conductor.version), logger: logger)
+        let operators = operators
+        let router = OperatorAPI(services: services).router(
+            verify: { operators.verify($0) }, barrier: { try await catalog.cache.barrier() })
+        return Application(
+            router: router, server: try .tls(.http1(), tlsConfiguration: try tls()),
+            configuration: .init(address: .hostname(configuration.apiHost, port: configuration.ports.api)),
+            logger: logger)
+    }
+
+    private static func digest(of certificate: Certificate) -> Digest {
+        var serializer = DER.Serializer()
+        guard (try? serializer.serialize(certificate)) != nil else { preconditionFailure("an issued certificate has a DER form") }
+        return Digest(bytes: Array(SHA256.hash(data: serializer.serializedBytes)))
+    }
+}

@@ -1,0 +1,45 @@
+import Glibc
+import Primitives
+
+/// This machine's own IPv4 addresses.
+enum LocalAddresses {
+    /// All addresses of all interfaces (getifaddrs(3)), loopback first.
+    static func all() -> [IPv4Address] {
+        var list: UnsafeMutablePointer<ifaddrs>?
+        guard getifaddrs(&list) == 0 else { return [IPv4Address(0x7F00_0001)] }
+        defer { freeifaddrs(list) }
+        var addresses: Set<IPv4Address> = [IPv4Address(0x7F00_0001)]
+        var next = list
+        while let entry = next {
+            if let address = entry.pointee.ifa_addr, address.pointee.sa_family == AF_INET {
+                let value = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr.s_addr }
+                addresses.insert(IPv4Address(UInt32(bigEndian: value)))
+            }
+            next = entry.pointee.ifa_next
+        }
+        return addresses.sorted()
+    }
+}
+
+/// Finds out early that a port is taken, so that the error names it.
+enum PortProbe {
+    /// Throws `ConductorStartError.portTaken` for the first TCP port that cannot be bound.
+    static func check(_ ports: [(what: String, port: Int)]) throws(ConductorStartError) {
+        for (what, port) in ports {
+            let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            guard socket >= 0 else { continue }
+            defer { close(socket) }
+            var yes: Int32 = 1
+            setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = in_port_t(port).bigEndian
+            let result = withUnsafePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
+            }
+            if result != 0, errno == EADDRINUSE { throw .portTaken(what, port) }
+        }
+    }
+}
