@@ -1,0 +1,43 @@
+# Muster's commands. `make demo` and `make test` install what they need on Debian 12 with Swift 6.3 on PATH.
+SHELL := /bin/bash
+RACK ?= Inventory/example-rack/rack.yaml
+MINUTES ?= 5
+SWIFT_RELEASE := swift build -c release --static-swift-stdlib
+PROGRAMS := muster muster-conductor muster-rack discovery-agent network-agent
+CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
+
+.PHONY: help setup build demo demo-down test test-swift format lint fuzz bench clean
+
+help: ## Shows this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Installs the Debian packages and the Python environment that the rest needs.
+	@./setup.sh
+
+build: setup ## Builds the programs, release.
+	@for program in $(PROGRAMS); do $(SWIFT_RELEASE) --product $$program || exit 1; done
+
+demo: build ## From bare machine to active network node on a virtual rack; RACK=FILE takes another rack.
+	@./demo.sh "$(RACK)"
+
+demo-down: ## Removes everything that the demo made.
+	@./demo.sh --down "$(RACK)"
+
+test: setup ## Runs every test, the whole path on a virtual rack included; debug build only.
+	@./test.sh
+
+format: ## Formats the sources.
+	@swift format -i -r Package.swift Sources Tests
+
+lint: ## Says what is not formatted.
+	@swift format lint --strict -r Package.swift Sources Tests
+
+fuzz: setup ## Fuzzes the codecs for MINUTES minutes.
+	@Tests/Fuzz/run.sh dhcp $$(( $(MINUTES) * 60 ))
+
+bench: setup ## 1,000 agents against one port: memory and processor a stream.
+	@$(SWIFT_RELEASE) --product agent-load
+	@.build/release/agent-load prove --agents 1000
+
+clean: ## Removes what builds and demos have left in this folder.
+	@rm -rf .build .cache .muster

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# From a bare machine to an active network node, on a virtual rack that stays up: demo.sh [--down] RACK-FILE
+# `make demo` builds the programs first. Everything that this makes is under .muster/demo and in the rack.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+down=
+[ "${1:-}" = --down ] && { down=1; shift; }
+rack=${1:-Inventory/example-rack/rack.yaml}
+bin=$PWD/.build/release
+images=$PWD/.cache/images
+started=$SECONDS
+
+step() { printf '\n\033[1m==> %s\033[0m (%d s)\n' "$*" $((SECONDS - started)); }
+fail() { printf '\ndemo: %s\n' "$*" >&2; exit 1; }
+rack_do() { "$bin/muster-rack" "$1" --rack "$rack" "${@:2}"; }
+
+[ "$(id -u)" = 0 ] || fail "namespaces, bridges and DHCP need root: sudo make demo"
+
+if [ -n "$down" ]; then
+    [ -x "$bin/muster-rack" ] || fail "there is no $bin/muster-rack; was the demo ever run here?"
+    rack_do down
+    rm -rf .muster
+    echo "demo: nothing is left; images stay in ${MUSTER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/muster} for the next time"
+    exit 0
+fi
+
+# Whatever fails, say why: the conductor's own answer where it is up, its log where it is not.
+explain() {
+    local status=$?
+    [ $status -eq 0 ] && return
+    printf '\ndemo: failed after %d s\n' $((SECONDS - started)) >&2
+    if [ -n "${MUSTER_API:-}" ]; then
+        for node in $("$bin/muster" node list --json 2>/dev/null | jq -r '.nodes[].name' 2>/dev/null); do
+            "$bin/muster" node why "$node" >&2 || true
+        done
+        [ -f "${MUSTER_RACK_STATE:-}/log/conductor.log" ] && tail -25 "$MUSTER_RACK_STATE/log/conductor.log" >&2
+    fi
+    printf 'demo: the rack is left as it is; look around with: eval "$(%s env --rack %s)"\n' "$bin/muster-rack" "$rack" >&2
+}
+trap explain EXIT
+
+step "Images: the discovery ramdisk and the network node's disk"
+mkdir -p "$images"
+Images/discovery/build.sh --agent "$bin/discovery-agent" --out "$images"
+Images/node/build.sh --role network --agent "$bin/network-agent" --out "$images"
+
+step "Rack: namespace, bridge, libvirtd and Redfish BMCs"
+rack_do up
+eval "$(rack_do env)"
+
+step "Conductor"
+conductor_state=$MUSTER_RACK_STATE/conductor
+if ! rack_do status --json | jq -e '.processes[] | select(.name == "conductor" and .isRunning)' >/dev/null; then
+    rack_do spawn conductor -- "$bin/muster-conductor" --state-dir "$conductor_state" \
+        --api-host "$MUSTER_CONDUCTOR_ADDRESS" --console-dir "$MUSTER_RACK_STATE/console"
+fi
+for _ in $(seq 60); do
+    "$bin/muster" version >/dev/null 2>&1 && break
+    sleep 0.5
+done
+"$bin/muster" version
+
+step "Images into the conductor: only chunks that it lacks are sent"
+"$bin/muster" image push-ramdisk --kernel "$images/vmlinuz" --initrd "$images/initrd.zst"
+"$bin/muster" image push node-network --role network --file "$images/node-network.raw"
+
+step "Site: segment, BMCs, rules, keys"
+key=.muster/demo/id_ed25519
+mkdir -p .muster/demo
+[ -f "$key" ] || ssh-keygen -q -t ed25519 -N '' -C muster-demo -f "$key"
+site=$(dirname "$rack")/$(basename "$rack" | sed 's/^rack/site/')
+if [ ! -f "$site" ] || [ "$site" = "$rack" ]; then
+    site=.muster/demo/site.yaml
+    rack_do site --ssh-key "$key.pub" >"$site"
+fi
+cat "$site"
+MUSTER_SSH_KEY_FILE=$key.pub "$bin/muster" site apply "$site"
+
+step "Power: the conductor switches on, by Redfish, what nobody knows yet"
+machines=$(rack_do status --json | jq '.machines | length')
+for _ in $(seq 600); do
+    found=$("$bin/muster" node list --json | jq '.nodes | length')
+    [ "$found" -ge "$machines" ] && break
+    sleep 1
+done
+"$bin/muster" node list
+[ "$found" -ge "$machines" ] || fail "only $found of $machines machines have registered"
+
+step "Approval: what these machines are, and that they may come in"
+nodes=$("$bin/muster" node list --json | jq -r '.nodes[].name')
+for node in $nodes; do
+    "$bin/muster" node inventory "$node"
+    state=$("$bin/muster" node show "$node" --json | jq -r .state)
+    [ "$state" = enroll ] && "$bin/muster" node approve "$node" --role network
+done
+
+step "Deployment"
+for node in $nodes; do "$bin/muster" node watch "$node" --until active; done
+
+step "The fleet"
+"$bin/muster" node list
+cat <<TEXT
+
+The rack stays up. What to type next:
+  eval "\$($bin/muster-rack env --rack $rack)"     # then:
+  $bin/muster node list                            # the fleet
+  $bin/muster node why ${nodes%%$'\n'*}
+  $bin/muster node events ${nodes%%$'\n'*}
+  $bin/muster node ssh ${nodes%%$'\n'*} --identity $PWD/$key
+  make demo-down RACK=$rack                        # removes it all
+Ready after $((SECONDS - started)) s.
+TEXT
