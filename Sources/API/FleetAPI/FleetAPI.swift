@@ -39,6 +39,11 @@ public struct OperatorAPI: Sendable {
         return router
     }
 
+    /// The kinds that handlers read from the cache.
+    public static let cachedKinds: [any Resource.Type] = [
+        Node.self, BMC.self, Segment.self, Rule.self, NodeImage.self, Ramdisk.self, Lease.self, IdentityConflict.self,
+    ]
+
     /// Every route with what its caller must be allowed to do.
     public static let routes: [FleetRoute] = nodeRoutes + siteRoutes + imageRoutes + metricRoutes
 

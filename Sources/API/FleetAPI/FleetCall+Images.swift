@@ -6,18 +6,19 @@ import Hummingbird
 import ImageChunks
 import NIOCore
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 extension FleetCall {
     func listImages() async throws -> Response {
-        let nodes = try await services.reads.all(Node.self).map(\.value)
-        let images = try await services.reads.all(NodeImage.self).map(\.value).map { image in
+        let nodes = services.cache.all(Node.self)
+        let images = services.cache.all(NodeImage.self).map { image in
             let holders = nodes.filter { $0.status.image == image.spec.manifest && $0.status.deployed > Generation(0) }
             return ImageRecord(
                 name: image.metadata.name, spec: image.spec, created: image.metadata.created,
                 nodes: holders.map(\.spec.name).sorted())
         }
-        let ramdisks = try await services.reads.all(Ramdisk.self).map(\.value).map {
+        let ramdisks = services.cache.all(Ramdisk.self).map {
             RamdiskRecord(name: $0.metadata.name, spec: $0.spec, created: $0.metadata.created)
         }
         return .json(ImageList(images: images, ramdisks: ramdisks))
@@ -75,7 +76,7 @@ extension FleetCall {
                 "\(missing) of \(manifest.chunks.count) chunks of the image are missing; push it again with 'muster "
                     + "image push', which sends only those.")
         }
-        try await refuseOtherImage(of: request.role, than: name)
+        try refuseOtherImage(of: request.role, than: name)
         let spec = NodeImage.Spec(
             role: request.role, manifest: request.manifest, size: ByteCount(bytes: manifest.imageSize),
             storedSize: ByteCount(bytes: manifest.chunks.reduce(0) { $0 + UInt64($1.storedLength) }),
@@ -99,8 +100,8 @@ extension FleetCall {
     }
 
     /// A role has one image that nodes get without naming it.
-    private func refuseOtherImage(of role: Role, than name: String) async throws {
-        let other = try await services.reads.all(NodeImage.self).map(\.value).first {
+    private func refuseOtherImage(of role: Role, than name: String) throws {
+        let other = services.cache.all(NodeImage.self).first {
             $0.spec.role == role && $0.metadata.name != name
         }
         guard let other else { return }
@@ -150,7 +151,7 @@ extension FleetCall {
             return result
         }
         (note.before, note.after) = documents
-        try await services.reads.reaches(revision)
+        if let revision { try await services.cache.wait(for: revision) }
         guard let written else { throw APIError.conflict("'\(name)' was not written; try again.") }
         return written
     }

@@ -6,12 +6,13 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 extension FleetCall {
     /// The conductor's own figures.
     func conductorMetrics() async throws -> Response {
-        let nodes = try await services.reads.all(Node.self).map(\.value)
+        let nodes = services.cache.all(Node.self)
         var states: [String: Int] = [:]
         for node in nodes { states[node.status.state.name, default: 0] += 1 }
         for state in NodeState.all where states[state.name] == nil { states[state.name] = 0 }
@@ -21,7 +22,7 @@ extension FleetCall {
                 name: "muster_conductor_info", labels: ["version": services.conductor.version], value: 1))
         samples.append(
             MetricsReport.Sample(
-                name: "muster_store_revision", value: Double(try await services.reads.revision().number)))
+                name: "muster_store_revision", value: Double(services.cache.revision.number)))
         samples += states.sorted { $0.key < $1.key }.map { state, count in
             MetricsReport.Sample(name: "muster_nodes", labels: ["state": state], value: Double(count))
         }
@@ -33,7 +34,7 @@ extension FleetCall {
 
     /// A node's figures as its agent sent them last.
     func nodeMetrics() async throws -> Response {
-        let node = try await node().value
+        let node = try node()
         guard let text = services.live.metrics(try node.id, node.spec.name) else {
             throw APIError.notFound(
                 "'\(node.spec.name)' has sent no figures lately; 'muster node why \(node.spec.name)' tells more.")
@@ -44,7 +45,7 @@ extension FleetCall {
     /// The nodes that have figures, as Prometheus' HTTP service discovery wants them (prometheus.io, `http_sd_config`).
     func metricTargets() async throws -> Response {
         let known = Dictionary(
-            try await services.reads.all(Node.self).map { ($0.value.metadata.name, $0.value) },
+            services.cache.all(Node.self).map { ($0.metadata.name, $0) },
             uniquingKeysWith: { first, _ in first })
         // The name by which the caller reached this conductor is one that its own scrapes can use.
         let target = request.head.authority ?? "localhost"

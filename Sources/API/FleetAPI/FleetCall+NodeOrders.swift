@@ -5,13 +5,14 @@ import FleetContract
 import Hummingbird
 import Identity
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 /// Orders write specifications and nothing else: the node controller carries them out.
 extension FleetCall {
     func approve(_ note: inout AuditNote) async throws -> Response {
         let request = try await body(ApproveRequest.self)
-        let found = try await node().value
+        let found = try node()
         guard let role = request.role ?? found.spec.role else {
             throw APIError(
                 .unprocessableContent, "role_needed",
@@ -19,9 +20,9 @@ extension FleetCall {
                     + "\(found.spec.name) --role ROLE', ROLE being one of \(Self.roleNames).")
         }
         let name = try request.name.map { (text) throws(InvalidValue) in try DNSLabel(text, as: "node name").text }
-        if let name { try await refuseTaken(name, for: found) }
+        if let name { try refuseTaken(name, for: found) }
         let image = request.image ?? found.spec.image
-        try await requireImage(image, role: role)
+        try requireImage(image, role: role)
         let by = context.principal.description
         let now = services.clock.now
         return try await write(found, &note) { node in
@@ -40,14 +41,14 @@ extension FleetCall {
 
     func deploy(_ note: inout AuditNote) async throws -> Response {
         let request = try await body(DeployRequest.self)
-        let found = try await node().value
+        let found = try node()
         guard let role = found.spec.role else {
             throw APIError(
                 .unprocessableContent, "role_needed",
                 "'\(found.spec.name)' has no role; say 'muster node approve \(found.spec.name) --role ROLE', ROLE being "
                     + "one of \(Self.roleNames).")
         }
-        try await requireImage(request.image ?? found.spec.image, role: role)
+        try requireImage(request.image ?? found.spec.image, role: role)
         return try await write(found, &note) { node in
             try Self.requireDeployable(node)
             node.spec.deployment = max(node.spec.deployment, node.status.attempted).next
@@ -58,7 +59,7 @@ extension FleetCall {
 
     func powerNode(_ note: inout AuditNote) async throws -> Response {
         let command = try await body(PowerCommand.self)
-        let found = try await node().value
+        let found = try node()
         guard let bmc = found.spec.bmc ?? found.status.identity.bmc else {
             throw APIError.conflict(
                 "'\(found.spec.name)' has no BMC; switch it by hand, or give it one with 'muster node set "
@@ -77,13 +78,13 @@ extension FleetCall {
             throw APIError.badRequest(
                 "Nothing is to be changed; give name, role, image, rootDisk, bmc or isInMaintenance.")
         }
-        let found = try await node().value
+        let found = try node()
         let name = try patch.name.map { (text) throws(InvalidValue) in try DNSLabel(text, as: "node name").text }
-        if let name { try await refuseTaken(name, for: found) }
+        if let name { try refuseTaken(name, for: found) }
         if let image = patch.image, !image.isEmpty {
-            try await requireImage(image, role: patch.role ?? found.spec.role)
+            try requireImage(image, role: patch.role ?? found.spec.role)
         }
-        if let bmc = patch.bmc, !bmc.isEmpty, try await services.reads.one(BMC.self, bmc) == nil {
+        if let bmc = patch.bmc, !bmc.isEmpty, services.cache.get(BMC.self, bmc) == nil {
             throw APIError(
                 .unprocessableContent, "no_such_bmc",
                 "There is no BMC '\(bmc.printable(limit: 80))'; 'muster bmc list' shows those there are.")
@@ -106,16 +107,16 @@ extension FleetCall {
 
     private static var roleNames: String { Role.allCases.map(\.rawValue).joined(separator: ", ") }
 
-    private func refuseTaken(_ name: String, for node: Node) async throws {
-        let isTaken = try await services.reads.all(Node.self).contains {
-            $0.value.spec.name == name && $0.value.metadata.name != node.metadata.name
+    private func refuseTaken(_ name: String, for node: Node) throws {
+        let isTaken = services.cache.all(Node.self).contains {
+            $0.spec.name == name && $0.metadata.name != node.metadata.name
         }
         if isTaken { throw APIError.conflict("Another node has the name '\(name)' already; choose a different one.") }
     }
 
-    private func requireImage(_ name: String?, role: Role?) async throws {
+    private func requireImage(_ name: String?, role: Role?) throws {
         if let name {
-            guard let image = try await services.reads.one(NodeImage.self, name)?.value else {
+            guard let image = services.cache.get(NodeImage.self, name) else {
                 throw APIError.conflict(
                     "There is no image '\(name.printable(limit: 80))'; push it with 'muster image push FILE --role ROLE "
                         + "--name NAME'.")
@@ -125,7 +126,7 @@ extension FleetCall {
                 "The image '\(name)' is for the role '\(image.spec.role.rawValue)', not for '\(role.rawValue)'.")
         }
         guard let role else { return }
-        guard try await services.reads.all(NodeImage.self).contains(where: { $0.value.spec.role == role }) else {
+        guard services.cache.all(NodeImage.self).contains(where: { $0.spec.role == role }) else {
             throw APIError.conflict(
                 "There is no image for the role '\(role.rawValue)'; push one with 'muster image push FILE --role "
                     + "\(role.rawValue)'.")
@@ -174,8 +175,9 @@ extension FleetCall {
             return stored
         }
         if revision != nil { (note.before, note.after) = (documents.before, documents.after) }
-        try await services.reads.reaches(revision)
-        guard let written = try await services.store.fetch(Node.self, key.name), let summary = summary(written) else {
+        if let revision { try await services.cache.wait(for: revision) }
+        guard let written = try await services.store.fetch(Node.self, key.name), let summary = summary(written.value)
+        else {
             throw APIError.notFound("The node '\(found.spec.name)' is gone.")
         }
         return .json(

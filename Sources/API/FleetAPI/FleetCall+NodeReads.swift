@@ -4,38 +4,39 @@ import CatalogBareMetal
 import FleetContract
 import Hummingbird
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 extension FleetCall {
     // MARK: Finding nodes
 
     /// The node that the path names, by name or identifier; throws 404, or 409 when two have the name.
-    func node() async throws -> Stored<Node> {
+    func node() throws -> Node {
         let wanted = try parameter("node")
-        if (try? NodeID(wanted)) != nil, let node = try await services.reads.one(Node.self, wanted) { return node }
-        let named = try await services.reads.all(Node.self).filter { $0.value.spec.name == wanted }
+        if (try? NodeID(wanted)) != nil, let node = services.cache.get(Node.self, wanted) { return node }
+        let named = services.cache.all(Node.self).filter { $0.spec.name == wanted }
         guard let node = named.first else {
             throw APIError.notFound(
                 "There is no node '\(wanted.printable(limit: 80))'; 'muster node list' shows those there are.")
         }
         guard named.count == 1 else {
-            let identifiers = named.map(\.value.metadata.name).sorted().joined(separator: ", ")
+            let identifiers = named.map(\.metadata.name).sorted().joined(separator: ", ")
             throw APIError.conflict(
                 "\(named.count) nodes have the name '\(wanted)'; use the identifier: \(identifiers).")
         }
         return node
     }
 
-    func summary(_ stored: Stored<Node>) -> NodeSummary? {
-        guard var summary = NodeSummary(stored.value, revision: stored.revision ?? .zero) else { return nil }
+    func summary(_ node: Node) -> NodeSummary? {
+        guard var summary = NodeSummary(node) else { return nil }
         if summary.progress != nil, let newer = services.live.progress(summary.id) { summary.progress = newer }
         return summary
     }
 
-    func nodeNames() async throws -> [NodeID: String] {
+    func nodeNames() -> [NodeID: String] {
         var names: [NodeID: String] = [:]
-        for stored in try await services.reads.all(Node.self) {
-            if let id = try? stored.value.id { names[id] = stored.value.spec.name }
+        for node in services.cache.all(Node.self) {
+            if let id = try? node.id { names[id] = node.spec.name }
         }
         return names
     }
@@ -47,8 +48,8 @@ extension FleetCall {
         let state = try stateFilter()
         let role = try roleFilter()
         let prefix = query("name")
-        let revision = try await services.reads.revision()
-        var nodes = try await services.reads.all(Node.self).compactMap(summary).filter { node in
+        let revision = services.cache.revision
+        var nodes = services.cache.all(Node.self).compactMap(summary).filter { node in
             (state == nil || node.state.name == state) && (role == nil || node.role == role)
                 && (prefix.map(node.name.hasPrefix) ?? true)
         }
@@ -88,17 +89,16 @@ extension FleetCall {
     // MARK: One node
 
     func showNode() async throws -> Response {
-        let stored = try await node()
-        guard
-            var detail = NodeDetail(stored.value, revision: stored.revision ?? .zero, time: services.clock.now),
-            let summary = summary(stored)
-        else { throw APIError.notFound("The node's key is not an identifier.") }
+        let node = try node()
+        guard var detail = NodeDetail(node, time: services.clock.now), let summary = summary(node) else {
+            throw APIError.notFound("The node's key is not an identifier.")
+        }
         detail.node = summary
         return .json(detail)
     }
 
     func inventory() async throws -> Response {
-        let node = try await node().value
+        let node = try node()
         guard let digest = node.status.inventory else {
             throw APIError.notFound(
                 "'\(node.spec.name)' has not been inventoried yet; boot it over the network, for example with "
@@ -108,7 +108,7 @@ extension FleetCall {
     }
 
     func logs() async throws -> Response {
-        let node = try await node().value
+        let node = try node()
         let id = try node.id
         let count = try number("lines", in: 1...FleetLimit.logLineCount, otherwise: 200)
         let known = services.live.logSources
@@ -131,7 +131,7 @@ extension FleetCall {
     }
 
     func console() async throws -> Response {
-        let node = try await node().value
+        let node = try node()
         let count = try number("lines", in: 1...FleetLimit.logLineCount, otherwise: 200)
         guard let lines = services.live.console(try node.id, count) else {
             throw APIError.notFound(
@@ -142,15 +142,13 @@ extension FleetCall {
     }
 
     func why() async throws -> Response {
-        let stored = try await node()
-        guard let summary = summary(stored) else { throw APIError.notFound("The node's key is not an identifier.") }
-        let node = stored.value
+        let node = try node()
+        guard let summary = summary(node) else { throw APIError.notFound("The node's key is not an identifier.") }
         let bmcName = node.spec.bmc ?? node.status.identity.bmc
-        let bmc: BMC? =
-            if let bmcName { try await services.reads.one(BMC.self, bmcName)?.value } else { nil }
-        let images = try await services.reads.all(NodeImage.self).map(\.value)
+        let bmc = bmcName.flatMap { services.cache.get(BMC.self, $0) }
+        let images = services.cache.all(NodeImage.self)
         let id = summary.id
-        let conflicts = try await services.reads.all(IdentityConflict.self).map(\.value).filter {
+        let conflicts = services.cache.all(IdentityConflict.self).filter {
             $0.spec.nodes.contains(id)
         }
         let events = try await newestEvents(of: id, name: node.spec.name, limit: 10)
@@ -164,7 +162,7 @@ extension FleetCall {
     // MARK: Events
 
     func nodeEvents() async throws -> Response {
-        let node = try await node().value
+        let node = try node()
         let limit = try number("limit", in: 1...FleetLimit.pageCount, otherwise: 100)
         let events = try await newestEvents(of: try node.id, name: node.spec.name, limit: limit)
         return .json(RecordList(items: events))
@@ -188,7 +186,7 @@ extension FleetCall {
 
     func events() async throws -> Response {
         let limit = try number("limit", in: 1...FleetLimit.pageCount, otherwise: 100)
-        let names = try await nodeNames()
+        let names = nodeNames()
         var newest: [EventRecord] = []
         var after: ResourceKey?
         while true {

@@ -7,6 +7,7 @@ import FleetContract
 import Hummingbird
 import Identity
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 extension SiteError: APIErrorConvertible {
@@ -41,7 +42,7 @@ extension FleetCall {
             guard case .conflict = error else { throw error }
             throw APIError.conflict("Somebody else changed the site at the same time; look at it and apply it again.")
         }
-        try await services.reads.reaches(revision)
+        if let revision { try await services.cache.wait(for: revision) }
         return .json(SitePlanReply(changes: plan.changes, isDryRun: false))
     }
 
@@ -66,8 +67,8 @@ extension FleetCall {
                 throw error
             }
         }
-        for node in try await services.reads.all(Node.self) {
-            if let bmc = node.value.spec.bmc { current.bmcUsers[bmc, default: []].append(node.value.spec.name) }
+        for node in services.cache.all(Node.self) {
+            if let bmc = node.spec.bmc { current.bmcUsers[bmc, default: []].append(node.spec.name) }
         }
         return current
     }
@@ -75,8 +76,8 @@ extension FleetCall {
     // MARK: BMCs
 
     func listBMCs() async throws -> Response {
-        let nodes = try await services.reads.all(Node.self).map(\.value)
-        let records = try await services.reads.all(BMC.self).map(\.value).map { bmc in
+        let nodes = services.cache.all(Node.self)
+        let records = services.cache.all(BMC.self).map { bmc in
             let name = bmc.metadata.name
             return BMCRecord(
                 name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
@@ -90,7 +91,7 @@ extension FleetCall {
     func powerBMC(_ note: inout AuditNote) async throws -> Response {
         let command = try await body(PowerCommand.self)
         let name = try parameter("bmc")
-        let owner = try await services.reads.all(Node.self).map(\.value).first {
+        let owner = services.cache.all(Node.self).first {
             ($0.spec.bmc ?? $0.status.identity.bmc) == name
         }
         if let owner {
@@ -113,7 +114,7 @@ extension FleetCall {
             return stored
         }
         (note.before, note.after) = (documents.before, documents.after)
-        try await services.reads.reaches(revision)
+        if let revision { try await services.cache.wait(for: revision) }
         guard let bmc = try await services.store.fetch(BMC.self, name)?.value else {
             throw APIError.notFound("The BMC '\(name)' is gone.")
         }
@@ -126,21 +127,21 @@ extension FleetCall {
     // MARK: Lists
 
     func listSegments() async throws -> Response {
-        let segments = try await services.reads.all(Segment.self).map(\.value)
+        let segments = services.cache.all(Segment.self)
         return .json(
             RecordList(items: segments.map { SiteDocument.SegmentEntry(name: $0.metadata.name, spec: $0.spec) }))
     }
 
     func listRules() async throws -> Response {
-        let rules = try await services.reads.all(Rule.self).map(\.value).sorted {
+        let rules = services.cache.all(Rule.self).sorted {
             ($0.spec.order, $0.metadata.name) < ($1.spec.order, $1.metadata.name)
         }
         return .json(RecordList(items: rules.map { SiteDocument.RuleEntry(name: $0.metadata.name, spec: $0.spec) }))
     }
 
     func listLeases() async throws -> Response {
-        let nodes = try await services.reads.all(Node.self).map(\.value)
-        let leases = try await services.reads.all(Lease.self).map(\.value)
+        let nodes = services.cache.all(Node.self)
+        let leases = services.cache.all(Lease.self)
         let records = leases.map { lease in
             LeaseRecord(
                 segment: lease.spec.segment, address: lease.spec.address, mac: lease.spec.mac,
@@ -151,8 +152,8 @@ extension FleetCall {
     }
 
     func listConflicts() async throws -> Response {
-        let names = try await nodeNames()
-        let records = try await services.reads.all(IdentityConflict.self).map(\.value).map { conflict in
+        let names = nodeNames()
+        let records = services.cache.all(IdentityConflict.self).map { conflict in
             ConflictRecord(
                 name: conflict.metadata.name, spec: conflict.spec, status: conflict.status,
                 nodeNames: conflict.spec.nodes.map { names[$0] ?? $0.raw })

@@ -7,6 +7,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 
@@ -17,14 +18,14 @@ extension FleetCall {
             guard let number = UInt64(text) else { throw InvalidValue("revision", text, expected: "a whole number") }
             return Revision(number)
         }
-        let current = try await services.reads.revision()
+        let current = services.cache.revision
         if let since, since > current {
             throw InvalidValue("revision", since.description, expected: "at most the newest, \(current)")
         }
         // Nodes are read after the revision is known: a change in between is sent twice, never missed.
-        let nodes = since == nil ? try await services.reads.all(Node.self) : []
+        let nodes = since == nil ? services.cache.all(Node.self) : []
         let first = nodes.compactMap(summary).sorted { $0.name < $1.name }.map { node in
-            WatchLine(.node, revision: node.revision, node: node)
+            WatchLine(.node, revision: current, node: node)
         }
         if let since, since < current {
             // There is at least one batch after `since`, or the history before it is gone: known at once.
@@ -60,7 +61,7 @@ extension FleetCall {
 struct WatchStream: Sendable {
     let store: any ResourceStore
     let start: Revision
-    let summary: @Sendable (Stored<Node>) -> NodeSummary?
+    let summary: @Sendable (Node) -> NodeSummary?
     let progress: @Sendable (NodeID) -> Node.Progress?
 
     /// How often progress that is not stored is looked at.
@@ -143,7 +144,9 @@ struct WatchStream: Sendable {
         try batch.changes.compactMap { change in
             switch change {
             case .put(let document) where document.key.kind == Node.kind:
-                return summary(try Stored<Node>(document)).map { WatchLine(.node, revision: batch.revision, node: $0) }
+                return summary(try Stored<Node>(document).value).map {
+                    WatchLine(.node, revision: batch.revision, node: $0)
+                }
             case .deleted(let key) where key.kind == Node.kind:
                 return WatchLine(.gone, revision: batch.revision, id: try NodeID(key.name))
             case .put, .deleted:

@@ -4,14 +4,15 @@ import CatalogBareMetal
 import Identity
 import Logging
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 /// All that the operators' API works with; filled by whoever composes the conductor.
 public struct FleetServices: Sendable {
     /// Where specifications are written.
     public var store: any ResourceStore
-    /// Where lists and nodes are read.
-    public var reads: FleetReads
+    /// Where lists and nodes are read; it must hold all of `OperatorAPI.cachedKinds`.
+    public var cache: ResourceCache
     /// Where images are kept.
     public var blobs: FleetBlobs
     /// Seals the BMCs' passwords.
@@ -31,11 +32,11 @@ public struct FleetServices: Sendable {
 
     /// Services.
     public init(
-        store: any ResourceStore, reads: FleetReads, blobs: FleetBlobs, vault: SecretVault, gate: Gate,
+        store: any ResourceStore, cache: ResourceCache, blobs: FleetBlobs, vault: SecretVault, gate: Gate,
         audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger
     ) {
         self.store = store
-        self.reads = reads
+        self.cache = cache
         self.blobs = blobs
         self.vault = vault
         self.gate = gate

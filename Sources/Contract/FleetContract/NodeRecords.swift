@@ -33,11 +33,9 @@ public struct NodeSummary: Codable, Sendable, Hashable {
     public var address: IPv4Address?
     /// Vendor, product, processors, memory and disks.
     public var hardware: InventorySummary?
-    /// The revision at which the node last changed.
-    public var revision: Revision
 
-    /// What a list shows of `node` as it was at `revision`; nil when its key is not an identifier.
-    public init?(_ node: Node, revision: Revision) {
+    /// What a list shows of `node`; nil when its key is not an identifier.
+    public init?(_ node: Node) {
         guard let id = try? node.id else { return nil }
         self.id = id
         name = node.spec.name
@@ -53,7 +51,6 @@ public struct NodeSummary: Codable, Sendable, Hashable {
         isConnected = node.status.agent?.isConnected
         address = node.status.agent?.addresses.first
         hardware = node.status.summary
-        self.revision = revision
     }
 }
 
@@ -119,8 +116,8 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     }
 
     /// What operators may know of `node`; nil when its key is not an identifier.
-    public init?(_ node: Node, revision: Revision, time: Timestamp) {
-        guard let summary = NodeSummary(node, revision: revision) else { return nil }
+    public init?(_ node: Node, time: Timestamp) {
+        guard let summary = NodeSummary(node) else { return nil }
         self.node = summary
         spec = node.spec
         generation = node.metadata.generation
