@@ -4,192 +4,249 @@ import ResourceModel
 import ServiceLifecycle
 import Synchronization
 
-/// Holds all resources of some kinds in memory, fed by one watch over the whole store.
+/// Keeps all resources of chosen kinds in memory, fed by one watch over the whole store.
 ///
-/// Reads are synchronous snapshots and cost the store nothing. What somebody has acknowledged is shown once
-/// `barrier()` has returned.
+/// Reads are synchronous and cost no query. Call `barrier()` before a read that must show everything that any
+/// conductor has acknowledged. The cache follows the store only while `run()` runs.
 public final class ResourceCache: Service {
-    private let store: any ResourceStore
-    private let decoders: [String: @Sendable (Document) throws -> any Resource]
-    private let logger: Logger
-    private let state = Mutex(State())
-
-    private struct State {
-        var resources: [String: [String: any Resource]] = [:]
-        var revision = Revision.zero
-        var isFilled = false
-        var waiters: [(revision: Revision, id: UInt64, continuation: CheckedContinuation<Void, any Error>)] = []
-        var nextWaiter: UInt64 = 0
-        var listeners: [UInt64: AsyncStream<Void>.Continuation] = [:]
-    }
-
+    /// The most keys that a subscriber's change names; beyond, it is told to look at everything.
+    public static let changedKeyCountMax = 10_000
     /// The most readers that wait for a revision at once.
     public static let waiterCountMax = 20_000
 
-    /// A cache of `kinds`; empty until `run` has filled it.
-    public init(store: any ResourceStore, kinds: [any Resource.Type], logger: Logger) {
+    private struct Waiter {
+        let revision: Revision
+        let continuation: CheckedContinuation<Void, any Error>
+    }
+
+    private struct State {
+        var snapshot: CacheSnapshot
+        var waiters: [UInt64: Waiter] = [:]
+        var subscribers: [UInt64: ChangeQueue] = [:]
+        var nextNumber: UInt64 = 0
+        var cancelled: Set<UInt64> = []
+
+        mutating func number() -> UInt64 {
+            nextNumber += 1
+            return nextNumber
+        }
+
+        func hasReached(_ revision: Revision) -> Bool { snapshot.isLoaded && snapshot.revision >= revision }
+    }
+
+    private let state: Mutex<State>
+    private let store: any ResourceStore
+    private let decoder: CacheSnapshot  // empty; knows the kinds
+    private let clock: any Clock<Duration>
+    private let logger: Logger
+
+    /// A cache of `kinds` in `store`; `clock` times deadlines and the pauses after failures.
+    public init(
+        store: any ResourceStore, kinds: [any Resource.Type], clock: any Clock<Duration> = ContinuousClock(),
+        logger: Logger
+    ) {
         self.store = store
+        decoder = CacheSnapshot(kinds: kinds)
+        self.clock = clock
         self.logger = logger
-        decoders = Dictionary(uniqueKeysWithValues: kinds.map { ($0.kind, Self.decoder($0)) })
+        state = Mutex(State(snapshot: decoder))
     }
 
-    private static func decoder<R: Resource>(_ type: R.Type) -> @Sendable (Document) throws -> any Resource {
-        { document in try Stored<R>(document).value }
-    }
+    /// All commits up to this one are in the cache; zero before the store has been read.
+    public var revision: Revision { state.withLock { $0.snapshot.revision } }
 
-    // MARK: Reading
+    /// Everything as of one revision, for reads that belong together.
+    public func snapshot() -> CacheSnapshot { state.withLock { $0.snapshot } }
 
-    /// All resources of a type, by name.
-    public func all<R: Resource>(_ type: R.Type) -> [R] {
-        let found = state.withLock { $0.resources[R.kind] ?? [:] }
-        return found.sorted { $0.key < $1.key }.compactMap { $0.value as? R }
-    }
+    /// All resources of a type in order of their names.
+    public func all<R: Resource>(_ type: R.Type) -> [R] { snapshot().all(type) }
 
     /// The resource `name`, nil when there is none.
-    public func get<R: Resource>(_ type: R.Type, _ name: String) -> R? {
-        state.withLock { $0.resources[R.kind]?[name] } as? R
-    }
+    public func get<R: Resource>(_ type: R.Type, _ name: String) -> R? { snapshot().get(type, name) }
 
-    /// The newest revision that the cache shows.
-    public var revision: Revision { state.withLock { $0.revision } }
+    /// The resource `name` with all its stored fields, to be changed and written back; nil when there is none.
+    public func stored<R: Resource>(_ type: R.Type, _ name: String) -> Stored<R>? { snapshot().stored(type, name) }
 
-    /// Whether the store has been read once.
-    public var isFilled: Bool { state.withLock { $0.isFilled } }
-
-    /// Fires after each change; changes that come quickly are joined. Ends with the cache or the reading task.
-    public func changes() -> AsyncStream<Void> {
-        let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-        let id = state.withLock { state in
-            state.nextWaiter += 1
-            state.listeners[state.nextWaiter] = continuation
-            return state.nextWaiter
-        }
-        continuation.onTermination = { [weak self] _ in
-            _ = self?.state.withLock { $0.listeners.removeValue(forKey: id) }
-        }
-        continuation.yield()
-        return stream
-    }
-
-    /// Returns once the cache shows what was committed before the call, by anybody.
+    /// Returns when everything that was committed before the call is in the cache.
     ///
-    /// Throws `StoreError.unavailable` when it does not get there within `limit`.
+    /// Throws `StoreError.unavailable` when that takes longer than `limit`, and what the store throws.
     public func barrier(within limit: Duration = .seconds(10)) async throws {
-        try await wait(for: try await store.currentRevision(), within: limit)
+        try await wait(for: store.currentRevision(), within: limit)
     }
 
-    /// Returns once the cache shows `revision`; throws `StoreError.unavailable` after `limit`.
+    /// Returns when the cache has reached `revision`; throws `StoreError.unavailable` after `limit`.
     public func wait(for revision: Revision, within limit: Duration = .seconds(10)) async throws {
-        guard self.revision < revision || !state.withLock({ $0.isFilled }) else { return }
+        if state.withLock({ $0.hasReached(revision) }) { return }
+        let clock = clock
         try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
             group.addTask { try await self.enqueue(revision) }
             group.addTask {
-                try await Task.sleep(for: limit)
-                throw StoreError.unavailable("the catalog in memory does not catch up with the store; try again")
+                try await clock.sleep(for: limit)
+                throw StoreError.unavailable(
+                    "the conductor's memory is behind revision \(revision); try again in a few seconds")
             }
-            defer { group.cancelAll() }
             try await group.next()
         }
     }
 
-    private func enqueue(_ revision: Revision) async throws {
-        let id = state.withLock { state in
-            state.nextWaiter += 1
-            return state.nextWaiter
+    /// The changes from now on, beginning with one that says everything once the store has been read.
+    ///
+    /// Changes that the subscriber has not taken are joined into one, so that a slow one costs no memory.
+    public func changes() -> AsyncStream<CacheChange> {
+        let subscription = state.withLock { state -> Subscription in
+            let first =
+                state.snapshot.isLoaded
+                ? CacheChange(keys: [], revision: state.snapshot.revision, isEverything: true) : nil
+            let queue = ChangeQueue(keyCountMax: Self.changedKeyCountMax, first: first)
+            let number = state.number()
+            state.subscribers[number] = queue
+            return Subscription(cache: self, number: number, queue: queue)
         }
-        try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                let result = state.withLock { state -> Result<Void, any Error>? in
-                    if Task.isCancelled { return .failure(CancellationError()) }
-                    if state.isFilled, state.revision >= revision { return .success(()) }
-                    guard state.waiters.count < Self.waiterCountMax else {
-                        return .failure(StoreError.unavailable("too many readers wait for the catalog; try again"))
-                    }
-                    state.waiters.append((revision, id, continuation))
-                    return nil
-                }
-                if let result { continuation.resume(with: result) }
-            }
-        } onCancel: {
-            let waiter = state.withLock { state in
-                state.waiters.firstIndex { $0.id == id }.map { state.waiters.remove(at: $0) }
-            }
-            waiter?.continuation.resume(throwing: CancellationError())
-        }
+        return AsyncStream { await subscription.queue.next() }
     }
 
-    // MARK: Filling
-
-    /// Lists, then watches, until cancelled; begins anew when the watch was too slow or its history is gone.
+    /// Follows the store until cancelled or shut down; failures of the store are logged and tried again.
     public func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do {
-                    try await self.follow()
-                } catch is CancellationError {
-                    return
-                } catch {
-                    self.logger.warning("the catalog is read anew: \(error)")
-                    try? await Task.sleep(for: .milliseconds(200))
+        await cancelWhenGracefulShutdown { await self.follow() }
+        let (subscribers, waiters) = state.withLock { state in
+            defer { (state.subscribers, state.waiters) = ([:], [:]) }
+            return (state.subscribers.values, state.waiters.values)
+        }
+        for subscriber in subscribers { subscriber.finish() }
+        for waiter in waiters { waiter.continuation.resume(throwing: CancellationError()) }
+    }
+
+    private func follow() async {
+        var backoff = Backoff(first: .milliseconds(100), factor: 2, most: .seconds(10))
+        var random = SystemRandomNumberGenerator()
+        var isRelisting = true
+        while !Task.isCancelled {
+            do {
+                if isRelisting {
+                    try await load()
+                    isRelisting = false
                 }
+                for try await batch in await store.watch(after: revision) {
+                    apply(batch)
+                    backoff.reset()
+                }
+            } catch {
+                guard !Task.isCancelled else { return }
+                switch error as? StoreError {
+                case .watchOverflow: continue
+                case .compacted, .invalid: isRelisting = true
+                default: break
+                }
+                logger.warning("the cache lost the store and tries again", metadata: ["error": "\(error)"])
+                try? await clock.sleep(for: backoff.next(using: &random))
             }
         }
     }
 
-    private func follow() async throws {
+    /// Reads all documents of the kinds anew.
+    ///
+    /// Pages are of different revisions, so the commits from before the first page to after the last are replayed
+    /// before anything is shown.
+    private func load() async throws {
         let start = try await store.currentRevision()
-        var found: [String: [String: any Resource]] = [:]
-        for kind in decoders.keys {
+        var fresh = decoder
+        for kind in decoder.kinds.keys.sorted() {
             var after: ResourceKey?
             while true {
                 let page = try await store.list(kind: kind, after: after, limit: StoreLimits.pageCountMax)
-                for document in page.documents { found[kind, default: [:]][document.key.name] = decode(document) }
+                _ = fresh.apply(fresh.prepare(page.documents.map { .put($0) }), at: start)
                 guard page.hasMore, let last = page.documents.last else { break }
                 after = last.key
             }
         }
-        let filled = found
-        // What changed while the pages were read is in the watch from `start` and is applied again.
-        publish { state in
-            state.resources = filled
-            state.revision = start
-            state.isFilled = true
+        fresh.isLoaded = true
+        fresh.revision = start
+        let end = try await store.currentRevision()
+        if start < end {
+            for try await batch in await store.watch(after: start) {
+                _ = fresh.apply(fresh.prepare(batch.changes), at: batch.revision)
+                if fresh.revision >= end { break }
+            }
         }
-        for try await batch in await store.watch(after: start) { apply(batch) }
+        show(fresh)
     }
 
     private func apply(_ batch: WatchBatch) {
-        let changes = batch.changes.compactMap { change -> (ResourceKey, (any Resource)?)? in
-            switch change {
-            case .put(let document) where decoders[document.key.kind] != nil: (document.key, decode(document))
-            case .deleted(let key) where decoders[key.kind] != nil: (key, nil)
-            case .put, .deleted: nil
+        let changes = decoder.prepare(batch.changes)
+        let (woken, failed) = state.withLock { state -> ([Waiter], [StoreError]) in
+            let keys = state.snapshot.apply(changes, at: batch.revision)
+            let failed = keys.compactMap { state.snapshot.undecodable[$0] }
+            return (notify(&state, CacheChange(keys: keys, revision: batch.revision)), failed)
+        }
+        for waiter in woken { waiter.continuation.resume() }
+        log(failed)
+    }
+
+    private func show(_ fresh: CacheSnapshot) {
+        let woken = state.withLock { state -> [Waiter] in
+            let isFirst = !state.snapshot.isLoaded
+            let keys = isFirst ? [] : fresh.keys(differingFrom: state.snapshot)
+            state.snapshot = fresh
+            return notify(&state, CacheChange(keys: keys, revision: fresh.revision, isEverything: isFirst))
+        }
+        for waiter in woken { waiter.continuation.resume() }
+        log(fresh.undecodable.values)
+    }
+
+    private func log(_ failed: some Sequence<StoreError>) {
+        for error in failed { logger.error("a document is left out of the cache", metadata: ["error": "\(error)"]) }
+    }
+
+    private func notify(_ state: inout State, _ change: CacheChange) -> [Waiter] {
+        if change.isEverything || !change.keys.isEmpty {
+            for subscriber in state.subscribers.values { subscriber.push(change) }
+        }
+        let reached = state.waiters.filter { state.hasReached($0.value.revision) }
+        for number in reached.keys { state.waiters[number] = nil }
+        return Array(reached.values)
+    }
+
+    private func enqueue(_ revision: Revision) async throws {
+        let number = state.withLock { $0.number() }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                let outcome = state.withLock { state -> Result<Void, any Error>? in
+                    if state.cancelled.remove(number) != nil { return .failure(CancellationError()) }
+                    if state.hasReached(revision) { return .success(()) }
+                    guard state.waiters.count < Self.waiterCountMax else {
+                        return .failure(StoreError.unavailable("too many readers wait for it; try again"))
+                    }
+                    state.waiters[number] = Waiter(revision: revision, continuation: continuation)
+                    return nil
+                }
+                if let outcome { continuation.resume(with: outcome) }
             }
+        } onCancel: {
+            let waiter = state.withLock { state -> Waiter? in
+                if let waiter = state.waiters.removeValue(forKey: number) { return waiter }
+                state.cancelled.insert(number)
+                return nil
+            }
+            waiter?.continuation.resume(throwing: CancellationError())
         }
-        publish { state in
-            for (key, resource) in changes { state.resources[key.kind, default: [:]][key.name] = resource }
-            state.revision = max(state.revision, batch.revision)
-        }
+        _ = state.withLock { $0.cancelled.remove(number) }
     }
 
-    private func decode(_ document: Document) -> (any Resource)? {
-        do {
-            return try decoders[document.key.kind]?(document)
-        } catch {
-            logger.error("\(document.key) is left out: \(error)")
-            return nil
-        }
-    }
+    private func unsubscribe(_ number: UInt64) { state.withLock { $0.subscribers[number] = nil } }
 
-    private func publish(_ change: (inout State) -> Void) {
-        let (ready, listeners) = state.withLock { state in
-            change(&state)
-            let revision = state.revision
-            let ready = state.waiters.filter { $0.revision <= revision }
-            state.waiters.removeAll { $0.revision <= revision }
-            return (ready, Array(state.listeners.values))
+    /// Ends the subscription when the stream is let go.
+    private final class Subscription: Sendable {
+        let queue: ChangeQueue
+        private weak let cache: ResourceCache?
+        private let number: UInt64
+
+        init(cache: ResourceCache, number: UInt64, queue: ChangeQueue) {
+            self.cache = cache
+            self.number = number
+            self.queue = queue
         }
-        for waiter in ready { waiter.continuation.resume() }
-        for listener in listeners { listener.yield() }
+
+        deinit { cache?.unsubscribe(number) }
     }
 }

@@ -102,28 +102,11 @@ private final class WatchCursor: Sendable {
         var position: Revision
         var replayThrough: Revision
         var replayed: [WatchBatch] = []  // newest first
-        var live: [WatchBatch] = []
-        var liveStart = 0
+        var live = FIFO<WatchBatch>()
         var isBookmarkDue = true
         var ending: StoreError?
         var isCancelled = false
         var waiter: CheckedContinuation<Void, Never>?
-
-        var liveCount: Int { live.count - liveStart }
-
-        mutating func popLive() -> WatchBatch? {
-            guard liveStart < live.count else { return nil }
-            let batch = live[liveStart]
-            liveStart += 1
-            if liveStart == live.count {
-                live.removeAll(keepingCapacity: live.count <= 64)
-                liveStart = 0
-            } else if liveStart >= 1024 {
-                live.removeFirst(liveStart)
-                liveStart = 0
-            }
-            return batch
-        }
     }
 
     private enum Step {
@@ -171,11 +154,10 @@ private final class WatchCursor: Sendable {
     func push(_ batch: WatchBatch) -> Bool {
         let (isOpen, waiter) = state.withLock { state -> (Bool, CheckedContinuation<Void, Never>?) in
             guard state.ending == nil, !state.isCancelled else { return (false, nil) }
-            if state.liveCount < queueMax {
+            if state.live.count < queueMax {
                 state.live.append(batch)
             } else {
-                state.live = []
-                state.liveStart = 0
+                state.live.removeAll()
                 state.replayed = []
                 state.ending = .watchOverflow
             }
@@ -187,7 +169,7 @@ private final class WatchCursor: Sendable {
 
     func pushBookmark(_ bookmark: WatchBatch) {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
-            guard state.liveCount == 0 else { return nil }
+            guard state.live.count == 0 else { return nil }
             state.isBookmarkDue = true
             return state.waiter.take()
         }
@@ -213,7 +195,7 @@ private final class WatchCursor: Sendable {
             if state.position < state.replayThrough {
                 return .replay(after: state.position, through: state.replayThrough)
             }
-            while let batch = state.popLive() {
+            while let batch = state.live.popFirst() {
                 guard batch.revision > state.position else { continue }
                 state.position = batch.revision
                 return .deliver(batch)
@@ -230,7 +212,7 @@ private final class WatchCursor: Sendable {
             await withCheckedContinuation { continuation in
                 let isReady = state.withLock { state in
                     let isReady =
-                        state.isCancelled || state.ending != nil || state.liveCount > 0 || state.isBookmarkDue
+                        state.isCancelled || state.ending != nil || state.live.count > 0 || state.isBookmarkDue
                     if !isReady { state.waiter = continuation }
                     return isReady
                 }

@@ -1,0 +1,115 @@
+import Primitives
+import ResourceModel
+
+/// The chosen resources as of one revision; a value that does not change.
+public struct CacheSnapshot: Sendable {
+    /// All commits up to this one are in it.
+    public internal(set) var revision = Revision.zero
+    /// Whether the store has been read once.
+    public internal(set) var isLoaded = false
+    /// Documents that this version cannot read, with the reason; they are left out.
+    public internal(set) var undecodable: [ResourceKey: StoreError] = [:]
+    var kinds: [String: any CachedKindStorage]
+
+    init(kinds: [any Resource.Type]) {
+        self.kinds = Dictionary(kinds.map { ($0.kind, $0.emptyCache) }) { first, _ in first }
+    }
+
+    /// All resources of a type in order of their names; the type must be one that the cache was made with.
+    public func all<R: Resource>(_ type: R.Type) -> [R] { cached(type).all }
+
+    /// How many resources of a type there are.
+    public func count<R: Resource>(_ type: R.Type) -> Int { cached(type).count }
+
+    /// The resource `name`, nil when there is none.
+    public func get<R: Resource>(_ type: R.Type, _ name: String) -> R? { cached(type).value(name) }
+
+    /// The resource `name` with all its stored fields, to be changed and written back; nil when there is none.
+    public func stored<R: Resource>(_ type: R.Type, _ name: String) -> Stored<R>? {
+        cached(type).document(name).flatMap { try? Stored<R>($0) }
+    }
+
+    /// A change that is decoded and can be applied quickly.
+    enum Change: Sendable {
+        case insert(any AnyCacheEntry)
+        case undecodable(ResourceKey, StoreError)
+        case remove(ResourceKey)
+    }
+
+    /// Decodes what a commit changed of the cache's kinds.
+    func prepare(_ changes: [WatchBatch.Change]) -> [Change] { changes.compactMap(prepare) }
+
+    private func prepare(_ change: WatchBatch.Change) -> Change? {
+        switch change {
+        case .deleted(let key): return kinds[key.kind] == nil ? nil : .remove(key)
+        case .put(let document):
+            guard let storage = kinds[document.key.kind] else { return nil }
+            do {
+                return .insert(try storage.decode(document))
+            } catch {
+                return .undecodable(document.key, error)
+            }
+        }
+    }
+
+    /// Applies prepared changes and returns their keys.
+    mutating func apply(_ changes: [Change], at newRevision: Revision) -> Set<ResourceKey> {
+        var keys: Set<ResourceKey> = []
+        for change in changes {
+            let key: ResourceKey
+            switch change {
+            case .insert(let entry):
+                key = entry.document.key
+                kinds[key.kind]?.insert(entry)
+                undecodable[key] = nil
+            case .undecodable(let failed, let error):
+                key = failed
+                kinds[key.kind]?.remove(key.name)
+                undecodable[key] = error
+            case .remove(let removed):
+                key = removed
+                kinds[key.kind]?.remove(key.name)
+                undecodable[key] = nil
+            }
+            keys.insert(key)
+        }
+        revision = max(revision, newRevision)
+        return keys
+    }
+
+    /// The keys whose documents are not the same as in `other`.
+    func keys(differingFrom other: CacheSnapshot) -> Set<ResourceKey> {
+        var keys: Set<ResourceKey> = []
+        for (kind, storage) in kinds {
+            let new = storage.revisions
+            let old = other.kinds[kind]?.revisions ?? [:]
+            for (key, revision) in new where old[key] != revision { keys.insert(key) }
+            for key in old.keys where new[key] == nil { keys.insert(key) }
+        }
+        return keys
+    }
+
+    private func cached<R: Resource>(_ type: R.Type) -> CachedKind<R> {
+        guard let storage = kinds[R.kind] as? CachedKind<R> else {
+            preconditionFailure("the cache was not made with \(R.kind)")
+        }
+        return storage
+    }
+}
+
+/// Which resources have changed since the last change was taken.
+public struct CacheChange: Sendable, Hashable {
+    /// The changed, new and deleted ones; empty when `isEverything`.
+    public var keys: Set<ResourceKey>
+    /// The cache has at least this revision.
+    public var revision: Revision
+    /// Look at everything: the first change, or too many to name them.
+    public var isEverything: Bool
+
+    /// A change.
+    public init(keys: Set<ResourceKey>, revision: Revision, isEverything: Bool = false) {
+        self.keys = keys
+        self.revision = revision
+        self.isEverything = isEverything
+    }
+}
