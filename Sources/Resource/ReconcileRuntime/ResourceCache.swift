@@ -93,8 +93,19 @@ public final class ResourceCache: Service {
     /// The changes from now on, beginning with one that says everything once the store has been read.
     ///
     /// Changes that the subscriber has not taken are joined into one, so that a slow one costs no memory.
-    public func changes() -> AsyncStream<CacheChange> {
-        let subscription = state.withLock { state -> Subscription in
+    public func keyChanges() -> AsyncStream<CacheChange> {
+        let subscription = subscribe()
+        return AsyncStream { await subscription.queue.next() }
+    }
+
+    /// As `keyChanges`, without the keys.
+    public func changes() -> AsyncStream<Void> {
+        let subscription = subscribe()
+        return AsyncStream { await subscription.queue.next().map { _ in } }
+    }
+
+    private func subscribe() -> Subscription {
+        state.withLock { state -> Subscription in
             let first =
                 state.snapshot.isLoaded
                 ? CacheChange(keys: [], revision: state.snapshot.revision, isEverything: true) : nil
@@ -103,7 +114,6 @@ public final class ResourceCache: Service {
             state.subscribers[number] = queue
             return Subscription(cache: self, number: number, queue: queue)
         }
-        return AsyncStream { await subscription.queue.next() }
     }
 
     /// Follows the store until cancelled or shut down; failures of the store are logged and tried again.
