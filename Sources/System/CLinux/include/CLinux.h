@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "CLinuxNetwork.h"
+#include "CLinuxSpawn.h"
 
 /// Major and minor number of a device (macros in sys/sysmacros.h).
 unsigned clinux_major(dev_t device);

@@ -1,0 +1,204 @@
+import FoundationEssentials
+import Glibc
+import Primitives
+
+extension Rack {
+    /// What `up` did.
+    public struct Report: Sendable, Hashable {
+        /// Whether the rack was up before.
+        public var wasUp: Bool
+        /// What was missing and has been made, in words; empty for a rack that was up and whole.
+        public var done: [String]
+        /// What executes the machines.
+        public var accelerator: Accelerator
+    }
+
+    /// Brings the rack up with all machines switched off, or repairs what is missing of one that is up.
+    ///
+    /// When it fails, what this call has made is taken down again. Throws `RackError`.
+    @discardableResult
+    public func up() async throws -> Report {
+        try Self.checkHost()
+        let isNew = !FileManager.default.fileExists(atPath: layout.root)
+        try FileManager.default.createDirectory(
+            atPath: layout.root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        return try await Self.locked(layout) {
+            let wasUp = isUp
+            do {
+                return try await ensure(wasUp: wasUp)
+            } catch {
+                if !wasUp { try? await Self.takeDown(layout, name: file.name, removeFiles: isNew) }
+                throw error
+            }
+        }
+    }
+
+    private static func checkHost() throws(RackError) {
+        guard geteuid() == 0 else { throw .notRoot }
+        let programs = [
+            ("ip", "iproute2"), ("nsenter", "util-linux"), ("mount", "mount"), ("curl", "curl"),
+            ("libvirtd", "libvirt-daemon-system"), ("virsh", "libvirt-clients"),
+            ("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("mkfs.ext4", "e2fsprogs"),
+            ("/usr/bin/python3", "python3-venv"),
+        ]
+        for (program, package) in programs where Commands.find(program) == nil {
+            throw .missing(program, package: package)
+        }
+        let files = [
+            ("/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu"), ("/usr/share/seabios/bios-256k.bin", "seabios"),
+            ("/var/cache/libvirt", "libvirt-daemon-system"),
+        ]
+        for (file, package) in files where !FileManager.default.fileExists(atPath: file) {
+            throw .missing(file, package: package)
+        }
+    }
+
+    private func ensure(wasUp: Bool) async throws -> Report {
+        var done: [String] = []
+        let python = SushyEnvironment(directory: options.venv, requirements: options.requirements)
+        try await python.ensure(options.progress)
+        let accelerator = try await chooseAccelerator(wasUp: wasUp)
+        let plan = RackPlan(file, layout, accelerator)
+        if wasUp {
+            guard FileManager.default.contents(atPath: layout.plan) == Data(plan.fingerprint.utf8) else {
+                throw RackError.failed(
+                    "The rack '\(file.name)' is up from another rack file: run `muster-rack down` before this one.")
+            }
+        } else {
+            try await prepare(plan, python, accelerator)
+            done.append("made the namespaces, the bridge and libvirt's directories")
+        }
+        if try await ensureNamespaceName() { done.append("named the network namespace \(file.namespace)") }
+        if try ensureProcess("libvirtd", plan.libvirtd, [.net, .pid, .mnt]) { done.append("started libvirtd") }
+        let sushy = [python.emulator, "--config", layout.sushyConfiguration]
+        if try ensureProcess("sushy", sushy, [.net, .pid, .mnt]) { done.append("started the Redfish service") }
+        let images = try await makeImages(plan.images)
+        if images > 0 { done.append("made \(images) disks") }
+        try await waitForLibvirt()
+        let defined = try await defineMachines(plan)
+        if defined > 0 { done.append("defined \(defined) machines") }
+        try await waitForRedfish()
+        return Report(wasUp: wasUp, done: done, accelerator: accelerator)
+    }
+
+    private func chooseAccelerator(wasUp: Bool) async throws -> Accelerator {
+        if wasUp, let record = RackRecord.load(layout) { return record.accelerator }
+        if let wanted = options.accelerator { return wanted }
+        let (accelerator, reason) = await KVMProbe().run()
+        options.progress("machines run under \(accelerator.rawValue): \(reason)")
+        return accelerator
+    }
+
+    /// Writes the plan's files, starts the anchor and sets up its namespaces.
+    private func prepare(_ plan: RackPlan, _ python: SushyEnvironment, _ accelerator: Accelerator) async throws {
+        try await Self.takeDown(layout, name: file.name, removeFiles: false)
+        let passwords = try await python.passwordLine(user: plan.user, password: plan.password)
+        for directory in plan.directories {
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        }
+        let accounts = RackPlan.File(path: layout.sushyPasswords, text: passwords)
+        let whole = RackPlan.File(path: layout.plan, text: plan.fingerprint)
+        for file in plan.files + plan.domains + [accounts, whole] {
+            try Data(file.text.utf8).write(to: URL(filePath: file.path))
+        }
+        // The shell is the init of the rack's PID namespace: its one task is to take over and reap orphans.
+        let script = "while :; do sleep 86400 & wait; done"
+        let command = ["/bin/sh", "-c", script, Self.anchorName, file.name, layout.root]
+        let anchor = try Launch.detached(
+            command, name: Self.anchorName, environment: Launch.environment, directory: "/",
+            logFile: layout.log(Self.anchorName), inside: nil, [])
+        try RackRecord(
+            name: file.name, bridge: file.network.bridge, accelerator: accelerator, anchor: anchor
+        ).save(layout)
+        for command in plan.network { try await run(inNamespace: command) }
+        for command in plan.mounts { try await runInside(command) }
+    }
+
+    /// The anchor's argument by which `down` finds it when the record is lost.
+    static let anchorName = "muster-rack-anchor"
+
+    private func ensureNamespaceName() async throws -> Bool {
+        let path = Self.namespaceFile(file.namespace)
+        if Self.inode(path) == Self.inode(try networkNamespacePath) { return false }
+        if FileManager.default.fileExists(atPath: path) {
+            _ = try? await Commands.run(["ip", "netns", "delete", file.namespace])
+        }
+        try await Commands.run(["ip", "netns", "attach", file.namespace, "\(try anchor.pid)"])
+        return true
+    }
+
+    private func ensureProcess(
+        _ name: String, _ command: [String], _ namespaces: [Launch.Namespace]
+    ) throws -> Bool {
+        if let process = process(named: name), process.isRunning { return false }
+        options.progress("starting \(name)")
+        _ = try spawn(command, name: name, namespaces)
+        return true
+    }
+
+    /// Makes the images that are not there and gives their number; a file system is made on the whole disk.
+    private func makeImages(_ images: [RackPlan.Image]) async throws -> Int {
+        let missing = images.filter { !FileManager.default.fileExists(atPath: $0.path) }
+        for image in missing {
+            let part = "\(image.path).part"
+            let size = "\(image.disk.sizeGiB)G"
+            if let label = image.disk.label {
+                let raw = "\(image.path).raw"
+                defer { unlink(raw) }
+                unlink(raw)
+                try await Commands.run(["truncate", "-s", size, raw])
+                try await Commands.run(["mkfs.\(label.filesystem.rawValue)", "-q", "-F", "-L", label.name, raw])
+                try await Commands.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, part])
+            } else {
+                try await Commands.run(["qemu-img", "create", "-q", "-f", "qcow2", part, size])
+            }
+            guard rename(part, image.path) == 0 else { throw RackError.failed("\(image.path) cannot be written.") }
+        }
+        return missing.count
+    }
+
+    private func waitForLibvirt() async throws {
+        let socket = "/proc/\(try anchor.pid)/root/run/libvirt/libvirt-sock"
+        try await waitFor("libvirtd", "An answer of libvirtd", within: .seconds(60)) {
+            guard FileManager.default.fileExists(atPath: socket) else { return false }
+            return (try? await virsh("uri")) != nil
+        }
+    }
+
+    private func waitForRedfish() async throws {
+        let wanted = Set(file.machines.map { "/redfish/v1/Systems/\($0.uuid)" })
+        let what = "The list of all machines at \(file.bmc.url)/redfish/v1/Systems"
+        try await waitFor("sushy", what, within: .seconds(60)) {
+            guard let systems = try? await redfishSystems() else { return false }
+            return wanted.isSubset(of: systems)
+        }
+    }
+
+    /// Polls `condition`; throws with the end of the log when the process has ended or nothing happens in time.
+    private func waitFor(
+        _ name: String, _ what: String, within limit: Duration, _ condition: () async throws -> Bool
+    ) async throws {
+        guard let process = process(named: name) else { throw RackError.failed("\(name) was not started.") }
+        try await waitUntil(what, within: limit, hint: "Log of \(name): \(process.logTail())") {
+            if try await condition() { return true }
+            guard process.isRunning else {
+                throw RackError.failed("\(name) has ended. The end of \(process.logFile): \(process.logTail())")
+            }
+            return false
+        }
+    }
+
+    func virsh(_ command: String) async throws -> String {
+        try await runInside(["virsh", "--quiet", "--connect", RackPlan.libvirtURI, command])
+    }
+
+    private func defineMachines(_ plan: RackPlan) async throws -> Int {
+        let defined = Set(try await virsh("list --all --name").split(separator: "\n").map(String.init))
+        var count = 0
+        for (machine, domain) in zip(file.machines, plan.domains) where !defined.contains(machine.name) {
+            try await runInside(["virsh", "--quiet", "--connect", RackPlan.libvirtURI, "define", domain.path])
+            count += 1
+        }
+        return count
+    }
+}

@@ -1,0 +1,124 @@
+import Primitives
+
+/// A virtual rack as its file describes it: one network segment, one Redfish service, and machines.
+public struct RackFile: Hashable, Sendable {
+    /// 1 to 32 of `a-z`, `0-9` and `-`; names the namespace `muster-<name>` and everything else that is the rack's.
+    public var name: String
+    /// The machines' network.
+    public var network: Segment
+    /// The Redfish service of all machines.
+    public var bmc: BMC
+    /// 1 to 64 machines.
+    public var machines: [Machine]
+
+    /// The name under which `ip netns` lists the rack's network namespace.
+    public var namespace: String { "muster-\(name)" }
+
+    /// The provisioning segment: a bridge with an IPv4 and an IPv6 network.
+    public struct Segment: Hashable, Sendable {
+        /// The bridge's interface name, at most 15 characters.
+        public var bridge: String
+        /// The IPv4 network.
+        public var subnet: IPv4Network
+        /// The conductor's address in `subnet`, on the bridge.
+        public var conductor: IPv4Address
+        /// The conductor's IPv6 address with its prefix length, for example `fd77::1/64`.
+        public var conductorIPv6: String
+    }
+
+    /// Where and for whom the Redfish service answers.
+    public struct BMC: Hashable, Sendable {
+        /// An address in the segment's subnet; the conductor's own is allowed.
+        public var address: IPv4Address
+        /// The TCP port.
+        public var port: UInt16
+        /// The only account's name.
+        public var user: String
+        /// The only account's password, at most 72 bytes (the limit of bcrypt).
+        public var password: String
+
+        /// The root of the service, without a path.
+        public var url: String { "http://\(address):\(port)" }
+    }
+
+    /// One machine.
+    public struct Machine: Hashable, Sendable {
+        /// 1 to 63 of `a-z`, `0-9` and `-`.
+        public var name: String
+        /// The SMBIOS UUID in lower case, also the identifier of the Redfish system.
+        public var uuid: String
+        /// The SMBIOS system serial number.
+        public var serial: String
+        /// The SMBIOS manufacturer.
+        public var manufacturer: String
+        /// The SMBIOS product name.
+        public var product: String
+        /// Memory in MiB.
+        public var memoryMiB: Int
+        /// Virtual processors.
+        public var cpus: Int
+        /// What starts the machine.
+        public var firmware: Firmware
+        /// The first is the one that boots from the network.
+        public var nics: [NIC]
+        /// The first is tried after the network.
+        public var disks: [Disk]
+    }
+
+    /// A machine's firmware.
+    public enum Firmware: String, Hashable, Sendable, CaseIterable {
+        /// SeaBIOS with the NIC's iPXE.
+        case bios
+    }
+
+    /// A network card on the segment.
+    public struct NIC: Hashable, Sendable {
+        /// Its address, unicast.
+        public var mac: MACAddress
+        /// What the guest sees.
+        public var model: Model
+
+        /// Cards that QEMU has an iPXE ROM for.
+        public enum Model: String, Hashable, Sendable, CaseIterable {
+            case virtio, e1000, e1000e
+        }
+    }
+
+    /// A disk.
+    public struct Disk: Hashable, Sendable {
+        /// The serial number, at most 20 characters (the limit of virtio-blk and of ATA).
+        public var serial: String
+        /// Its size in GiB.
+        public var sizeGiB: Int
+        /// How it is attached.
+        public var bus: Bus
+        /// A file system that the whole disk carries from the start, nil for an empty disk.
+        public var label: Label?
+
+        /// The disk's bus.
+        public enum Bus: String, Hashable, Sendable, CaseIterable {
+            case virtio, sata
+        }
+    }
+
+    /// A file system made before the machine is first switched on.
+    public struct Label: Hashable, Sendable {
+        /// Its type.
+        public var filesystem: Filesystem
+        /// Its label, at most 16 characters.
+        public var name: String
+
+        /// Types that can be made.
+        public enum Filesystem: String, Hashable, Sendable, CaseIterable {
+            case ext4
+        }
+    }
+
+    /// The machine called `name`; throws `RackError.unknownMachine`.
+    public func machine(named name: String) throws(RackError) -> Machine {
+        guard let machine = machines.first(where: { $0.name == name }) else {
+            throw .unknownMachine(name, known: machines.map(\.name))
+        }
+        return machine
+    }
+}

@@ -1,0 +1,154 @@
+import Primitives
+
+/// Everything that bringing a rack up writes and runs, made from the rack file alone; see `Rack.up` for the order.
+struct RackPlan: Hashable, Sendable {
+    /// A file with its whole content.
+    struct File: Hashable, Sendable {
+        var path: String
+        var text: String
+    }
+
+    /// A disk image to make when it is not there.
+    struct Image: Hashable, Sendable {
+        var path: String
+        var disk: RackFile.Disk
+    }
+
+    var directories: [String]
+    var files: [File]
+    /// Commands for the rack's mount namespace that give libvirt directories of its own.
+    var mounts: [[String]]
+    /// Commands for the rack's network namespace.
+    var network: [[String]]
+    var images: [Image]
+    var domains: [File]
+    var libvirtd: [String]
+    /// The one account of the Redfish service.
+    var user: String
+    var password: String
+
+    /// How everything inside the rack reaches its libvirtd; the socket is on the rack's own /run.
+    static let libvirtURI = "qemu+unix:///system?socket=/run/libvirt/libvirt-sock"
+
+    init(_ rack: RackFile, _ layout: RackLayout, _ accelerator: Accelerator) {
+        directories = layout.directories
+        user = rack.bmc.user
+        password = rack.bmc.password
+        files = [
+            File(path: layout.libvirtdConfiguration, text: "auth_unix_rw = \"none\"\n"),
+            File(path: "\(layout.libvirt)/etc/qemu.conf", text: Self.qemuConfiguration),
+            File(path: layout.sushyConfiguration, text: Self.sushyConfiguration(rack, layout)),
+        ]
+        mounts = [
+            ["mount", "-t", "tmpfs", "tmpfs", "/run"],
+            ["mkdir", "-p", "/run/libvirt", "/run/lock"],
+            ["mount", "--bind", "\(layout.libvirt)/etc", "/etc/libvirt"],
+            ["mount", "--bind", "\(layout.libvirt)/lib", "/var/lib/libvirt"],
+            ["mount", "--bind", "\(layout.libvirt)/log", "/var/log/libvirt"],
+            ["mount", "--bind", "\(layout.libvirt)/cache", "/var/cache/libvirt"],
+        ]
+        network = Self.networkCommands(rack)
+        images = []
+        domains = []
+        for machine in rack.machines {
+            let disks = machine.disks.enumerated().map { index, disk in
+                Image(path: layout.disk(machine.name, index), disk: disk)
+            }
+            images += disks
+            let placement = DomainXML.Placement(
+                accelerator: accelerator, bridge: rack.network.bridge, console: layout.console(machine.name),
+                disks: disks.map(\.path))
+            domains.append(
+                File(path: layout.domain(machine.name), text: DomainXML.render(machine, placement)))
+        }
+        libvirtd = ["libvirtd", "--config", layout.libvirtdConfiguration, "--pid-file", "/run/libvirtd.pid"]
+    }
+
+    /// The bridge with its addresses, forwarding at once, with an address of its own that joining taps do not change.
+    private static func networkCommands(_ rack: RackFile) -> [[String]] {
+        let bridge = rack.network.bridge
+        let length = rack.network.subnet.prefixLength
+        let mac = bridgeMAC(rack.name)
+        var commands = [
+            ["ip", "link", "set", "lo", "up"],
+            [
+                "ip", "link", "add", bridge, "address", mac.description, "mtu", "1500", "type", "bridge",
+                "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0",
+            ],
+            ["ip", "address", "add", "\(rack.network.conductor)/\(length)", "dev", bridge],
+            ["ip", "address", "add", rack.network.conductorIPv6, "dev", bridge, "nodad"],
+        ]
+        if rack.bmc.address != rack.network.conductor {
+            commands.append(["ip", "address", "add", "\(rack.bmc.address)/\(length)", "dev", bridge])
+        }
+        commands.append(["ip", "link", "set", bridge, "up"])
+        return commands
+    }
+
+    /// A locally administered address made of the rack's name (FNV-1a).
+    private static func bridgeMAC(_ name: String) -> MACAddress {
+        let hash = name.utf8.reduce(UInt64(0xCBF2_9CE4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        return MACAddress(bytes: [0x02, 0x4D] + (0..<4).map { UInt8(truncatingIfNeeded: hash >> (8 * $0)) })
+    }
+
+    /// libvirt as root without cgroups, namespaces, ownership changes and log daemon, none of which a rack needs.
+    private static let qemuConfiguration = """
+        user = "root"
+        group = "root"
+        dynamic_ownership = 0
+        remember_owner = 0
+        security_driver = "none"
+        namespaces = []
+        cgroup_controllers = []
+        stdio_handler = "file"
+
+        """
+
+    /// Python source; every value is checked text without quotes or backslashes.
+    private static func sushyConfiguration(_ rack: RackFile, _ layout: RackLayout) -> String {
+        """
+        SUSHY_EMULATOR_LISTEN_IP = '\(rack.bmc.address)'
+        SUSHY_EMULATOR_LISTEN_PORT = \(rack.bmc.port)
+        SUSHY_EMULATOR_LIBVIRT_URI = '\(libvirtURI)'
+        SUSHY_EMULATOR_STATE_DIR = '\(layout.sushy)'
+        SUSHY_EMULATOR_AUTH_FILE = '\(layout.sushyPasswords)'
+
+        """
+    }
+
+    /// The whole plan as text: two plans that do the same have the same text.
+    var fingerprint: String {
+        let commands = (mounts + network + [libvirtd]).map { $0.joined(separator: " ") }
+        let images = [user, password] + images.map { "\($0.path) \($0.disk)" }
+        return (commands + images + (files + domains).map { "\($0.path)\n\($0.text)" }).joined(separator: "\n")
+    }
+}
+
+/// Where a rack's files are, all under one directory.
+struct RackLayout: Hashable, Sendable {
+    let root: String
+
+    var record: String { "\(root)/rack.json" }
+    var lock: String { "\(root)/lock" }
+    var plan: String { "\(root)/plan.txt" }
+    var processes: String { "\(root)/processes" }
+    var logs: String { "\(root)/log" }
+    var consoles: String { "\(root)/console" }
+    var disks: String { "\(root)/disks" }
+    var libvirt: String { "\(root)/libvirt" }
+    var domains: String { "\(root)/libvirt/domains" }
+    var libvirtdConfiguration: String { "\(root)/libvirt/libvirtd.conf" }
+    var sushy: String { "\(root)/sushy" }
+    var sushyConfiguration: String { "\(root)/sushy/sushy.conf" }
+    var sushyPasswords: String { "\(root)/sushy/htpasswd" }
+
+    var directories: [String] {
+        [processes, logs, consoles, disks, domains, sushy] + ["etc", "lib", "log", "cache"].map { "\(libvirt)/\($0)" }
+    }
+
+    func console(_ machine: String) -> String { "\(consoles)/\(machine).log" }
+    func disk(_ machine: String, _ index: Int) -> String { "\(disks)/\(machine)-\(index).qcow2" }
+    func domain(_ machine: String) -> String { "\(domains)/\(machine).xml" }
+    func log(_ process: String) -> String { "\(logs)/\(process).log" }
+    func process(_ name: String) -> String { "\(processes)/\(name).json" }
+}
