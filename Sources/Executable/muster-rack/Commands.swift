@@ -36,6 +36,7 @@ struct Down: AsyncParsableCommand {
             try await Rack.down(stateDirectory: state, name: nil)
         } else {
             try await options.load().down()
+            options.removeEmptyParents()
         }
         print("The rack is down and nothing is left of it.")
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import FoundationEssentials
+import Glibc
 import Primitives
 import VirtualRack
 
@@ -22,13 +23,21 @@ struct RackOptions: ParsableArguments {
 
     func load() throws -> Rack {
         let file = try RackFile.load(rack)
-        let package = Self.packageDirectory(from: FileManager.default.currentDirectoryPath)
+        let package = package
         var options = Rack.Options(package: package)
         options.venv = venv ?? ProcessInfo.processInfo.environment["MUSTER_SUSHY_VENV"] ?? options.venv
         options.accelerator = accelerator
         options.progress = { printError($0) }
         return try Rack(file: file, stateDirectory: state ?? "\(package)/.muster/racks/\(file.name)", options: options)
     }
+
+    /// Removes the directories that racks without --state are kept in, when the last of them is gone.
+    func removeEmptyParents() {
+        guard state == nil else { return }
+        for directory in ["\(package)/.muster/racks", "\(package)/.muster"] { rmdir(directory) }
+    }
+
+    private var package: String { Self.packageDirectory(from: FileManager.default.currentDirectoryPath) }
 
     /// The nearest directory above with a Package.swift, else `directory` itself.
     private static func packageDirectory(from directory: String) -> String {

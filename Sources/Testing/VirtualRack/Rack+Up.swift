@@ -19,6 +19,9 @@ extension Rack {
     @discardableResult
     public func up() async throws -> Report {
         try Self.checkHost()
+        guard Self.looksLikeRack(layout) else {
+            throw RackError.failed("\(layout.root) holds other files: name an empty directory with --state.")
+        }
         let isNew = !FileManager.default.fileExists(atPath: layout.root)
         try FileManager.default.createDirectory(
             atPath: layout.root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -31,6 +34,20 @@ extension Rack {
                 throw error
             }
         }
+    }
+
+    /// Brings the rack up, runs `body`, and takes the rack down, also when `body` throws.
+    public func whileUp<Value>(_ body: () async throws -> Value) async throws -> Value {
+        try await up()
+        let result: Value
+        do {
+            result = try await body()
+        } catch {
+            try? await down()
+            throw error
+        }
+        try await down()
+        return result
     }
 
     private static func checkHost() throws(RackError) {
@@ -68,7 +85,7 @@ extension Rack {
             try await prepare(plan, python, accelerator)
             done.append("made the namespaces, the bridge and libvirt's directories")
         }
-        if try await ensureNamespaceName() { done.append("named the network namespace \(file.namespace)") }
+        try await ensureNamespaceName()
         if try ensureProcess("libvirtd", plan.libvirtd, [.net, .pid, .mnt]) { done.append("started libvirtd") }
         let sushy = [python.emulator, "--config", layout.sushyConfiguration]
         if try ensureProcess("sushy", sushy, [.net, .pid, .mnt]) { done.append("started the Redfish service") }
@@ -117,14 +134,15 @@ extension Rack {
     /// The anchor's argument by which `down` finds it when the record is lost.
     static let anchorName = "muster-rack-anchor"
 
-    private func ensureNamespaceName() async throws -> Bool {
+    /// Gives the network namespace its name, which is a convenience: nothing else depends on it.
+    private func ensureNamespaceName() async throws {
         let path = Self.namespaceFile(file.namespace)
-        if Self.inode(path) == Self.inode(try networkNamespacePath) { return false }
-        if FileManager.default.fileExists(atPath: path) {
-            _ = try? await Commands.run(["ip", "netns", "delete", file.namespace])
+        if FileIdentity(path) == FileIdentity(try networkNamespacePath) { return }
+        do {
+            try await Commands.run(["ip", "netns", "attach", file.namespace, "\(try anchor.pid)"])
+        } catch let error as RackError {
+            options.progress("the network namespace has no name: \(error.publicMessage)")
         }
-        try await Commands.run(["ip", "netns", "attach", file.namespace, "\(try anchor.pid)"])
-        return true
     }
 
     private func ensureProcess(

@@ -129,7 +129,7 @@ struct RackLayout: Hashable, Sendable {
     let root: String
 
     var record: String { "\(root)/rack.json" }
-    var lock: String { "\(root)/lock" }
+    var lock: String { "\(root)/rack.lock" }
     var plan: String { "\(root)/plan.txt" }
     var processes: String { "\(root)/processes" }
     var logs: String { "\(root)/log" }
