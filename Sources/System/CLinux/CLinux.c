@@ -68,3 +68,5 @@ int clinux_power_off(void) { return result(reboot(RB_POWER_OFF)); }
 
 int clinux_enter_network_namespace(int descriptor) { return result(setns(descriptor, CLONE_NEWNET)); }
 int clinux_new_network_namespace(void) { return result(unshare(CLONE_NEWNET)); }
+
+int clinux_sync_file_system(int descriptor) { return result(syncfs(descriptor)); }

@@ -38,4 +38,7 @@ int clinux_power_off(void);
 int clinux_enter_network_namespace(int descriptor);
 int clinux_new_network_namespace(void);
 
+/// Writes everything of the descriptor's file system to the disk (syncfs).
+int clinux_sync_file_system(int descriptor);
+
 #endif
