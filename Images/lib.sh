@@ -109,6 +109,51 @@ add_agent() {
     done <"$work/ldd"
 }
 
+# copy_kept TREE ROOT LIST: copies the files (or folders) that LIST names, and the libraries they link to, from an unpacked Debian.
+copy_kept() {
+    local path target
+    (
+        cd "$1"
+        # shellcheck disable=SC2013
+        for path in $(sed 's/#.*//' "$3"); do
+            [ -e "$path" ] || [ -L "$path" ] || die "$3: the packages have no $path"
+            if [ -d "$path" ]; then find "$path"; else echo "$path"; fi
+        done >"$work/keep"
+        while read -r path; do
+            case $path in */busybox) continue ;; esac # static
+            if [ -f "$path" ] && is_elf "$path"; then
+                chroot . /lib64/ld-linux-x86-64.so.2 --list "/$path" | awk '$2 == "=>" { print substr($3, 2) }'
+            fi
+        done <"$work/keep" >"$work/libraries"
+        # Links are followed by hand: absolute ones mean this tree, not the machine's.
+        {
+            cat "$work/keep" "$work/libraries"
+            echo lib64/ld-linux-x86-64.so.2
+        } | sort -u | while read -r path; do
+            echo "$path"
+            while [ -L "$path" ]; do
+                target=$(readlink "$path")
+                case $target in
+                /*) path=${target#/} ;;
+                *) path=$(realpath -ms --relative-to=. "$(dirname "$path")/$target") ;;
+                esac
+                echo "$path"
+            done
+        done | sort -u | cpio --quiet -pdm "$2"
+    )
+}
+
+# link_busybox ROOT: a link for every program of busybox that ROOT does not have.
+link_busybox() {
+    local name folder
+    chroot "$1" /bin/busybox --list | while read -r name; do
+        for folder in bin sbin usr/bin usr/sbin; do
+            if [ -e "$1/$folder/$name" ] || [ -L "$1/$folder/$name" ]; then continue 2; fi
+        done
+        ln -s /bin/busybox "$1/bin/$name"
+    done
+}
+
 # pack ROOT FILE LEVEL: a zstd cpio that depends only on names, modes and contents.
 pack() {
     find "$1" -mindepth 1 -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -2,7 +2,7 @@
 """select-modules.py MODULES_FOLDER LIST: deletes the kernel modules that LIST does not name.
 
 LIST has one entry a line, later ones win: a module's name, `folder/` (everything under kernel/folder/), `!folder/` or
-`!name` to leave out. What a kept module depends on is kept too. Prints the modules of the list that do not exist.
+`!name` to leave out. What a kept module depends on, softly too, is kept as well. Prints the modules of the list that do not exist.
 """
 import os
 import sys
@@ -27,19 +27,23 @@ for line in open(listing):
             print(f"no module matches {entry}", file=sys.stderr)
         kept = kept - found if drop else kept | found
 
-def soft():
-    for line in open(os.path.join(root, "modules.softdep")):
-        words = line.partition("#")[0].split()
-        if words[:1] == ["softdep"]:
-            yield words[1], [word for word in words[2:] if not word.endswith(":")]
+# Soft dependencies name modules or aliases ("crc32c" is any of several).
+aliases = {}
+for line in open(os.path.join(root, "modules.alias")):
+    words = line.split()
+    if words[:1] == ["alias"] and words[2].replace("-", "_") in paths:
+        aliases.setdefault(words[1], []).append(paths[words[2].replace("-", "_")])
+for line in open(os.path.join(root, "modules.softdep")):
+    words = line.partition("#")[0].split()
+    if words[:1] == ["softdep"] and words[1].replace("-", "_") in paths:
+        for word in words[2:]:
+            name = word.replace("-", "_")
+            found = aliases.get(word, []) + ([paths[name]] if name in paths else [])
+            dependencies[paths[words[1].replace("-", "_")]] += found
 
-softdeps = dict(soft())
 queue = list(kept)
 while queue:
-    path = queue.pop()
-    name = os.path.basename(path).removesuffix(".ko").replace("-", "_")
-    wanted = dependencies[path] + [paths[n.replace("-", "_")] for n in softdeps.get(name, []) if n.replace("-", "_") in paths]
-    for other in wanted:
+    for other in dependencies[queue.pop()]:
         if other not in kept:
             kept.add(other)
             queue.append(other)

@@ -15,7 +15,7 @@ base=$cache/discovery-$({ echo "$digest $suite"; cat "$work/apt.sources"; } | sh
 
 # build_base FOLDER: vmlinuz, base.zst, sonames, packages.
 build_base() {
-    local tree=$work/tree root=$work/root result=$1 kernel pattern path target
+    local tree=$work/tree root=$work/root result=$1 kernel path
     log "unpacking Debian packages"
     mmdebstrap --quiet --variant=extract --mode=root --skip=cleanup/apt --include="$(packages "$images/discovery/packages")" \
         "$suite" "$tree" "$work/apt.sources" || die "mmdebstrap failed: is the mirror reachable?"
@@ -32,39 +32,9 @@ build_base() {
     ln -s /run "$root/var/run"
     cp -a "$images/discovery/root/." "$root/"
     chown -R 0:0 "$root"
-    (
-        cd "$tree"
-        # shellcheck disable=SC2046,SC2035
-        for pattern in $(sed 's/#.*//' "$images/discovery/keep"); do
-            [ -e "$pattern" ] || [ -L "$pattern" ] || die "discovery/keep: the packages have no $pattern"
-            echo "$pattern"
-        done >"$work/keep"
-        while read -r path; do
-            ! [ -f "$path" ] || ! is_elf "$path" || [ "$path" = bin/busybox ] ||
-                chroot . /lib64/ld-linux-x86-64.so.2 --list "/$path" | awk '$2 == "=>" { print substr($3, 2) }'
-        done <"$work/keep" >"$work/libraries"
-        {
-            cat "$work/keep" "$work/libraries"
-            echo lib64/ld-linux-x86-64.so.2
-        } | sort -u | while read -r path; do
-            echo "$path"
-            while [ -L "$path" ]; do
-                target=$(readlink "$path")
-                case $target in
-                /*) path=${target#/} ;;
-                *) path=$(realpath -ms --relative-to=. "$(dirname "$path")/$target") ;;
-                esac
-                echo "$path"
-            done
-        done | sort -u | cpio --quiet -pdm "$root"
-        find $(sed 's/#.*//' "$images/discovery/keep") -mindepth 1 -print 2>/dev/null | sort | cpio --quiet -pdm "$root"
-    )
+    copy_kept "$tree" "$root" "$images/discovery/keep"
     cp -a "$tree/lib/modules/$kernel" "$root/lib/modules/"
-    chroot "$tree" /bin/busybox --list-full | while read -r path; do
-        path=${path##*/}
-        for folder in bin sbin usr/bin usr/sbin; do [ ! -e "$root/$folder/$path" ] && [ ! -L "$root/$folder/$path" ] || continue 2; done
-        ln -s /bin/busybox "$root/bin/$path"
-    done
+    link_busybox "$root"
     find "$root" -name '*.so*' -printf '%f\n' | sort -u >"$result/sonames"
     cp "$tree/boot/vmlinuz-$kernel" "$result/vmlinuz"
     log "packing $(du -sm "$root" | cut -f1) MiB"

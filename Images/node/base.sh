@@ -4,15 +4,10 @@
 # build_base FOLDER: base.tar.zst, packages.
 build_base() {
     local result=$1 tree=$work/tree kernel
-    # The initramfs is told beforehand what to hold: packing everything takes a minute more and 25 MiB.
-    cat >"$work/essential-hook" <<HOOK
+    # Debian's initramfs is not used: let it be made quickly.
+    cat >"$work/essential-hook" <<'HOOK'
 #!/bin/sh
-set -e
-mkdir -p "\$1/etc/initramfs-tools/conf.d" "\$1/etc/initramfs-tools/hooks"
-printf 'MODULES=list\nCOMPRESS=zstd\nFSTYPE=ext4\n' >"\$1/etc/initramfs-tools/conf.d/muster"
-printf '#!/bin/sh\n[ "\$1" = prereqs ] && exit 0\n. /usr/share/initramfs-tools/hook-functions\nmanual_add_modules %s\n' \
-    '$(packages "$images/node/initramfs-modules" | tr , ' ')' >"\$1/etc/initramfs-tools/hooks/muster"
-chmod 755 "\$1/etc/initramfs-tools/hooks/muster"
+mkdir -p "$1/etc/initramfs-tools/conf.d" && printf 'MODULES=list\n' >"$1/etc/initramfs-tools/conf.d/muster"
 HOOK
     chmod 755 "$work/essential-hook"
     log "installing Debian packages (a few minutes)"
@@ -30,11 +25,13 @@ HOOK
     kernel=$(basename "$(echo "$tree"/usr/lib/modules/*)")
     python3 "$images/select-modules.py" "$tree/usr/lib/modules/$kernel" "$images/node/modules"
     chroot "$tree" depmod "$kernel"
+    build_initramfs "$tree" "$kernel"
     (
         cd "$tree"
+        rm -f boot/System.map-* boot/initrd.img-*
         ln -s "vmlinuz-$kernel" boot/vmlinuz
-        ln -s "initrd.img-$kernel" boot/initrd.img
-        rm -rf boot/System.map-* initrd.img* vmlinuz* etc/apt etc/udev/hwdb.bin usr/lib/udev/hwdb.bin \
+        mv "$work/initrd.zst" boot/initrd.img
+        rm -rf initrd.img* vmlinuz* etc/apt etc/udev/hwdb.bin usr/lib/udev/hwdb.bin \
             etc/ssh/ssh_host_* etc/machine-id var/lib/dbus/machine-id etc/hostname etc/resolv.conf etc/*- \
             var/cache/* var/log/* var/lib/apt var/lib/dpkg/*-old var/lib/systemd/random-seed dev tmp run state
         mkdir -m 755 dev run state
@@ -49,4 +46,24 @@ HOOK
         tar -c --sort=name --numeric-owner --xattrs --xattrs-include='*' . | zstd -q -T0 -6 -o "$result/base.tar.zst"
     )
     rm -rf --one-file-system "$tree"
+}
+
+# build_initramfs TREE KERNEL: $work/initrd.zst.
+build_initramfs() {
+    local tree=$1 kernel=$2 root=$work/initramfs folder
+    # The tree has /bin, /lib and so on merged into /usr; the same links make the kept paths fit.
+    mkdir -p "$root"/{dev,proc,root,run,sys,usr/bin,usr/sbin,usr/lib/modules,usr/lib64}
+    for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$root/$folder"; done
+    copy_kept "$tree" "$root" "$images/node/initramfs/keep"
+    ln -s /bin/busybox "$root/usr/sbin/modprobe" # where the kernel looks for it
+    link_busybox "$root"
+    install -m 755 "$images/node/initramfs/init" "$root/init"
+    cp -a "$tree/usr/lib/modules/$kernel" "$root/usr/lib/modules/"
+    python3 "$images/select-modules.py" "$root/usr/lib/modules/$kernel" "$images/node/initramfs/modules"
+    mkdir -p "$tree/mnt/initramfs/lib"
+    mv "$root/usr/lib/modules" "$tree/mnt/initramfs/lib/modules"
+    chroot "$tree" depmod -b /mnt/initramfs "$kernel"
+    mv "$tree/mnt/initramfs/lib/modules" "$root/usr/lib/modules"
+    rm -rf "$tree/mnt/initramfs"
+    pack "$root" "$work/initrd.zst" 15
 }

@@ -16,7 +16,7 @@ begin 4096
 apt_sources "$work/apt.sources"
 digest=$(digest lib.sh select-modules.py node)
 base=$cache/node-$role-$({
-    digest lib.sh select-modules.py node/base.sh node/packages node/modules node/initramfs-modules "node/roles/$role.packages"
+    digest lib.sh select-modules.py node/base.sh node/initramfs node/packages node/modules "node/roles/$role.packages"
     cat "$work/apt.sources"
 } | sha256sum | cut -c1-16)
 
@@ -40,8 +40,6 @@ tree=$work/tree
 mkdir "$tree"
 zstd -dcq "$base/base.tar.zst" | tar -x --numeric-owner --xattrs --xattrs-include='*' -C "$tree"
 cp -a --no-preserve=ownership "$images/node/root/." "$tree/"
-sed -i "s/@STATE@/$state/" "$tree/etc/fstab"
-# shellcheck disable=SC2013
 while read -r verb unit; do chroot "$tree" systemctl -q "$verb" "$unit" 2>/dev/null || die "cannot $verb $unit"; done < <(grep -v '^#' "$images/node/units")
 find "$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/lib64" -maxdepth 1 -name '*.so*' -printf '%f\n' | sort -u >"$work/sonames"
 add_agent "$tree/usr/lib/muster" agent "$work/sonames"
@@ -78,7 +76,7 @@ mkfs.vfat -s 1 -F 32 -n ESP -i "$esp_id" --invariant "$esp" >/dev/null
 modules=(part_gpt fat ext2 normal configfile linux echo serial terminal terminfo regexp test loadenv minicmd ls cat sleep reboot halt true)
 grub-mkimage -O x86_64-efi -p /grub -o "$work/BOOTX64.EFI" "${modules[@]}" efi_gop efi_uga video all_video
 grub-mkimage -O i386-pc -p '(,gpt2)/grub' -o "$work/core.img" "${modules[@]}" biosdisk
-sed "s/@ROOT_A@/$root_a/; s/@ROOT_B@/$root_b/" "$images/node/grub.cfg" >"$work/grub.cfg"
+sed "s/@ROOT_A@/$root_a/; s/@ROOT_B@/$root_b/; s/@STATE@/$state/" "$images/node/grub.cfg" >"$work/grub.cfg"
 { printf '# GRUB Environment Block\nslot=a\n'; printf '%1024s' '' | tr ' ' '#'; } | head -c 1024 >"$work/grubenv"
 touch -d "@$SOURCE_DATE_EPOCH" "$work"/{BOOTX64.EFI,grub.cfg,grubenv}
 mmd -i "$esp" ::EFI ::EFI/BOOT ::grub
