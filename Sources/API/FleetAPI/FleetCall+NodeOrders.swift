@@ -118,8 +118,8 @@ extension FleetCall {
         if let name {
             guard let image = services.cache.get(NodeImage.self, name) else {
                 throw APIError.conflict(
-                    "There is no image '\(name.printable(limit: 80))'; push it with 'muster image push FILE --role ROLE "
-                        + "--name NAME'.")
+                    "There is no image '\(name.printable(limit: 80))'; push it with 'muster image push NAME --role ROLE "
+                        + "--file FILE'.")
             }
             guard let role, image.spec.role != role else { return }
             throw APIError.conflict(
@@ -128,8 +128,8 @@ extension FleetCall {
         guard let role else { return }
         guard services.cache.all(NodeImage.self).contains(where: { $0.spec.role == role }) else {
             throw APIError.conflict(
-                "There is no image for the role '\(role.rawValue)'; push one with 'muster image push FILE --role "
-                    + "\(role.rawValue)'.")
+                "There is no image for the role '\(role.rawValue)'; push one with 'muster image push NAME --role "
+                    + "\(role.rawValue) --file FILE'.")
         }
     }
 

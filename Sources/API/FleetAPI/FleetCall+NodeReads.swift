@@ -50,7 +50,7 @@ extension FleetCall {
         let prefix = query("name")
         let revision = services.cache.revision
         var nodes = services.cache.all(Node.self).compactMap(summary).filter { node in
-            (state == nil || node.state.name == state) && (role == nil || node.role == role)
+            (state == nil || node.state == state) && (role == nil || node.role == role)
                 && (prefix.map(node.name.hasPrefix) ?? true)
         }
         nodes.sort { ($0.name, $0.id) < ($1.name, $1.id) }

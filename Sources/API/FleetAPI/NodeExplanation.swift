@@ -68,14 +68,14 @@ struct NodeExplanation {
             guard let image = images.first(where: { $0.metadata.name == name }) else {
                 return WhyReply.Cause(
                     subject: "image", what: "the image '\(name)' is not here", owner: .operator,
-                    next: "muster image push FILE --role \(role.rawValue) --name \(name)", isProblem: true)
+                    next: "muster image push \(name) --role \(role.rawValue) --file FILE", isProblem: true)
             }
             return WhyReply.Cause(subject: "image", what: "\(name), manifest \(image.spec.manifest)")
         }
         guard let image = images.first(where: { $0.spec.role == role }) else {
             return WhyReply.Cause(
                 subject: "image", what: "there is no image for the role '\(role.rawValue)'", owner: .operator,
-                next: "muster image push FILE --role \(role.rawValue)", isProblem: true)
+                next: "muster image push NAME --role \(role.rawValue) --file FILE", isProblem: true)
         }
         return WhyReply.Cause(subject: "image", what: "\(image.metadata.name), manifest \(image.spec.manifest)")
     }

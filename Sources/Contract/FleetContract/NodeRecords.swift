@@ -11,8 +11,10 @@ public struct NodeSummary: Codable, Sendable, Hashable {
     public var name: String
     /// What it shall do; nil until somebody or a rule says so.
     public var role: Role?
-    /// Where it is in its life.
-    public var state: NodeState
+    /// Where it is in its life, for example `active` or `deploy failed`.
+    public var state: String
+    /// How far a deployment is.
+    public var phase: DeployPhase?
     /// Since when.
     public var since: Timestamp
     /// Whether somebody has let it in.
@@ -40,7 +42,8 @@ public struct NodeSummary: Codable, Sendable, Hashable {
         self.id = id
         name = node.spec.name
         role = node.spec.role
-        state = node.status.state
+        state = node.status.state.name
+        if case .deploying(let phase) = node.status.state { self.phase = phase }
         since = node.status.since
         isApproved = node.spec.approval != nil
         isInMaintenance = node.spec.isInMaintenance
@@ -71,7 +74,7 @@ public struct NodeList: Codable, Sendable, Hashable {
     }
 }
 
-/// All that operators may know of a node.
+/// All that operators may know of a node: one object with what lists show and more.
 public struct NodeDetail: Codable, Sendable, Hashable {
     /// What lists show.
     public var node: NodeSummary
@@ -91,8 +94,8 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     public var deployed: Generation
     /// The manifest that the disk holds.
     public var image: Digest?
-    /// What the BMC last told.
-    public var power: Node.PowerReading?
+    /// What the BMC last told, and when.
+    public var powerReading: Node.PowerReading?
     /// The installed agent.
     public var agent: Node.Agent?
     /// The conductor's time, to tell ages by.
@@ -127,9 +130,57 @@ public struct NodeDetail: Codable, Sendable, Hashable {
         session = node.status.session.map { Session(bootID: $0.bootID, opened: $0.opened, isTrusted: $0.isTrusted) }
         deployed = node.status.deployed
         image = node.status.image
-        power = node.status.power
+        powerReading = node.status.power
         agent = node.status.agent
         self.time = time
+    }
+}
+
+extension NodeDetail {
+    private enum CodingKeys: String, CodingKey {
+        case spec
+        case generation
+        case created
+        case identity
+        case inventory
+        case session
+        case deployed
+        case image
+        case powerReading
+        case agent
+        case time
+    }
+
+    public init(from decoder: any Decoder) throws {
+        node = try NodeSummary(from: decoder)
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        spec = try fields.decode(Node.Spec.self, forKey: .spec)
+        generation = try fields.decode(Generation.self, forKey: .generation)
+        created = try fields.decode(Timestamp.self, forKey: .created)
+        identity = try fields.decode(MachineIdentity.self, forKey: .identity)
+        inventory = try fields.decodeIfPresent(Digest.self, forKey: .inventory)
+        session = try fields.decodeIfPresent(Session.self, forKey: .session)
+        deployed = try fields.decode(Generation.self, forKey: .deployed)
+        image = try fields.decodeIfPresent(Digest.self, forKey: .image)
+        powerReading = try fields.decodeIfPresent(Node.PowerReading.self, forKey: .powerReading)
+        agent = try fields.decodeIfPresent(Node.Agent.self, forKey: .agent)
+        time = try fields.decode(Timestamp.self, forKey: .time)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        try node.encode(to: encoder)
+        var fields = encoder.container(keyedBy: CodingKeys.self)
+        try fields.encode(spec, forKey: .spec)
+        try fields.encode(generation, forKey: .generation)
+        try fields.encode(created, forKey: .created)
+        try fields.encode(identity, forKey: .identity)
+        try fields.encodeIfPresent(inventory, forKey: .inventory)
+        try fields.encodeIfPresent(session, forKey: .session)
+        try fields.encode(deployed, forKey: .deployed)
+        try fields.encodeIfPresent(image, forKey: .image)
+        try fields.encodeIfPresent(powerReading, forKey: .powerReading)
+        try fields.encodeIfPresent(agent, forKey: .agent)
+        try fields.encode(time, forKey: .time)
     }
 }
 

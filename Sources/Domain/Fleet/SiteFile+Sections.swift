@@ -66,20 +66,12 @@ extension SiteFile {
             },
             powersOnForDiscovery: fields.flag("powersOnForDiscovery"))
         let file = fields.text("passwordFile")
-        let variable = fields.text("passwordEnv")
+        let variable = fields.value("passwordEnv", variableName)
         let reading = fields.reading
         var reference: PasswordReference?
         switch (file, variable) {
         case (.some(let file), nil): reference = .file(file)
         case (nil, .some(let variable)):
-            let isName = variable.utf8.allSatisfy {
-                (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
-                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "_")
-            }
-            if !isName || variable.isEmpty {
-                let message = "'\(variable.printable(limit: 80))' is not the name of an environment variable"
-                reading.report(fields.path(of: "passwordEnv"), nil, message)
-            }
             reference = .environment(variable)
         case (.some, .some):
             reading.report(

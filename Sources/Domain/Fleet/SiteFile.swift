@@ -10,6 +10,8 @@ public struct SiteFile: Sendable, Hashable {
     public var document: SiteDocument
     /// Files with SSH public keys, relative to the site file.
     public var sshKeyFiles: [String]
+    /// An environment variable with more such files, parted by `:`; nothing is missing when it is not set.
+    public var sshKeyFilesVariable: String?
     /// Where each BMC's password is, by the BMC's name.
     public var passwords: [String: PasswordReference]
     private var lines: [String: Int]
@@ -36,7 +38,7 @@ public struct SiteFile: Sendable, Hashable {
         }
         let reading = SiteReading()
         guard let top = FieldReader(root, path: "", reading: reading) else { throw SiteError(reading.problems) }
-        (document, sshKeyFiles, passwords) = Self.read(top)
+        (document, sshKeyFiles, sshKeyFilesVariable, passwords) = Self.read(top)
         lines = reading.lines
         var problems = reading.problems
         if problems.isEmpty {
@@ -54,12 +56,15 @@ public struct SiteFile: Sendable, Hashable {
 
     private static func read(
         _ top: FieldReader
-    ) -> (SiteDocument, sshKeyFiles: [String], passwords: [String: PasswordReference]) {
+    ) -> (
+        SiteDocument, sshKeyFiles: [String], sshKeyFilesVariable: String?, passwords: [String: PasswordReference]
+    ) {
         var sshKeyFiles: [String] = []
+        var variable: String?
         var passwords: [String: PasswordReference] = [:]
         var site = Site.Spec(name: "", sshKeys: [])
         if top.has("site"), let fields = top.fields("site") {
-            (site, sshKeyFiles) = readSite(fields)
+            (site, sshKeyFiles, variable) = readSite(fields)
         } else {
             _ = top.requiredText("site")
         }
@@ -77,13 +82,18 @@ public struct SiteFile: Sendable, Hashable {
             FieldReader(entry.node, path: entry.path, reading: top.reading).map(readRule)
         }
         top.finish()
-        return (SiteDocument(site: site, segments: segments, bmcs: bmcs, rules: rules), sshKeyFiles, passwords)
+        return (
+            SiteDocument(site: site, segments: segments, bmcs: bmcs, rules: rules), sshKeyFiles, variable, passwords
+        )
     }
 
-    private static func readSite(_ fields: FieldReader) -> (Site.Spec, sshKeyFiles: [String]) {
+    private static func readSite(
+        _ fields: FieldReader
+    ) -> (Site.Spec, sshKeyFiles: [String], sshKeyFilesVariable: String?) {
         var site = Site.Spec(name: fields.requiredText("name"), sshKeys: [])
         site.sshKeys = fields.texts("sshKeys", countMax: SiteLimit.sshKeyCount)
         let files = fields.texts("sshKeyFiles", countMax: SiteLimit.sshKeyCount)
+        let variable = fields.value("sshKeyFilesEnv", variableName)
         site.metricsIntervalSeconds = fields.integer("metricsIntervalSeconds") ?? site.metricsIntervalSeconds
         if let overlay = fields.fields("overlay") {
             let vni = overlay.required("vni", number32)
@@ -92,7 +102,7 @@ public struct SiteFile: Sendable, Hashable {
             site.overlay = vni.map { Site.Spec.Overlay(vni: $0, mtu: mtu ?? 1450) }
         }
         fields.finish()
-        return (site, files)
+        return (site, files, variable)
     }
 
     static func number32(_ text: String) throws(InvalidValue) -> UInt32 {
@@ -100,6 +110,17 @@ public struct SiteFile: Sendable, Hashable {
             throw InvalidValue("number", text, expected: "a whole number such as 100")
         }
         return number
+    }
+
+    static func variableName(_ text: String) throws(InvalidValue) -> String {
+        let isName = text.utf8.allSatisfy {
+            (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "_")
+        }
+        guard isName, (1...100).contains(text.utf8.count) else {
+            throw InvalidValue("name of an environment variable", text, expected: "A-Z, 0-9 and '_'")
+        }
+        return text
     }
 
     private static func problem(of error: any Error) -> SiteProblem {

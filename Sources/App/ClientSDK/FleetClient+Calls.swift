@@ -1,0 +1,241 @@
+import AgentProtocol
+import AsyncHTTPClient
+import CatalogBareMetal
+import FleetContract
+import FoundationEssentials
+import NIOCore
+import NIOHTTP1
+import Primitives
+
+/// Which nodes are listed; nil takes all.
+public struct NodeFilter: Sendable, Hashable {
+    /// A state's word, for example `active`.
+    public var state: String?
+    /// A role.
+    public var role: String?
+    /// The beginning of the name.
+    public var name: String?
+
+    /// A filter.
+    public init(state: String? = nil, role: String? = nil, name: String? = nil) {
+        self.state = state
+        self.role = role
+        self.name = name
+    }
+}
+
+extension FleetClient {
+    // MARK: Nodes
+
+    /// What answers there; needs no token.
+    public func version() async throws -> VersionDocument { try await get(FleetPath.root) }
+
+    /// All nodes that pass the filter, page by page.
+    public func nodes(_ filter: NodeFilter = NodeFilter()) async throws -> NodeList {
+        var all: NodeList?
+        var marker: String?
+        repeat {
+            let page: NodeList = try await get(
+                FleetPath.below("nodes"),
+                query: [
+                    ("state", filter.state), ("role", filter.role), ("name", filter.name), ("marker", marker),
+                    ("limit", String(FleetLimit.pageCount)),
+                ])
+            all = NodeList(nodes: (all?.nodes ?? []) + page.nodes, revision: page.revision)
+            marker = page.next
+        } while marker != nil
+        return all ?? NodeList(nodes: [], revision: .zero)
+    }
+
+    /// All of one node, by name or identifier.
+    public func node(_ name: String) async throws -> NodeDetail { try await get(FleetPath.below("nodes", name)) }
+
+    /// What the machine is made of.
+    public func inventory(of node: String) async throws -> InventoryReport {
+        try await get(FleetPath.below("nodes", node, "inventory"))
+    }
+
+    /// Why the node is where it is.
+    public func why(_ node: String) async throws -> WhyReply { try await get(FleetPath.below("nodes", node, "why")) }
+
+    /// The newest events of a node first.
+    public func events(of node: String, limit: Int = 100) async throws -> [EventRecord] {
+        let list: RecordList<EventRecord> = try await get(
+            FleetPath.below("nodes", node, "events"), query: [("limit", String(limit))])
+        return list.items
+    }
+
+    /// The newest lines of a node's logs, of one program or of all.
+    public func logs(of node: String, source: String? = nil, lines: Int = 200) async throws -> LogReply {
+        try await get(
+            FleetPath.below("nodes", node, "logs"), query: [("source", source), ("lines", String(lines))])
+    }
+
+    /// The newest lines of a node's serial console.
+    public func console(of node: String, lines: Int = 200) async throws -> ConsoleReply {
+        try await get(FleetPath.below("nodes", node, "console"), query: [("lines", String(lines))])
+    }
+
+    /// Lets a machine in.
+    public func approve(_ node: String, _ request: ApproveRequest) async throws -> NodeOrderReply {
+        try await send(.POST, FleetPath.below("nodes", node, "approve"), request)
+    }
+
+    /// Has the node's image written anew.
+    public func deploy(_ node: String, _ request: DeployRequest = DeployRequest()) async throws -> NodeOrderReply {
+        try await send(.POST, FleetPath.below("nodes", node, "deploy"), request)
+    }
+
+    /// Has the node's BMC switch its power.
+    public func power(_ node: String, _ action: Node.PowerRequest.Action) async throws -> NodeOrderReply {
+        try await send(.POST, FleetPath.below("nodes", node, "power"), PowerCommand(action: action))
+    }
+
+    /// Changes what is given.
+    public func change(_ node: String, _ patch: NodePatch) async throws -> NodeOrderReply {
+        try await send(.PATCH, FleetPath.below("nodes", node), patch)
+    }
+
+    /// Gives each line to `body` until it returns false or the stream ends; `since` goes on where another has ended.
+    public func watch(since: Revision? = nil, _ body: (WatchLine) async throws -> Bool) async throws {
+        let request = request(
+            .GET, FleetPath.below("watch"), query: [("since", since.map { String($0.number) })])
+        let response = try await open(request, timeout: .seconds(86_400))
+        var rest = ByteBuffer()
+        do {
+            for try await part in response.body {
+                rest.writeImmutableBuffer(part)
+                while let end = rest.readableBytesView.firstIndex(of: UInt8(ascii: "\n")) {
+                    let length = end - rest.readerIndex
+                    guard let line = rest.readSlice(length: length) else { break }
+                    rest.moveReaderIndex(forwardBy: 1)
+                    let decoded: WatchLine = try Self.decode(line)
+                    if let error = decoded.error { throw ClientError.gone(error.message) }
+                    guard try await body(decoded) else { return }
+                }
+                rest.discardReadBytes()
+                guard rest.readableBytes <= 1 << 20 else {
+                    throw ClientError.unreadable("A line of the watch is too long.")
+                }
+            }
+        } catch let error as ClientError {
+            throw error
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            throw ClientError.unreachable(
+                api: configuration.api, why: "the watch broke off (\("\(error)".printable(limit: 200)))",
+                next: "Try again.")
+        }
+    }
+
+    // MARK: Site
+
+    /// Makes the conductor's site what `site` says, or only tells what that would change.
+    public func applySite(_ site: SiteDocument, dryRun: Bool = false) async throws -> SitePlanReply {
+        try await send(.PUT, FleetPath.below("site"), query: [("dryRun", dryRun ? "true" : nil)], site)
+    }
+
+    /// All BMCs.
+    public func bmcs() async throws -> [BMCRecord] { try await list("bmcs") }
+
+    /// Has a BMC that belongs to no node switch its machine's power.
+    public func powerBMC(_ name: String, _ action: Node.PowerRequest.Action) async throws -> BMCRecord {
+        try await send(.POST, FleetPath.below("bmcs", name, "power"), PowerCommand(action: action))
+    }
+
+    /// All segments.
+    public func segments() async throws -> [SiteDocument.SegmentEntry] { try await list("segments") }
+
+    /// All leases.
+    public func leases() async throws -> [LeaseRecord] { try await list("leases") }
+
+    /// All rules in their order.
+    public func rules() async throws -> [SiteDocument.RuleEntry] { try await list("rules") }
+
+    /// Machines that claim to be another.
+    public func conflicts() async throws -> [ConflictRecord] { try await list("conflicts") }
+
+    /// The newest events of all nodes first.
+    public func events(limit: Int = 100) async throws -> [EventRecord] {
+        try await list("events", query: [("limit", String(limit))])
+    }
+
+    /// The last `limit` audit events since a time, in their order; at most 100 pages are read.
+    public func audit(since: Timestamp, limit: Int) async throws -> [AuditRecord] {
+        var newest: [AuditRecord] = []
+        var marker: String?
+        for _ in 0..<100 {
+            let page: RecordList<AuditRecord> = try await get(
+                FleetPath.below("audit"),
+                query: [
+                    ("since", String(since.millisecondsSinceEpoch)), ("marker", marker),
+                    ("limit", String(FleetLimit.pageCount)),
+                ])
+            newest = (newest + page.items).suffix(limit)
+            marker = page.next
+            if marker == nil { break }
+        }
+        return newest
+    }
+
+    private func list<Record: Codable & Sendable & Hashable>(
+        _ noun: String, query: [(String, String?)] = []
+    ) async throws -> [Record] {
+        let list: RecordList<Record> = try await get(FleetPath.below(noun), query: query)
+        return list.items
+    }
+
+    /// Text of a path that answers no JSON, for example `/metrics`.
+    public func text(_ path: String) async throws -> String { String(buffer: try await bytes(path)) }
+
+    // MARK: Images
+
+    /// All images and ramdisks.
+    public func images() async throws -> ImageList { try await get(FleetPath.below("images")) }
+
+    /// Those of `digests` that are not stored, in their order.
+    public func missingBlobs(_ digests: [Digest]) async throws -> [Digest] {
+        var missing: [Digest] = []
+        for start in stride(from: 0, to: digests.count, by: FleetLimit.digestCount) {
+            let part = Array(digests[start..<min(start + FleetLimit.digestCount, digests.count)])
+            let reply: MissingBlobsReply = try await send(
+                .POST, FleetPath.below("blobs", "missing"), MissingBlobsRequest(digests: part), timeout: .seconds(300))
+            missing += reply.missing
+        }
+        return missing
+    }
+
+    /// Stores blobs; throws `ClientError.unreadable` when the conductor names one otherwise than by `digests`.
+    public func storeBlobs(_ blobs: [(digest: Digest, bytes: [UInt8])]) async throws {
+        var batch = ByteBuffer()
+        for blob in blobs {
+            batch.writeBytes(BlobBatch.header(length: blob.bytes.count))
+            batch.writeBytes(blob.bytes)
+        }
+        let reply: StoredBlobsReply = try await upload(
+            .POST, FleetPath.below("blobs"), contentType: BlobBatch.contentType, .bytes(batch))
+        guard reply.stored == blobs.map(\.digest) else {
+            throw ClientError.unreadable("A blob was altered on the way to the conductor; push the image again.")
+        }
+    }
+
+    /// Stores one blob of `length` bytes that come in parts.
+    public func storeBlob<Parts: AsyncSequence & Sendable>(
+        _ digest: Digest, length: UInt64, _ parts: Parts
+    ) async throws where Parts.Element == ByteBuffer {
+        let _: StoredBlobsReply = try await upload(
+            .PUT, FleetPath.below("blobs", digest.hex), contentType: "application/octet-stream",
+            .stream(parts, length: .known(Int64(length))))
+    }
+
+    /// Makes an image current whose blobs are all stored.
+    public func putImage(_ name: String, _ request: ImageRequest) async throws -> ImageRecord {
+        try await send(.PUT, FleetPath.below("images", name), request, timeout: .seconds(300))
+    }
+
+    /// Makes a ramdisk current whose files are stored.
+    public func putRamdisk(_ name: String, _ request: RamdiskRequest) async throws -> RamdiskRecord {
+        try await send(.PUT, FleetPath.below("ramdisks", name), request)
+    }
+}
