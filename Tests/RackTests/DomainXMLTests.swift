@@ -35,7 +35,7 @@ import Testing
         #expect(
             plan.network.map { $0.joined(separator: " ") } == [
                 "ip link set lo up",
-                "ip link add br0 address 02:4d:78:20:d5:6d mtu 1500 type bridge stp_state 0 forward_delay 0 "
+                "ip link add br0 address 02:4d:8c:99:98:e0 mtu 1500 type bridge stp_state 0 forward_delay 0 "
                     + "mcast_snooping 0",
                 "ip address add 10.9.0.1/24 dev br0",
                 "ip address add fd09::1/64 dev br0 nodad",

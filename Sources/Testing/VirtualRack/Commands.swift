@@ -23,10 +23,12 @@ enum Commands {
         _ command: [String], input: String = "", timeout: Duration = .seconds(60)
     ) async throws -> CommandOutcome {
         try await withTimeout(timeout, what: line(command)) {
+            let pipe = try filledPipe(input)
             let result: ExecutionResult<Void, StringOutput<UTF8>, StringOutput<UTF8>>
             do {
                 result = try await Subprocess.run(
-                    executable(command[0]), arguments: Arguments(Array(command.dropFirst())), input: .string(input),
+                    executable(command[0]), arguments: Arguments(Array(command.dropFirst())),
+                    input: .fileDescriptor(pipe, closeAfterSpawningProcess: true),
                     output: .string(limit: outputLimit), error: .string(limit: outputLimit))
             } catch let error as SubprocessError {
                 throw RackError.failed("`\(line(command))` cannot be run: \(error)")
@@ -71,6 +73,16 @@ enum Commands {
             }
             return value
         }
+    }
+
+    /// The reading end of a pipe that already holds all of `text`, so that no program that ends without reading it
+    /// can make this process write into a closed pipe.
+    private static func filledPipe(_ text: String) throws -> FileDescriptor {
+        let bytes = Array(text.utf8)
+        guard bytes.count <= 32 << 10 else { throw RackError.failed("The input of a program is at most 32 KiB.") }
+        let ends = try FileDescriptor.pipe(options: .closeOnExec)
+        try ends.writeEnd.closeAfter { _ = try ends.writeEnd.writeAll(bytes) }
+        return ends.readEnd
     }
 
     static func executable(_ program: String) -> Executable {
