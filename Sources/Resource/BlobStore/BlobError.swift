@@ -1,40 +1,56 @@
-import Glibc
 import Primitives
+
+#if canImport(Glibc)
+    import Glibc
+#endif
 
 /// Why a blob was not stored or read.
 public enum BlobError: UserFacingError, Hashable {
-    /// It is not stored.
+    /// There is no such blob; store it again.
     case missing(Digest)
-    /// Its bytes have changed on the disk; the file is put aside, and the blob has to be stored anew.
+    /// The file does not have its digest any more; it has been put aside, so that the blob can be stored again.
     case corrupt(Digest)
-    /// It is not what it was said to be.
+    /// What was written has another digest than was expected; nothing is stored.
     case mismatch(expected: Digest, found: Digest)
-    /// It has more bytes than are allowed.
-    case tooLarge(Int)
-    /// The file ends too early.
-    case truncated
-    /// A call failed.
-    case file(call: String, path: String, code: Int32)
-
-    static func failed(_ call: String, _ path: String) -> BlobError { .file(call: call, path: path, code: errno) }
+    /// A limit of `BlobLimits` is exceeded.
+    case limitExceeded(String)
+    /// The request cannot be right.
+    case invalid(String)
+    /// The disk failed or is full.
+    case unavailable(String)
 
     public var publicMessage: String {
         switch self {
-        case .missing(let digest): "The blob \(digest) is not stored; push what it belongs to again."
-        case .corrupt(let digest): "The blob \(digest) was damaged on the disk and put aside; push its image again."
-        case .mismatch(let expected, let found): "The bytes have the digest \(found) and not \(expected); send them again."
-        case .tooLarge(let limit): "More than \(limit) bytes are not accepted."
-        case .truncated: "A stored file is shorter than it was."
-        case .file(_, _, let code) where code == ENOSPC: "The conductor's disk is full; free some space and try again."
-        case .file: "The conductor cannot use its blob directory; its log says why."
+        case .missing(let digest): "Blob \(digest) is not stored here; upload it again."
+        case .corrupt(let digest): "Blob \(digest) was damaged on disk and has been put aside; upload it again."
+        case .mismatch(let expected, let found):
+            "The data has the digest \(found) instead of \(expected); it was changed on the way, send it again."
+        case .limitExceeded(let what): "Too large: \(what)."
+        case .invalid(let what): "Not a valid request to the blob store: \(what)."
+        case .unavailable(let why): "The blob store cannot be used: \(why)."
         }
     }
 
-    public var diagnostic: String {
-        if case .file(let call, let path, let code) = self {
-            "\(call) \(path): \(String(cString: strerror(code)))"
-        } else {
-            publicMessage
+    /// The failure of a system call on `path`, from `errno`.
+    static func system(_ action: String, _ path: String) -> BlobError {
+        let code = errno
+        switch code {
+        case ENOSPC, EDQUOT: return .unavailable("the disk is full; free some space below \(path) and try again")
+        case EROFS: return .unavailable("\(path) is on a file system that is mounted read-only; check the disk")
+        case EIO: return .unavailable("the disk failed to \(action) \(path); check it with smartctl and dmesg")
+        default: return .unavailable("cannot \(action) \(path): \(String(cString: strerror(code)))")
         }
     }
+}
+
+/// How much a blob store takes on.
+public enum BlobLimits {
+    /// Bytes of one blob.
+    public static let blobSizeMax = ByteCount.gibibytes(8)
+    /// Bytes of one batch.
+    public static let batchSizeMax = ByteCount.mebibytes(64)
+    /// Blobs of one batch.
+    public static let batchCountMax = 4096
+    /// Bytes of a blob that is read into memory as a whole; open larger ones.
+    public static let wholeReadSizeMax = ByteCount.mebibytes(64)
 }

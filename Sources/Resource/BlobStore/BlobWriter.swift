@@ -1,41 +1,46 @@
-import Glibc
 import Primitives
-import struct Crypto.SHA256
 
-/// Writes one large blob piece by piece; what is not finished is removed.
-public struct BlobWriter: ~Copyable {
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Writes one blob in parts; what is not finished leaves nothing behind.
+public struct BlobWriter: ~Copyable, Sendable {
     private let store: BlobStore
-    private let path: String
-    private let file: FileDescriptor
+    private let file: OpenFile
     private let sizeMax: ByteCount
-    private var hash = SHA256()
-    private var size: UInt64 = 0
+    private var hasher = BlobHasher()
+    /// How many bytes have been written.
+    public private(set) var size: UInt64 = 0
 
-    init(store: BlobStore, path: String, file: consuming FileDescriptor, sizeMax: ByteCount) {
+    init(store: BlobStore, file: consuming OpenFile, sizeMax: ByteCount) {
         self.store = store
-        self.path = path
         self.file = file
         self.sizeMax = sizeMax
     }
 
-    /// After `finish` the name is gone already.
-    deinit { unlink(path) }
+    /// A finished file has another name by now.
+    deinit { unlink(file.path) }
 
-    /// Adds bytes; throws `BlobError.tooLarge` beyond the limit.
+    /// Appends a part; throws `.limitExceeded` when the blob would be too large.
     public mutating func append(_ bytes: [UInt8]) throws(BlobError) {
-        size += UInt64(bytes.count)
-        guard size <= sizeMax.bytes else { throw .tooLarge(Int(sizeMax.bytes)) }
-        hash.update(data: bytes)
+        guard size + UInt64(bytes.count) <= sizeMax.bytes else {
+            throw .limitExceeded("this blob may have at most \(sizeMax)")
+        }
         try file.write(bytes)
+        bytes.withUnsafeBytes { hasher.update($0) }
+        size += UInt64(bytes.count)
     }
 
-    /// Makes the blob durable under its digest; throws `.mismatch` and stores nothing unless that is `expected`.
+    /// Stores the blob and returns its digest; throws `.mismatch`, and stores nothing, when it is not `expected`.
     @discardableResult
-    public consuming func finish(expecting expected: Digest?) throws(BlobError) -> Digest {
-        let digest = Digest(bytes: Array(hash.finalize()))
+    public consuming func finish(expecting expected: Digest? = nil) throws(BlobError) -> Digest {
+        let digest = Digest(bytes: hasher.digestBytes())
         if let expected, expected != digest { throw .mismatch(expected: expected, found: digest) }
+        if try store.isIntact(digest) { return digest }
+        try file.setTime(store.clock.now)
         try file.sync()
-        try store.finish(path, as: digest)
+        try store.place([digest: file.path])
         return digest
     }
 }
