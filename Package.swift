@@ -119,7 +119,8 @@ let package = Package(
         module(
             "Adapter", "BMCDrivers",
             [
-                "Primitives", "BareMetal", "CatalogBareMetal", "Redfish", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL,
+                "Primitives", "BareMetal", "CatalogBareMetal", "Redfish", httpClient, nioCore, nioPosix, nioHTTP1,
+                nioSSL,
                 crypto, logging,
             ]),
         module(
@@ -193,7 +194,8 @@ let package = Package(
         module(
             "App", "CLICommands",
             [
-                "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract", "Fleet",
+                "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract",
+                "Fleet",
                 "ImageChunks", "CLinux", arguments, nioCore,
             ]),
         module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
@@ -259,8 +261,9 @@ let package = Package(
             "AgentPortTests",
             [
                 "AgentPort", "AgentProtocol", "NodeAgent", "NodeTransport", "Identity", "ResourceModel", "Primitives",
-                "WebSocketMessages", crypto, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging,
-                lifecycle,
+                "WebSocketMessages", "LinuxSystem", crypto, x509, asn1, nioCore, nioPosix, nioHTTP1, nioSSL,
+                nioWebSocket,
+                logging, lifecycle,
             ]),
         suite(
             "NodeTests",

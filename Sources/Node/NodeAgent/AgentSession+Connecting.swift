@@ -102,14 +102,14 @@ extension AgentSession {
         case .welcome(let welcome): return welcomed(welcome, now)
         case .view(let view):
             mustResync = false
-            return adopt(view)
+            return adopt(view, now)
         case .change(let change):
             guard let next = view.applying(change) else {
                 mustResync = true
                 let effects = retry(after: .zero, now, "A change does not fit the view; the whole view is asked for")
                 return [.disconnect("the change is for another revision")] + effects
             }
-            return adopt(next)
+            return adopt(next, now)
         case .certificate(let reply): return [.installCertificate(reply)]
         case .goodbye(let message, let seconds):
             let asked = seconds.map { Duration.seconds(max(0, $0)) } ?? Self.goodbyeDelayMax
@@ -124,6 +124,7 @@ extension AgentSession {
         failures = 0
         statusSent = nil
         logsAt = now.uptime
+        metricsAt = now.uptime
         var effects: [AgentEffect] = [.log(.info, "The stream is open.")]
         if let conductors = conductors(from: welcome) {
             identity?.conductors = conductors
@@ -147,8 +148,9 @@ extension AgentSession {
         return Set(all) == Set(known) ? nil : all
     }
 
-    private mutating func adopt(_ next: NodeView) -> [AgentEffect] {
+    private mutating func adopt(_ next: NodeView, _ now: AgentTime) -> [AgentEffect] {
         view = next
+        metricsAt = min(metricsAt ?? .zero, now.uptime + metricsInterval)
         wantedWork.insert(.apply)
         return [.saveView(next)] + startRoleWork()
     }

@@ -91,7 +91,7 @@ struct AgentSession: Sendable, Hashable {
     /// Seconds between two status reports at most.
     static let statusInterval: Duration = .seconds(30)
     /// Seconds between two log batches.
-    static let logInterval: Duration = .seconds(5)
+    static let logInterval: Duration = .seconds(2)
     /// Seconds between two requests for a new certificate.
     static let renewalPause: Duration = .seconds(60)
     /// The most conductors that are kept.

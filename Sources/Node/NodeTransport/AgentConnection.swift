@@ -47,21 +47,22 @@ public enum AgentConnection {
         let outcome = channel.eventLoop.makePromise(of: WebSocketConnection.self)
         let guardian = UpgradeGuard(endpoint: endpoint, outcome: outcome, timeout: timeout)
         let upgrader = NIOTypedWebSocketClientUpgrader(maxFrameSize: limits.messageSizeMax) { channel, _ in
-            channel.eventLoop.makeCompletedFuture {
+            channel.eventLoop.makeCompletedFuture { () -> WebSocketConnection? in
                 try WebSocketConnection.install(on: channel, side: .client, limits: limits)
             }
         }
-        let refusal = channel.eventLoop.makePromise(of: WebSocketConnection.self)
+        let refusal = channel.eventLoop.makePromise(of: Never.self)
         var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path)
         head.headers.add(name: "Host", value: endpoint.description)
         let configuration = NIOUpgradableHTTPClientPipelineConfiguration(
             upgradeConfiguration: NIOTypedHTTPClientUpgradeConfiguration(
                 upgradeRequestHead: head, upgraders: [upgrader],
                 notUpgradingCompletionHandler: { channel in
-                    channel.eventLoop.makeCompletedFuture {
+                    channel.eventLoop.makeCompletedFuture { () -> WebSocketConnection? in
                         try channel.pipeline.syncOperations.addHandler(
                             RefusalReader(endpoint: endpoint, outcome: refusal))
-                    }.flatMap { refusal.futureResult }
+                        return nil
+                    }
                 }))
         if let tls = try security.makeHandler(for: endpoint) { try pipeline.addHandler(tls) }
         try pipeline.addHandler(guardian)
@@ -110,13 +111,16 @@ private final class UpgradeGuard: ChannelInboundHandler, RemovableChannelHandler
         settle(.failure(TransportError.of(error, endpoint)))
     }
 
-    func settle(_ result: Result<WebSocketConnection, any Error>) {
+    /// Takes the first result; no connection means that the reason of the refusal is still being read.
+    func settle(_ result: Result<WebSocketConnection?, any Error>) {
         guard !isSettled else { return }
+        if case .success(nil) = result { return }
         isSettled = true
         timer?.cancel()
         timer = nil
         switch result {
-        case .success(let connection): outcome.succeed(connection)
+        case .success(.some(let connection)): outcome.succeed(connection)
+        case .success(nil): break
         case .failure(let error):
             outcome.fail(error)
             context?.channel.close(promise: nil)
@@ -131,11 +135,11 @@ private final class RefusalReader: ChannelInboundHandler {
     private static let bodySizeMax = 4096
 
     private let endpoint: Endpoint
-    private let outcome: EventLoopPromise<WebSocketConnection>
+    private let outcome: EventLoopPromise<Never>
     private var status = 0
     private var body = ByteBuffer()
 
-    init(endpoint: Endpoint, outcome: EventLoopPromise<WebSocketConnection>) {
+    init(endpoint: Endpoint, outcome: EventLoopPromise<Never>) {
         self.endpoint = endpoint
         self.outcome = outcome
     }

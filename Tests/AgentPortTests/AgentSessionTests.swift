@@ -1,0 +1,225 @@
+import AgentProtocol
+import Primitives
+import Testing
+
+@testable import NodeAgent
+
+/// Runs a session by hand: each step at a given second, with seeded randomness.
+private struct Bench {
+    var session = AgentSession(roles: [.network], agentVersion: "1", bootID: "boot")
+    var random = SeededRandom(seed: 1)
+    static let epoch = Timestamp(millisecondsSinceEpoch: 1_800_000_000_000)
+
+    static func time(_ seconds: Int) -> AgentTime {
+        AgentTime(wall: epoch.advanced(by: .seconds(seconds)), uptime: .seconds(seconds))
+    }
+
+    /// The effects without log lines.
+    mutating func step(_ event: AgentEvent, at seconds: Int) -> [AgentEffect] {
+        session.step(event, at: Self.time(seconds), random: &random).filter {
+            if case .log = $0 { false } else { true }
+        }
+    }
+
+    /// The log lines of a step.
+    mutating func lines(_ event: AgentEvent, at seconds: Int) -> [String] {
+        session.step(event, at: Self.time(seconds), random: &random).compactMap {
+            if case .log(_, let text) = $0 { text } else { nil }
+        }
+    }
+}
+
+@Suite("AgentSession")
+struct AgentSessionTests {
+    static let day = CertificateValidity(
+        notBefore: Bench.epoch, notAfter: Bench.epoch.advanced(by: .seconds(86_400)))
+
+    let file: AgentIdentityFile
+    let view: NodeView
+    let ready = NodeStatusReport.RoleStatus(
+        role: .network, isReady: true,
+        conditions: [Condition(type: "Ready", isTrue: true, message: "", since: Timestamp(millisecondsSinceEpoch: 0))])
+    let welcome = ConductorMessage.welcome(
+        ConductorWelcome(time: Bench.time(1).wall, conductors: ["a:1", "b:2"], viewIsCurrent: true))
+
+    init() throws {
+        file = AgentIdentityFile(
+            node: try NodeID("n"), name: "net-1", provisioning: ["p:1"], conductors: ["a:1", "b:2"], token: nil)
+        let settings = try NodeView.Item(
+            kind: AgentSettings.kind, generation: Generation(1), encoding: AgentSettings(metricsIntervalSeconds: 7))
+        view = NodeView(revision: Revision(5), generation: Generation(2), items: ["settings": settings])
+    }
+
+    private func opened() -> Bench {
+        var bench = Bench()
+        _ = bench.step(.started(StoredIdentity(identity: file, certificate: Self.day), view), at: 0)
+        _ = bench.step(.rolesChecked([ready], addresses: []), at: 0)
+        _ = bench.step(.connected, at: 1)
+        _ = bench.step(.received(welcome), at: 1)
+        return bench
+    }
+
+    @Test func aNewNodeEnrolsThenConnectsThenGreets() {
+        var bench = Bench()
+        var fresh = file
+        fresh.token = "secret"
+        #expect(
+            bench.step(.started(StoredIdentity(identity: fresh, certificate: nil), .empty), at: 0)
+                == [.apply(.empty), .enrol(endpoint: "p:1")])
+        #expect(bench.step(.enrolled(Self.day), at: 1) == [.connect(endpoint: "a:1")])
+        #expect(bench.session.identity?.token == nil)
+        let hello = AgentHello(agentVersion: "1", bootID: "boot", roles: [.network], viewRevision: .zero)
+        #expect(bench.step(.connected, at: 2) == [.send(.hello(hello))])
+    }
+
+    @Test func theKeptViewIsAppliedBeforeAnythingElse() {
+        var bench = Bench()
+        let effects = bench.step(.started(StoredIdentity(identity: file, certificate: Self.day), view), at: 0)
+        #expect(effects == [.apply(view), .connect(endpoint: "a:1")])
+        let hello = AgentHello(agentVersion: "1", bootID: "boot", roles: [.network], viewRevision: Revision(5))
+        #expect(bench.step(.connected, at: 1) == [.send(.hello(hello))])
+    }
+
+    @Test func aRefusedEnrolmentIsToldAndTriedSlowly() {
+        var bench = Bench()
+        var fresh = file
+        fresh.token = "used"
+        _ = bench.step(.started(StoredIdentity(identity: fresh, certificate: nil), .empty), at: 0)
+        let lines = bench.lines(
+            .enrolmentFailed(EnrolmentFailure(message: "The token was used.", isRefusal: true)), at: 1)
+        #expect(lines.first?.contains("The token was used.") == true)
+        #expect(bench.session.retryAt == .seconds(301))
+        #expect(!bench.step(.tick, at: 200).contains(.reload))
+        #expect(bench.step(.tick, at: 301).contains(.reload))
+        #expect(
+            bench.step(.reloaded(StoredIdentity(identity: fresh, certificate: nil)), at: 301)
+                == [.enrol(endpoint: "p:1")])
+    }
+
+    @Test func withoutTokenAndCertificateTheOperatorIsTold() {
+        var bench = Bench()
+        let ended = CertificateValidity(notBefore: Bench.epoch, notAfter: Bench.epoch)
+        let lines = bench.lines(.started(StoredIdentity(identity: file, certificate: ended), view), at: 1)
+        #expect(lines.first?.contains("muster node deploy net-1") == true)
+        var redeployed = file
+        redeployed.token = "new"
+        _ = bench.step(.tick, at: 301)
+        #expect(
+            bench.step(.reloaded(StoredIdentity(identity: redeployed, certificate: ended)), at: 301)
+                == [.enrol(endpoint: "p:1")])
+    }
+
+    @Test func conductorsAreTriedInTurnWithGrowingPauses() {
+        var bench = Bench()
+        let stored = StoredIdentity(identity: file, certificate: Self.day)
+        _ = bench.step(.started(stored, .empty), at: 0)
+        var now = 0
+        var tried: [String] = []
+        var pauses: [Int64] = []
+        for _ in 0..<20 {
+            _ = bench.step(.connectFailed("refused"), at: now)
+            let retryAt = bench.session.retryAt ?? .zero
+            pauses.append((retryAt - .seconds(now)).milliseconds)
+            now = Int(retryAt.components.seconds) + 1
+            #expect(bench.step(.tick, at: now).contains(.reload))
+            if case .connect(let endpoint) = bench.step(.reloaded(stored), at: now).first { tried.append(endpoint) }
+        }
+        #expect(Array(tried.prefix(4)) == ["b:2", "a:1", "b:2", "a:1"])
+        #expect((500...1000).contains(pauses[0]))
+        #expect(pauses.allSatisfy { $0 <= 60_000 })
+        #expect((30_000...60_000).contains(pauses[19]))
+    }
+
+    @Test func changesAreAppliedOneAtATimeAndTheNewestWins() throws {
+        var bench = opened()
+        let item = try NodeView.Item(kind: "k", generation: Generation(1), encoding: [1])
+        let second = NodeView(revision: Revision(6), generation: Generation(2), items: ["x": item])
+        let third = NodeView(revision: Revision(7), generation: Generation(3), items: [:])
+        let change = try #require(second.change(from: view))
+        #expect(bench.step(.received(.change(change)), at: 2) == [.saveView(second), .apply(second)])
+        #expect(bench.step(.received(.view(third)), at: 3) == [.saveView(third)])
+        let report = NodeStatusReport(
+            observedRevision: Revision(6), observedGeneration: Generation(2),
+            roles: bench.session.status.roles, addresses: [])
+        #expect(
+            bench.step(.rolesChecked([ready], addresses: []), at: 4) == [.send(.status(report)), .apply(third)])
+    }
+
+    @Test func aChangeForAnotherRevisionAsksForTheWholeView() {
+        var bench = opened()
+        let stray = ViewChange(
+            from: Revision(1), revision: Revision(9), generation: Generation(2), upserts: [:], deletions: [])
+        let effects = bench.step(.received(.change(stray)), at: 2)
+        #expect(effects == [.disconnect("the change is for another revision")])
+        #expect(bench.step(.tick, at: 2).contains(.reload))
+        _ = bench.step(.reloaded(StoredIdentity(identity: file, certificate: Self.day)), at: 2)
+        let hello = AgentHello(agentVersion: "1", bootID: "boot", roles: [.network], viewRevision: .zero)
+        #expect(bench.step(.connected, at: 3) == [.send(.hello(hello))])
+    }
+
+    @Test func statusGoesUpOnChangeAndEveryThirtySeconds() {
+        var bench = opened()
+        #expect(bench.step(.tick, at: 30).contains(.check))
+        let same = bench.step(.rolesChecked([ready], addresses: []), at: 30)
+        guard case .send(.status(let first)) = same.first else {
+            Issue.record("no regular report")
+            return
+        }
+        #expect(bench.step(.rolesChecked([ready], addresses: []), at: 31).isEmpty)
+        var broken = ready
+        broken.isReady = false
+        broken.conditions[0].isTrue = false
+        let changed = bench.step(.rolesChecked([broken], addresses: []), at: 32)
+        guard case .send(.status(let second)) = changed.first else {
+            Issue.record("no report of the change")
+            return
+        }
+        #expect(first.roles[0].conditions[0].since == Bench.time(0).wall)
+        #expect(second.roles[0].conditions[0].since == Bench.time(32).wall)
+    }
+
+    @Test func metricsFollowTheSettingsAndStopWithoutAStream() {
+        var bench = opened()
+        #expect(bench.step(.tick, at: 7).contains(.collectMetrics))
+        let sample = MetricsReport.Sample(name: "up", value: 1)
+        let report = MetricsReport(time: Bench.time(8).wall, samples: [sample])
+        #expect(bench.step(.metricsCollected([sample]), at: 8) == [.send(.metrics(report))])
+        _ = bench.step(.disconnected("gone"), at: 9)
+        #expect(!bench.step(.tick, at: 14).contains(.collectMetrics))
+    }
+
+    @Test func theCertificateIsRenewedAfterTwoThirdsOfItsLife() {
+        var bench = opened()
+        #expect(!bench.step(.tick, at: 57_000).contains(.prepareRenewal))
+        #expect(bench.step(.tick, at: 57_660).contains(.prepareRenewal))
+        #expect(bench.step(.renewalReady(signingRequest: "csr"), at: 57_660) == [.send(.renew(signingRequest: "csr"))])
+        #expect(!bench.step(.tick, at: 57_690).contains(.prepareRenewal))
+        #expect(bench.step(.tick, at: 57_720).contains(.prepareRenewal))
+        let reply = EnrolmentReply(certificateChain: "pem", notAfter: Bench.time(200_000).wall)
+        #expect(bench.step(.received(.certificate(reply)), at: 57_721) == [.installCertificate(reply)])
+        let next = CertificateValidity(notBefore: Bench.time(57_721).wall, notAfter: Bench.time(144_121).wall)
+        _ = bench.step(.certificateInstalled(next), at: 57_722)
+        #expect(!bench.step(.tick, at: 60_000).contains(.prepareRenewal))
+    }
+
+    @Test func aGoodbyeSetsTheTimeOfTheNextAttempt() throws {
+        var bench = opened()
+        #expect(
+            bench.step(.received(.goodbye(message: "later", retryAfterSeconds: 60)), at: 10)
+                == [.disconnect("goodbye")])
+        let next = try #require(bench.session.retryAt)
+        #expect((.seconds(70)...(.seconds(71))).contains(next))
+        #expect(bench.step(.disconnected("closed"), at: 11).isEmpty)
+        #expect(bench.session.retryAt == next)
+    }
+
+    @Test func newConductorsAreKeptAndThePresentOneStaysFirst() {
+        var bench = opened()
+        let changed = ConductorMessage.welcome(
+            ConductorWelcome(
+                time: Bench.time(2).wall, conductors: ["c:3", "not an endpoint", "a:1"], viewIsCurrent: true))
+        let effects = bench.step(.received(changed), at: 2)
+        #expect(effects.contains(.saveConductors(["a:1", "c:3"])))
+        #expect(bench.session.identity?.conductors == ["a:1", "c:3"])
+    }
+}
