@@ -6,6 +6,7 @@ import CatalogIdentity
 import Identity
 import Logging
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 import WebSocketMessages

@@ -68,12 +68,9 @@ extension Node {
 struct BlobReader: BlobSource {
     let blobs: BlobStore
 
-    func size(of blob: Digest) async throws -> UInt64? {
-        guard blobs.contains(blob) else { return nil }
-        return try blobs.open(blob).size
-    }
+    func size(of blob: Digest) async throws -> UInt64? { try blobs.size(of: blob) }
 
     func read(_ blob: Digest, at offset: UInt64, count: Int) async throws -> ByteBuffer {
-        ByteBuffer(bytes: try blobs.open(blob).read(at: offset, count: count))
+        ByteBuffer(bytes: try blobs.read(blob, at: offset, count: count))
     }
 }

@@ -19,6 +19,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
+import UnixSignals
 import SwiftASN1
 import X509
 import struct Crypto.SHA256
@@ -71,7 +72,7 @@ struct ConductorParts {
             store: store, controller: controller,
             catalog: Registrar.Catalog(
                 nodes: { catalog.nodes() }, rules: { catalog.rules() }, bmcs: { catalog.bmcs() }),
-            saveInventory: { bytes in try await blobs.put(bytes) }, clock: clock)
+            saveInventory: { bytes in try blobs.put(bytes) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         serverCertificate = try authority.issueServer(
             dnsNames: configuration.names.filter { (try? IPv4Address($0)) == nil } + ["localhost"],
@@ -90,7 +91,7 @@ struct ConductorParts {
                     certificateChainPEM: serverCertificate.certificatePEM,
                     privateKeyPEM: serverCertificate.privateKeyPEM, authoritiesPEM: authority.certificatePEM)),
             delegate: hub, logger: logger,
-            isRevoked: { node, _ in catalog.cache.isFilled && catalog.node(node) == nil })
+            isRevoked: { node, _ in catalog.cache.revision > .zero && catalog.node(node) == nil })
     }
 
     func run() async throws {
@@ -130,7 +131,7 @@ struct ConductorParts {
         let service = DiscoveryService(
             catalog: catalog, store: store, registrar: registrar, controller: controller,
             tokens: EnrolmentTokens(store: store), audit: audit, authority: authority,
-            readBlob: { [blobs] digest in try await blobs.get(digest) }, logs: hub.logs, progress: progress,
+            readBlob: { [blobs] digest in try blobs.get(digest) }, logs: hub.logs, progress: progress,
             ports: configuration.ports, clock: clock, logger: logger)
         return Application(
             router: ProvisioningRoutes(service: service).router(),
@@ -160,7 +161,7 @@ struct ConductorParts {
                 manifest: { digest in
                     // Role images are public on the segment; nothing else that is stored is.
                     guard catalog.isImage(digest) else { return nil }
-                    return try ChunkManifest(decoding: try await blobs.get(digest), named: digest)
+                    return try ChunkManifest(decoding: try blobs.get(digest), named: digest)
                 },
                 blobs: BlobReader(blobs: blobs)),
             logger: logger

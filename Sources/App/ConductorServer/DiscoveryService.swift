@@ -8,6 +8,7 @@ import Identity
 import Logging
 import Primitives
 import ResourceModel
+import SwiftASN1
 import X509
 
 /// What machines on a segment may ask for: to be registered, what to do, and a certificate.
@@ -156,7 +157,7 @@ struct DiscoveryService: Sendable {
             let csr = try CertificateSigningRequest(pemEncoded: request.signingRequest)
             let key = Primitives.Digest(bytes: Array(SHA256.hash(data: Data(csr.publicKey.subjectPublicKeyInfoBytes))))
             _ = try await tokens.redeem(request.token, by: request.node, publicKey: key, now: now)
-            let issued = try authority.issueNode(request.node, signingRequest: request.signingRequest, now: now)
+            let issued = try authority.issueNode(request.node, signingRequestPEM: request.signingRequest)
             try await controller.submit(.agentEnrolled, to: request.node)
             try await audit.record(.machine(request.node, verb: "enrol", "certificate \(issued.serial)"))
             return EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)

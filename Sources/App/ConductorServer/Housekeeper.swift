@@ -3,6 +3,7 @@ import CatalogBareMetal
 import Identity
 import Logging
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 
@@ -54,16 +55,16 @@ struct Housekeeper: Service {
         var kept: Set<Digest> = []
         for image in catalog.images() {
             kept.insert(image.spec.manifest)
-            kept.formUnion(try await ImageBlobs.named(by: image.spec.manifest, in: blobs))
+            kept.formUnion(try ImageBlobs.named(by: image.spec.manifest, in: blobs))
         }
         for node in catalog.nodes() {
             if let inventory = node.status.inventory { kept.insert(inventory) }
             guard let manifest = node.status.image else { continue }
             kept.insert(manifest)
-            if blobs.contains(manifest) { kept.formUnion(try await ImageBlobs.named(by: manifest, in: blobs)) }
+            if blobs.contains(manifest) { kept.formUnion(try ImageBlobs.named(by: manifest, in: blobs)) }
         }
         for ramdisk in catalog.cache.all(Ramdisk.self) { kept.formUnion([ramdisk.spec.kernel, ramdisk.spec.initrd]) }
-        let deleted = try await blobs.sweep(keeping: kept, olderThan: Self.blobGrace)
+        let deleted = try blobs.sweep(keeping: kept, olderThan: Self.blobGrace, now: clock.now)
         if deleted > 0 { logger.info("housekeeping: \(deleted) blobs that nothing names are deleted") }
     }
 }

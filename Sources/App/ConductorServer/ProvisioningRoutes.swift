@@ -4,6 +4,7 @@ import CatalogBareMetal
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
+import Logging
 import NIOCore
 import Primitives
 
@@ -23,12 +24,12 @@ struct ProvisioningRoutes: Sendable {
         router.add(middleware: LimitMiddleware(limit: Self.concurrencyMax, bodySizeMax: Self.inventorySizeMax))
         let service = service
         router.post(RouterPath(DiscoveryPath.inventory)) { request, _ in
-            .json(try await service.register(try await request.decode(InventoryPost.self, limit: Self.inventorySizeMax)))
+            Response.json(try await service.register(try await request.decode(InventoryPost.self, limit: Self.inventorySizeMax)))
         }
         router.get(RouterPath(DiscoveryPath.orders)) { request, _ in
             let after = request.uri.queryParameters["after"].flatMap { UInt64($0) }
             let wait = request.uri.queryParameters["wait"].flatMap { Int($0) } ?? 0
-            return .json(try await service.order(session: request.bearer, after: after, wait: wait))
+            return Response.json(try await service.order(session: request.bearer, after: after, wait: wait))
         }
         router.post(RouterPath(DiscoveryPath.progress)) { request, _ in
             let report = try await request.decode(DiscoveryProgress.self, limit: Self.requestSizeMax)
@@ -48,7 +49,7 @@ struct ProvisioningRoutes: Sendable {
                 body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
         }
         router.post(RouterPath(DiscoveryPath.enrol)) { request, _ in
-            .json(try await service.enrol(try await request.decode(EnrolmentRequest.self, limit: Self.requestSizeMax)))
+            Response.json(try await service.enrol(try await request.decode(EnrolmentRequest.self, limit: Self.requestSizeMax)))
         }
         return router
     }

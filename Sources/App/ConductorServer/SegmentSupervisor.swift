@@ -17,7 +17,7 @@ struct SegmentSupervisor: Service {
     static let retryDelay: Duration = .seconds(5)
 
     func run() async throws {
-        try? await cancelWhenGracefulShutdown {
+        await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
                 var running: [String: (Segment.Spec, StopSignal)] = [:]
                 while !Task.isCancelled {

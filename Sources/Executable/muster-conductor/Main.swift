@@ -1,6 +1,6 @@
 import ArgumentParser
 import ConductorServer
-import Glibc
+import Foundation
 import Logging
 import Primitives
 
@@ -69,7 +69,7 @@ struct ConductorCommand: AsyncParsableCommand {
             try await Conductor(configuration: configuration, logger: logger).run()
         } catch let error as any UserFacingError {
             logger.debug("\(error.diagnostic)")
-            fputs("muster-conductor: \(error.publicMessage)\n", stderr)
+            try FileHandle.standardError.write(contentsOf: Data("muster-conductor: \(error.publicMessage)\n".utf8))
             throw ExitCode.failure
         }
     }
