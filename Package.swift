@@ -172,7 +172,7 @@ let package = Package(
             "Node", "Discovery",
             [
                 "Primitives", "AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "NodeTransport",
-                "LinuxSystem", "CLinux", nioCore, logging,
+                "LinuxSystem", nioCore, nioPosix,
             ]),
 
         // App: composition, client, commands.
@@ -202,7 +202,7 @@ let package = Package(
 
         program("muster", ["CLICommands"]),
         program("muster-conductor", ["ConductorServer", "Primitives", arguments, logging]),
-        program("discovery-agent", ["Discovery"]),
+        program("discovery-agent", ["Discovery", "LinuxSystem"]),
         program("network-agent", ["NodeAgent", "RoleNetwork"]),
         program("muster-rack", ["VirtualRack", "Primitives", arguments]),
 

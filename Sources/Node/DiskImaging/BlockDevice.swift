@@ -142,3 +142,22 @@ public final class BlockDevice {
         return isDigit ? "\(disk)p\(number)" : "\(disk)\(number)"
     }
 }
+
+/// Keeps udev from probing a disk and reading its partition table anew while it is worked on: udev honours a lock on
+/// the whole disk (flock(2)).
+public final class DiskLock {
+    // SAFETY: the descriptor is closed once, with this object, which ends the lock.
+    private let descriptor: Int32
+
+    /// Waits for the lock on the disk at `path`; nil when it cannot be had.
+    public init?(path: String) {
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { return nil }
+        guard flock(descriptor, LOCK_EX) == 0 else {
+            close(descriptor)
+            return nil
+        }
+    }
+
+    deinit { close(descriptor) }
+}

@@ -16,10 +16,7 @@ public enum StatePartition {
         guard mkdtemp(&template) != nil else { throw .failed(action: "make", path: "/run", errno: errno) }
         let directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
         defer { rmdir(directory) }
-        let flags = UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC)
-        guard mount(device, directory, "ext4", flags, nil) == 0 else {
-            throw .failed(action: "mount", path: device, errno: errno)
-        }
+        try mountState(device, at: directory)
         var failure: DiskError?
         do throws(DiskError) {
             for file in files { try write(file, below: directory) }
@@ -30,6 +27,19 @@ public enum StatePartition {
             failure = .failed(action: "unmount", path: device, errno: errno)
         }
         if let failure { throw failure }
+    }
+
+    /// Mounts `device`; tries again for 5 s while it comes into being or the system's prober holds it.
+    private static func mountState(_ device: String, at directory: String) throws(DiskError) {
+        let flags = UInt(MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        for attempt in 0... {
+            if mount(device, directory, "ext4", flags, nil) == 0 { return }
+            let code = errno
+            guard [ENOENT, ENXIO, EBUSY].contains(code), attempt < 50 else {
+                throw .failed(action: "mount", path: device, errno: code)
+            }
+            usleep(100_000)
+        }
     }
 
     /// Writes `file` below `directory`, replacing what is there; the content is on the disk when this returns.

@@ -1,0 +1,97 @@
+import AgentProtocol
+import DiskImaging
+import ImageChunks
+import NIOCore
+import NIOPosix
+import Primitives
+
+/// All that blocks: looks at the hardware and writes disks, on a thread of its own.
+actor Imager {
+    /// Chunks of one stream that are refused before the order fails.
+    static let corruptionMax = 5
+
+    private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private let executor: any SerialExecutor
+    private let collect: @Sendable (Timestamp) -> InventoryReport
+    private var order: UInt64?
+    private var disk: InventoryReport.Disk?
+    private var lock: DiskLock?
+    private var writer: DiskWriter?
+    private var decoder: ChunkFrameDecoder?
+    private var corruptions = 0
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    init(collect: @escaping @Sendable (Timestamp) -> InventoryReport) {
+        self.collect = collect
+        executor = group.next().executor
+    }
+
+    func inventory(now: Timestamp) -> InventoryReport { collect(now) }
+
+    /// Begins `order`: chooses the disk. Throws `RootDiskError`.
+    func choose(order: UInt64, hint: RootDiskHint, now: Timestamp) throws -> InventoryReport.Disk {
+        drop()
+        let chosen = try RootDiskChoice.choose(hint, among: collect(now).disks)
+        self.order = order
+        disk = chosen
+        return chosen
+    }
+
+    /// Opens the chosen disk for `manifest` and wipes what it held; throws `DiskError`.
+    func open(order: UInt64, manifest: ChunkManifest) throws {
+        guard let disk, order == self.order else { throw CancellationError() }
+        lock = DiskLock(path: disk.path)
+        writer = try DiskWriter(device: BlockDevice(path: disk.path), manifest: manifest)
+    }
+
+    /// The chunk to ask for next; nil when all are written. Throws `DiskError`.
+    func resume(order: UInt64) throws -> Int? {
+        guard let writer, order == self.order else { throw CancellationError() }
+        let next = try writer.resume()
+        decoder = ChunkFrameDecoder(manifest: writer.manifest, next: next)
+        return writer.isComplete ? nil : next
+    }
+
+    /// Writes the chunks that end in `bytes`; returns how many are written in all. Throws `DiskError`, `ChunkError`.
+    func feed(order: UInt64, _ bytes: ByteBuffer) throws -> (done: Int, isComplete: Bool) {
+        guard let writer, order == self.order, decoder != nil else { throw CancellationError() }
+        bytes.withUnsafeReadableBytes { decoder?.append($0) }
+        while let frame = try decoder?.take() {
+            do {
+                try writer.write(frame.stored)
+                corruptions = 0
+            } catch {
+                corruptions += 1
+                throw error
+            }
+        }
+        return (writer.next, writer.isComplete)
+    }
+
+    /// Whether chunks were refused so often that fetching them again is of no use.
+    var isHopeless: Bool { corruptions >= Self.corruptionMax }
+
+    /// Completes the disk and writes the state partition; throws `DiskError`.
+    func finish(order: UInt64, files: [StateFile]) throws {
+        guard let writer, let disk, order == self.order else { throw CancellationError() }
+        let table = try writer.finish(growing: StatePartition.name)
+        // Without this the partition cannot be claimed for mounting: the whole disk is.
+        self.writer = nil
+        guard let state = table?.entry(named: StatePartition.name) else {
+            throw DiskError.noPartition(name: StatePartition.name)
+        }
+        try StatePartition.write(files, device: BlockDevice.partitionPath(disk: disk.path, number: state.number))
+        drop()
+    }
+
+    /// Lets go of the disk of `order`.
+    func abandon(order: UInt64) {
+        if order == self.order { drop() }
+    }
+
+    private func drop() {
+        (writer, lock, decoder, disk, order) = (nil, nil, nil, nil, nil)
+        corruptions = 0
+    }
+}
