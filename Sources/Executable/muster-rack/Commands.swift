@@ -32,7 +32,7 @@ struct Down: AsyncParsableCommand {
     @OptionGroup var options: RackOptions
 
     func run() async throws {
-        if let state = options.state, !FileManager.default.isReadableFile(atPath: options.rack) {
+        if let state = options.state, (try? RackFile.load(options.rack)) == nil {
             try await Rack.down(stateDirectory: state, name: nil)
         } else {
             try await options.load().down()

@@ -22,7 +22,7 @@ extension RackFile {
     public static func parse(_ text: String, file: String) throws(RackError) -> RackFile {
         let root: Node?
         do { root = try compose(yaml: text) } catch {
-            let problem = String(describing: error).printable(limit: 300)
+            let problem = String(describing: error).split(separator: "\n").joined(separator: " ").printable(limit: 300)
             throw .invalidFile(file: file, path: "", problem: "is not YAML: \(problem)")
         }
         guard let root else { throw .invalidFile(file: file, path: "", problem: "is empty") }
