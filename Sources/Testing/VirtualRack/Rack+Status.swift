@@ -96,6 +96,10 @@ extension Rack {
             ("MUSTER_CONDUCTOR_ADDRESS", file.network.conductor.description),
             ("MUSTER_BMC_URL", file.bmc.url),
             ("MUSTER_BMC_USER", file.bmc.user),
+            (Self.passwordVariable, file.bmc.password),
+            ("MUSTER_API", "https://\(file.network.conductor):9443"),
+            ("MUSTER_TOKEN_FILE", "\(conductorDirectory)/operator.token"),
+            ("MUSTER_CA", "\(conductorDirectory)/ca.pem"),
         ]
     }
 }
