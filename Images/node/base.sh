@@ -32,8 +32,10 @@ HOOK
         ln -s "vmlinuz-$kernel" boot/vmlinuz
         mv "$work/initrd.zst" boot/initrd.img
         rm -rf initrd.img* vmlinuz* etc/apt etc/udev/hwdb.bin usr/lib/udev/hwdb.bin \
+            usr/lib/systemd/system/multi-user.target.wants/systemd-logind.service \
             etc/ssh/ssh_host_* etc/machine-id var/lib/dbus/machine-id etc/hostname etc/resolv.conf etc/*- \
             var/cache/* var/log/* var/lib/apt var/lib/dpkg/*-old var/lib/systemd/random-seed dev tmp run state
+        # logind is started by who asks for it.
         mkdir -m 755 dev run state
         mkdir -m 1777 tmp
         mkdir -p var/cache/ldconfig var/lib/dbus var/log

@@ -35,18 +35,6 @@ state=4d757374-6572-4e6f-8465-000000000005 esp_id=4D555354
 esp_start=2 esp_size=64 root_size=768 state_size=128
 a_start=$((esp_start + esp_size)) b_start=$((esp_start + esp_size + root_size)) state_start=$((esp_start + esp_size + 2 * root_size))
 
-log "root tree"
-tree=$work/tree
-mkdir "$tree"
-zstd -dcq "$base/base.tar.zst" | tar -x --numeric-owner --xattrs --xattrs-include='*' -C "$tree"
-cp -a --no-preserve=ownership "$images/node/root/." "$tree/"
-while read -r verb unit; do chroot "$tree" systemctl -q "$verb" "$unit" 2>/dev/null || die "cannot $verb $unit"; done < <(grep -v '^#' "$images/node/units")
-find "$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/lib64" -maxdepth 1 -name '*.so*' -printf '%f\n' | sort -u >"$work/sonames"
-add_agent "$tree/usr/lib/muster" agent "$work/sonames"
-printf '{"name": "node-%s", "role": "%s", "debian": "%s", "recipe": "%s"}\n' "$role" "$role" "$(cat "$tree/etc/debian_version")" "$digest" >"$tree/etc/muster-release"
-[ -z "$variant" ] || cp -a --no-preserve=ownership "$variant/." "$tree/"
-find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-
 export E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH
 # file_system FILE MIB LABEL UUID FOLDER OPTIONS...: ext4 with every time stamp fixed (mke2fs copies the change times of the source).
 file_system() {
@@ -63,8 +51,67 @@ file_system() {
     ! grep -v '^debugfs ' "$work/debugfs" || die "debugfs failed"
 }
 
-log "file systems"
-file_system "$work/root.ext4" $root_size root "$root_a" "$tree" -m 0 -O ^has_journal,^resize_inode
+
+# build_root FOLDER: root.ext4 without what changes from build to build, the paths in it, and its sonames.
+build_root() {
+    local tree=$work/tree verb unit
+    log "root file system"
+    mkdir "$tree"
+    zstd -dcq "$base/base.tar.zst" | tar -x --numeric-owner --xattrs --xattrs-include='*' -C "$tree"
+    cp -a --no-preserve=ownership "$images/node/root/." "$tree/"
+    mkdir -p "$tree/usr/lib/muster/lib"
+    while read -r verb unit; do
+        chroot "$tree" systemctl -q "$verb" "$unit" 2>/dev/null || die "cannot $verb $unit"
+    done < <(grep -v '^#' "$images/node/units")
+    cp "$tree/etc/debian_version" "$1/debian_version"
+    find "$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/lib64" -maxdepth 1 -name '*.so*' -printf '%f\n' | sort -u >"$1/sonames"
+    find "$tree" -mindepth 1 -printf '%P\n' | sort >"$1/paths"
+    find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+    file_system "$1/root.ext4" $root_size root "$root_a" "$tree" -m 0 -O ^has_journal,^resize_inode
+    rm -rf --one-file-system "$tree"
+}
+
+# add_files IMAGE FOLDER PATHS: writes the files of FOLDER into the finished file system, in place of those in PATHS.
+# Everything else stays where it is, so a new agent changes no other block of the image.
+add_files() {
+    local type mode path target name time=@$SOURCE_DATE_EPOCH
+    find "$2" -mindepth 1 -printf '%y %m %P\n' | sort -k3 | while read -r type mode path; do
+        name=${path##*/}
+        if grep -qxF "$path" "$3"; then
+            [ "$type" != d ] || continue
+            printf 'rm "/%s"\n' "$path"
+        fi
+        printf 'cd "/%s"\n' "$(dirname "$path")"
+        case $type in
+        d) printf 'mkdir "%s"\n' "$name" && mode=40$mode ;;
+        f) printf 'write "%s" "%s"\n' "$2/$path" "$name" && mode=100$mode ;;
+        l) target=$(readlink "$2/$path") && printf 'symlink "%s" "%s"\n' "$name" "$target" && mode=120777 ;;
+        *) die "$path is neither a file, a folder nor a link" ;;
+        esac
+        printf 'sif "/%s" mode 0%s\nsif "/%s" uid 0\nsif "/%s" gid 0\n' "$path" "$mode" "$path" "$path"
+        printf "sif \"/$path\" %s $time\n" atime ctime mtime crtime
+        printf "sif \"/$path\" %s 0\n" atime_extra ctime_extra mtime_extra crtime_extra
+    done >"$work/commands"
+    debugfs -w -f "$work/commands" "$1" >/dev/null 2>"$work/debugfs" || die "debugfs failed"
+    ! grep -v '^debugfs ' "$work/debugfs" >&2 || die "debugfs could not add the files: is the root file system full?"
+    e2fsck -fn "$1" >"$work/e2fsck" 2>&1 || die "the root file system is damaged: $(cat "$work/e2fsck")"
+}
+
+root=$base/root-$(digest lib.sh node/build.sh node/root node/units | cut -c1-16)
+if [ ! -d "$root" ]; then
+    mkdir "$work/rootfs"
+    build_root "$work/rootfs"
+    rm -rf "$base"/root-*
+    mv "$work/rootfs" "$root"
+fi
+mkdir -p "$work/add/usr/lib/muster" "$work/add/etc"
+add_agent "$work/add/usr/lib/muster" agent "$root/sonames"
+printf '{"name": "node-%s", "role": "%s", "debian": "%s", "recipe": "%s"}\n' "$role" "$role" "$(cat "$root/debian_version")" "$digest" >"$work/add/etc/muster-release"
+[ -z "$variant" ] || cp -a --no-preserve=ownership "$variant/." "$work/add/"
+log "adding the agent"
+cp --sparse=always --reflink=auto "$root/root.ext4" "$work/root.ext4"
+add_files "$work/root.ext4" "$work/add" "$root/paths"
+
 mkdir -p "$work/state"/{muster/network,ssh,var/upper,var/work}
 chmod 700 "$work/state"/{muster,ssh}
 find "$work/state" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
