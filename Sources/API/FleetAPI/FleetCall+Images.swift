@@ -1,13 +1,26 @@
 import APISupport
 import AgentProtocol
+import BlobStore
 import CatalogBareMetal
 import FleetContract
 import Hummingbird
 import ImageChunks
 import NIOCore
+import NIOPosix
 import Primitives
 import ReconcileRuntime
 import ResourceModel
+
+extension BlobError: APIErrorConvertible {
+    public var apiError: APIError {
+        switch self {
+        case .missing: APIError(.notFound, "not_found", publicMessage)
+        case .mismatch: APIError(.unprocessableContent, "digest_mismatch", publicMessage)
+        case .tooLarge: APIError(.contentTooLarge, "too_large", publicMessage)
+        case .corrupt, .truncated, .file: APIError(.internalServerError, "blob_store", publicMessage)
+        }
+    }
+}
 
 extension FleetCall {
     func listImages() async throws -> Response {
@@ -31,31 +44,49 @@ extension FleetCall {
         guard asked.count <= FleetLimit.digestCount else {
             throw APIError.badRequest("\(asked.count) digests; ask for at most \(FleetLimit.digestCount) at once.")
         }
-        var missing: [Digest] = []
-        for digest in asked where try await !services.blobs.contains(digest) { missing.append(digest) }
+        let blobs = services.blobs
+        let missing = try await NIOThreadPool.singleton.runIfActive { blobs.missing(from: asked) }
         return .json(MissingBlobsReply(missing: missing))
     }
 
     func putBlobs(_ note: inout AuditNote) async throws -> Response {
         var splitter = BlobBatchSplitter(limit: Int(FleetLimit.batchSize.bytes))
         var stored: [Digest] = []
+        var batch: [[UInt8]] = []
+        var batchSize = 0
         var size = 0
         for try await buffer in request.body {
             for blob in try splitter.take(buffer) {
-                size += blob.count
-                stored.append(try await services.blobs.write(blob))
+                batch.append(blob)
+                batchSize += blob.count
             }
+            guard batchSize >= Self.writeSize else { continue }
+            stored += try await write(batch)
+            size += batchSize
+            (batch, batchSize) = ([], 0)
         }
+        if !batch.isEmpty { stored += try await write(batch) }
+        size += batchSize
         try splitter.finish()
         note.summary = "\(stored.count) blobs, \(size) bytes"
         return .json(StoredBlobsReply(stored: stored))
+    }
+
+    /// Bytes that are gathered for one sync of the file system; a blob more may come.
+    private static let writeSize = 8 << 20
+
+    private func write(_ batch: [[UInt8]]) async throws -> [Digest] {
+        let blobs = services.blobs
+        return try await NIOThreadPool.singleton.runIfActive { try blobs.putBatch(batch) }
     }
 
     func putBlob(_ note: inout AuditNote) async throws -> Response {
         let digest = try Digest(hex: try parameter("digest"))
         note.resource = ResourceKey(kind: NodeImage.kind, name: digest.hex)
         note.summary = "one blob"
-        try await services.blobs.stream(digest, FleetLimit.blobSize, request.body)
+        var writer = try services.blobs.writer(sizeMax: FleetLimit.blobSize)
+        for try await buffer in request.body { try writer.append(Array(buffer.readableBytesView)) }
+        try writer.finish(expecting: digest)
         return .json(StoredBlobsReply(stored: [digest]))
     }
 
@@ -64,16 +95,16 @@ extension FleetCall {
     func putImage(_ note: inout AuditNote) async throws -> Response {
         let request = try await body(ImageRequest.self)
         let name = try DNSLabel(try parameter("image"), as: "image name").text
-        guard try await services.blobs.contains(request.manifest) else {
+        guard services.blobs.contains(request.manifest) else {
             throw APIError.conflict(
                 "The manifest \(request.manifest) is not stored; push the image with 'muster image push'.")
         }
         let manifest = try await readManifest(request.manifest)
-        var missing = 0
-        for chunk in manifest.chunks where try await !services.blobs.contains(chunk.blob) { missing += 1 }
-        guard missing == 0 else {
+        let blobs = services.blobs
+        let missing = try await NIOThreadPool.singleton.runIfActive { blobs.missing(from: manifest.chunks.map(\.blob)) }
+        guard missing.isEmpty else {
             throw APIError.conflict(
-                "\(missing) of \(manifest.chunks.count) chunks of the image are missing; push it again with 'muster "
+                "\(missing.count) of \(manifest.chunks.count) chunks of the image are missing; push it again with 'muster "
                     + "image push', which sends only those.")
         }
         try refuseOtherImage(of: request.role, than: name)
@@ -93,7 +124,8 @@ extension FleetCall {
     }
 
     private func readManifest(_ digest: Digest) async throws -> ChunkManifest {
-        let bytes = try await services.blobs.read(digest)
+        let blobs = services.blobs
+        let bytes = try await NIOThreadPool.singleton.runIfActive { try blobs.get(digest) }
         do { return try ChunkManifest(decoding: bytes, named: digest) } catch {
             throw APIError(.unprocessableContent, "invalid_manifest", error.publicMessage)
         }
@@ -113,7 +145,7 @@ extension FleetCall {
         let request = try await body(RamdiskRequest.self)
         let name = try DNSLabel(try parameter("ramdisk"), as: "ramdisk name").text
         for (what, digest) in [("kernel", request.kernel), ("initial ramdisk", request.initrd)]
-        where try await !services.blobs.contains(digest) {
+        where !services.blobs.contains(digest) {
             throw APIError.conflict(
                 "The \(what) \(digest) is not stored; push both with 'muster image push-ramdisk'.")
         }

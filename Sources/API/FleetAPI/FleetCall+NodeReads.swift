@@ -1,5 +1,6 @@
 import APISupport
 import AgentProtocol
+import BlobStore
 import CatalogBareMetal
 import FleetContract
 import Hummingbird
@@ -104,7 +105,7 @@ extension FleetCall {
                 "'\(node.spec.name)' has not been inventoried yet; boot it over the network, for example with "
                     + "'muster node power \(node.spec.name) reset'.")
         }
-        return .json(bytes: try await services.blobs.read(digest))
+        return .json(bytes: try services.blobs.get(digest))
     }
 
     func logs() async throws -> Response {

@@ -1,5 +1,6 @@
 import APISupport
 import AgentProtocol
+import BlobStore
 import CatalogBareMetal
 import Identity
 import Logging
@@ -14,7 +15,7 @@ public struct FleetServices: Sendable {
     /// Where lists and nodes are read; it must hold all of `OperatorAPI.cachedKinds`.
     public var cache: ResourceCache
     /// Where images are kept.
-    public var blobs: FleetBlobs
+    public var blobs: BlobStore
     /// Seals the BMCs' passwords.
     public var vault: SecretVault
     /// Asks who may, and writes audit events.
@@ -32,7 +33,7 @@ public struct FleetServices: Sendable {
 
     /// Services.
     public init(
-        store: any ResourceStore, cache: ResourceCache, blobs: FleetBlobs, vault: SecretVault, gate: Gate,
+        store: any ResourceStore, cache: ResourceCache, blobs: BlobStore, vault: SecretVault, gate: Gate,
         audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger
     ) {
         self.store = store

@@ -185,7 +185,7 @@ struct ConductorParts {
             metrics: { hub.metrics.text(for: $0, name: $1, at: clock.now) },
             metricNodes: { hub.metrics.nodes(at: clock.now) }, agentCount: { agentPort.connectedNodes.count })
         let services = FleetServices(
-            store: store, cache: catalog.cache, blobs: FleetBlobs(blobs), vault: vault,
+            store: store, cache: catalog.cache, blobs: blobs, vault: vault,
             gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
             conductor: ConductorInfo(version: Conductor.version), logger: logger)
         let operators = operators
