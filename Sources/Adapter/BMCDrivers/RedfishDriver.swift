@@ -190,6 +190,28 @@ public struct RedfishDriver: BMCDriver {
     private func call<Result: Sendable>(
         _ body: (RedfishSession) async throws(BMCError) -> Result
     ) async throws(BMCError) -> Result {
+        do {
+            return try await call(trust: trust, body)
+        } catch {
+            guard case .tlsUntrusted(found: nil) = error else { throw error }
+            // Nothing is sent: the handshake only shows which certificate an operator may want to trust.
+            let nobody = BMCTrust.certificate(Digest(bytes: [UInt8](repeating: 0, count: 32)))
+            do {
+                _ = try await call(trust: nobody) { session throws(BMCError) in
+                    try await session.send(.get(.serviceRoot))
+                }
+            } catch .tlsUntrusted(let found) {
+                throw .tlsUntrusted(found: found)
+            } catch {
+                throw .tlsUntrusted(found: nil)
+            }
+            throw error
+        }
+    }
+
+    private func call<Result: Sendable>(
+        trust: BMCTrust, _ body: (RedfishSession) async throws(BMCError) -> Result
+    ) async throws(BMCError) -> Result {
         let client = HTTPClient(
             eventLoopGroupProvider: .shared(group), configuration: .bmc(limits: limits, trust: trust))
         let session = RedfishSession(

@@ -126,14 +126,33 @@ struct RedfishSession: Sendable {
         }
         if let tag = request.ifMatch { message.headers.add(name: "If-Match", value: tag.text) }
         do {
-            let response = try await client.execute(message, deadline: .now() + time.timeAmount)
-            let body = try await response.body.collect(upTo: RedfishResponse.bodySizeMax)
-            return RedfishResponse(
-                status: Int(response.status.code), etag: response.headers.first(name: "ETag"),
-                location: response.headers.first(name: "Location"),
-                retryAfter: response.headers.first(name: "Retry-After"), body: Array(body.readableBytesView))
+            return try await Self.within(time) { [client, message] in
+                let response = try await client.execute(message, deadline: .now() + time.timeAmount)
+                let body = try await response.body.collect(upTo: RedfishResponse.bodySizeMax)
+                try Task.checkCancellation()
+                return RedfishResponse(
+                    status: Int(response.status.code), etag: response.headers.first(name: "ETag"),
+                    location: response.headers.first(name: "Location"),
+                    retryAfter: response.headers.first(name: "Retry-After"), body: Array(body.readableBytesView))
+            }
         } catch {
             throw BMCError(transport: error, path: request.path, limits: limits, time: time)
+        }
+    }
+
+    /// Cancels `work` after `time`: the client's own deadline ends with the head, and a body may come byte by byte.
+    private static func within<Result: Sendable>(
+        _ time: Duration, _ work: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await withThrowingTaskGroup(of: Result.self) { group in
+            group.addTask { try await work() }
+            group.addTask {
+                try await Task.sleep(for: time)
+                throw HTTPClientError.deadlineExceeded
+            }
+            defer { group.cancelAll() }
+            guard let first = try await group.next() else { throw CancellationError() }
+            return first
         }
     }
 }
