@@ -255,7 +255,8 @@ let package = Package(
             "BootServerTests",
             [
                 "BootServer", "DHCP", "NetworkBoot", "CatalogBareMetal", "ResourceModel", "StoreMemory", "BlobStore",
-                "Primitives", "WireCoding", "ImageChunks", hummingbird, httpClient, nioCore, nioPosix, logging,
+                "Primitives", "WireCoding", "ImageChunks", hummingbird, httpClient, nioCore, nioPosix, nioHTTP1,
+                logging, lifecycle, subprocess, systemPackage,
             ]),
         suite(
             "AgentPortTests",

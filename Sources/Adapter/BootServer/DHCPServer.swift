@@ -83,28 +83,17 @@ public struct DHCPServer: Service {
         }
     }
 
-    private typealias Socket = NIOAsyncChannel<AddressedEnvelope<ByteBuffer>, AddressedEnvelope<ByteBuffer>>
-
-    private func open() async throws -> (Socket, Link, FrameSender) {
+    private func open() async throws -> (DatagramSocket.Channel, Link, FrameSender) {
         let link = try Link(interface)
         let frames = try FrameSender(link)
-        // A fixed buffer larger than any message that is decoded, so that none is silently cut to a valid one.
-        let socket = try await DatagramBootstrap(group: group)
-            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: DHCPPacket.sizeMax + 1))
-            .withBoundSocket(try link.openUDP(port: port)) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try NIOAsyncChannel(
-                        wrappingChannelSynchronously: channel,
-                        configuration: .init(
-                            inboundType: AddressedEnvelope<ByteBuffer>.self,
-                            outboundType: AddressedEnvelope<ByteBuffer>.self))
-                }
-            }
+        // A buffer larger than any message that is decoded, so that none is silently cut to a valid one.
+        let socket = try await DatagramSocket.open(
+            try link.openUDP(port: port), sizeMax: DHCPPacket.sizeMax + 1, group: group)
         return (socket, link, frames)
     }
 
     /// Tries each second until the interface is back.
-    private func reopen() async throws -> (Socket, Link, FrameSender) {
+    private func reopen() async throws -> (DatagramSocket.Channel, Link, FrameSender) {
         while true {
             try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
             do { return try await open() } catch {
@@ -113,38 +102,56 @@ public struct DHCPServer: Service {
         }
     }
 
-    private func serve(_ socket: Socket, _ sender: ReplySender, _ state: DHCPServerState) async throws {
+    private func serve(_ socket: DatagramSocket.Channel, _ sender: ReplySender, _ state: DHCPServerState) async throws {
         try await socket.executeThenClose { inbound, outbound in
-            try await withThrowingDiscardingTaskGroup { group in
-                group.addTask {
-                    while !Task.isCancelled {
-                        try await Task.sleep(for: .seconds(1))
-                        _ = await state.step(.tick)
+            // Whichever ends first ends the other.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                defer { group.cancelAll() }
+                group.addTask { try await tick(sender.link, state) }
+                group.addTask { try await answer(inbound, outbound, sender, state) }
+                try await group.next()
+            }
+            try Task.checkCancellation()
+            throw LinkError.noInterface(interface)
+        }
+    }
+
+    /// Tells the engine the time, and throws when the interface is not the one of the socket any more: a socket bound
+    /// to an interface that was made anew hears nothing and is told nothing.
+    private func tick(_ link: Link, _ state: DHCPServerState) async throws {
+        while true {
+            try await Task.sleep(for: .seconds(1))
+            _ = await state.step(.tick)
+            guard try Link(interface).index == link.index else { throw LinkError.noInterface(interface) }
+        }
+    }
+
+    private typealias Inbound = NIOAsyncChannelInboundStream<AddressedEnvelope<ByteBuffer>>
+    private typealias Outbound = NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>
+
+    private func answer(
+        _ inbound: Inbound, _ outbound: Outbound, _ sender: ReplySender, _ state: DHCPServerState
+    ) async throws {
+        try await withThrowingDiscardingTaskGroup { group in
+            for try await envelope in inbound {
+                guard let packet = try? DHCPPacket(decoding: Array(envelope.data.readableBytesView)) else {
+                    logger.debug("not a DHCP message", metadata: ["from": "\(envelope.remoteAddress)"])
+                    continue
+                }
+                for effect in await state.step(.received(packet)) {
+                    switch effect {
+                    case .commitLease, .releaseLease, .quarantine:
+                        group.addTask { await perform(effect, sender, outbound, state) }
+                    case .send, .observed, .report:
+                        await perform(effect, sender, outbound, state)
                     }
                 }
-                for try await envelope in inbound {
-                    guard let packet = try? DHCPPacket(decoding: Array(envelope.data.readableBytesView)) else {
-                        logger.debug("not a DHCP message", metadata: ["from": "\(envelope.remoteAddress)"])
-                        continue
-                    }
-                    for effect in await state.step(.received(packet)) {
-                        switch effect {
-                        case .commitLease, .releaseLease, .quarantine:
-                            group.addTask { await perform(effect, sender, outbound, state) }
-                        case .send, .observed, .report:
-                            await perform(effect, sender, outbound, state)
-                        }
-                    }
-                }
-                try Task.checkCancellation()
-                throw LinkError.noInterface(interface)
             }
         }
     }
 
     private func perform(
-        _ effect: LeaseEngine.Effect, _ sender: ReplySender,
-        _ outbound: NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>, _ state: DHCPServerState
+        _ effect: LeaseEngine.Effect, _ sender: ReplySender, _ outbound: Outbound, _ state: DHCPServerState
     ) async {
         switch effect {
         case .send(let reply):

@@ -1,6 +1,9 @@
 import CLinux
 import Glibc
+import NIOCore
+import NIOPosix
 import Primitives
+import Synchronization
 
 /// Why a server cannot use an interface or a port.
 public enum LinkError: UserFacingError, Hashable {
@@ -93,4 +96,27 @@ struct FrameSender: Sendable {
 
     /// Whether the kernel took the frame.
     func send(_ frame: [UInt8]) -> Bool { clinux_packet_send(descriptor.number, index, frame, frame.count) == 0 }
+}
+
+/// Datagrams of a socket that was made and bound by this program.
+enum DatagramSocket {
+    typealias Channel = NIOAsyncChannel<AddressedEnvelope<ByteBuffer>, AddressedEnvelope<ByteBuffer>>
+
+    /// Takes `descriptor` over. Longer datagrams than `sizeMax` are cut to it.
+    static func open(_ descriptor: CInt, sizeMax: Int, group: any EventLoopGroup) async throws -> Channel {
+        // The channel is wrapped by its initializer, before the first datagram is read. (DatagramBootstrap's own
+        // asynchronous withBoundSocket fails with operationUnsupported.)
+        let wrapped = Mutex<Channel?>(nil)
+        let bootstrap = DatagramBootstrap(group: group)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: sizeMax))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let socket = try Channel(wrappingChannelSynchronously: channel)
+                    wrapped.withLock { $0 = socket }
+                }
+            }
+        _ = try await bootstrap.withBoundSocket(descriptor).get()
+        guard let socket = wrapped.withLock({ $0 }) else { throw ChannelError.operationUnsupported }
+        return socket
+    }
 }

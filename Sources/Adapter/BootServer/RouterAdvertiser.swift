@@ -6,7 +6,7 @@ import NIOPosix
 import Primitives
 import ServiceLifecycle
 
-/// Sends router advertisements on one interface, every 30 seconds and when asked, so that iPXE does not wait for an
+/// Sends router advertisements on one interface, every 10 seconds and when asked, so that iPXE does not wait for an
 /// IPv6 router that is not there (see `RouterAdvertisement`).
 ///
 /// The interface needs IPv6 and a link-local address; while it has none this waits.
@@ -16,7 +16,7 @@ public struct RouterAdvertiser: Service {
     private let group: any EventLoopGroup
     private let logger: Logger
 
-    private static let interval = Duration.seconds(30)
+    private static let interval = Duration.seconds(10)
     private static let answersPerSecondMax = 20
 
     /// An advertiser on `interface`.
@@ -54,27 +54,22 @@ public struct RouterAdvertiser: Service {
         let message = RouterAdvertisement(sourceMAC: link.mac, prefix: prefix).bytes
         let copy = dup(descriptor.number)
         guard copy >= 0 else { throw LinkError("copy a descriptor", interface: interface, errno: errno) }
-        let socket = try await DatagramBootstrap(group: group)
-            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 2048))
-            .withBoundSocket(copy) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try NIOAsyncChannel(
-                        wrappingChannelSynchronously: channel,
-                        configuration: .init(
-                            inboundType: AddressedEnvelope<ByteBuffer>.self, outboundType: Never.self))
-                }
-            }
+        let socket = try await DatagramSocket.open(copy, sizeMax: 2048, group: group)
         try await socket.executeThenClose { inbound, _ in
-            try await withThrowingDiscardingTaskGroup { group in
+            // Whichever ends first ends the other.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                defer { group.cancelAll() }
                 group.addTask {
                     while true {
                         try Self.send(message, descriptor, link)
                         try await Task.sleep(for: Self.interval)
                     }
                 }
-                try await answer(inbound, message, descriptor, link)
-                throw LinkError.noInterface(interface)
+                group.addTask { try await answer(inbound, message, descriptor, link) }
+                try await group.next()
             }
+            try Task.checkCancellation()
+            throw LinkError.noInterface(interface)
         }
     }
 

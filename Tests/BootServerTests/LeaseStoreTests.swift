@@ -1,0 +1,88 @@
+import CatalogBareMetal
+import Primitives
+import ResourceModel
+import StoreMemory
+import TestSupport
+import Testing
+
+@testable import BootServer
+
+@Suite("Lease store")
+struct LeaseStoreTests {
+    private let clock = ManualWallClock(Lab.start)
+    private let store = MemoryStore()
+
+    private var leases: LeaseStore { LeaseStore(store: store, segment: "lab", clock: clock) }
+
+    private func record(
+        _ client: UInt8, _ last: UInt8, seconds: Int64 = 3600, phase: Lease.Phase = .bound
+    ) -> LeaseRecord {
+        LeaseRecord(
+            address: Lab.address(last), mac: Lab.mac(client), phase: phase,
+            expires: clock.now.advanced(by: .seconds(seconds)), lastSeen: clock.now, hostname: "n\(client)")
+    }
+
+    @Test("what is stored is loaded, of this segment only")
+    func load() async throws {
+        try await leases.commit(record(1, 50))
+        try await leases.commit(record(2, 51, phase: .quarantined))
+        try await LeaseStore(store: store, segment: "lab2", clock: clock).commit(record(3, 50))
+        #expect(Set(try await leases.load()) == [record(1, 50), record(2, 51, phase: .quarantined)])
+        let stored = try await store.fetch(Lease.self, "lab-10.77.0.50")
+        #expect(stored?.value.spec == Lease.Spec(segment: "lab", address: Lab.address(50), mac: Lab.mac(1)))
+        #expect(stored?.value.status.hostname == "n1")
+    }
+
+    @Test("an address stays with its machine until its lease has expired")
+    func held() async throws {
+        try await leases.commit(record(1, 50))
+        try await leases.commit(record(1, 50, seconds: 7200))
+        await #expect(throws: LeaseCommitFailure.held(record(1, 50, seconds: 7200))) {
+            try await leases.commit(record(2, 50))
+        }
+        clock.advance(by: .seconds(7200))
+        try await leases.commit(record(2, 50))
+        #expect(try await leases.load() == [record(2, 50)])
+    }
+
+    @Test("moving to another address gives the old one back in the same commit")
+    func replacing() async throws {
+        try await leases.commit(record(1, 50))
+        let before = try await store.currentRevision()
+        try await leases.commit(record(1, 51), replacing: Lab.address(50))
+        #expect(try await leases.load() == [record(1, 51)])
+        #expect(try await store.currentRevision().number == before.number + 1)
+        try await leases.commit(record(2, 52))
+        try await leases.commit(record(1, 53), replacing: Lab.address(52))
+        #expect(Set(try await leases.load().map(\.address)).contains(Lab.address(52)), "another machine's lease stays")
+    }
+
+    @Test("a release deletes only the lease that was released")
+    func release() async throws {
+        let first = record(1, 50)
+        try await leases.commit(first)
+        try await leases.commit(record(1, 50, seconds: 7200))
+        try await leases.release(first)
+        #expect(try await leases.load().count == 1)
+        try await leases.release(record(1, 50, seconds: 7200))
+        #expect(try await leases.load().isEmpty)
+        try await leases.release(first)
+    }
+
+    @Test("of many machines that want one address at once exactly one gets it")
+    func race() async throws {
+        let (leases, records) = (leases, (1...40 as ClosedRange<UInt8>).map { record($0, 50) })
+        let winners = await withTaskGroup(of: Bool.self) { group in
+            for record in records {
+                group.addTask {
+                    do {
+                        try await leases.commit(record)
+                        return true
+                    } catch { return false }
+                }
+            }
+            return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+        }
+        #expect(winners == 1)
+    }
+}
