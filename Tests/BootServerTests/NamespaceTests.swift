@@ -145,6 +145,15 @@ private struct CableLab {
             }, uniquingKeysWith: { first, _ in first })
     }
 
+    /// Asks once, and gives the address back as soon as it has it.
+    func askAndRelease() async throws {
+        unlink(directory.appending("bound"))
+        let client = "timeout 20 busybox udhcpc -i eth0 -f -n -R -t 5 -T 1 -s \(directory.appending("script"))"
+        try await cable.inside(
+            "sh", "-c", "\(client) & while ! [ -s \(directory.appending("bound")) ]; do sleep 0.05; done; kill $!; wait"
+        )
+    }
+
     func leases() async throws -> [Lease] { try await store.fetchAll(Lease.self).map(\.value) }
 
     private func contents(of path: String) throws -> String {
@@ -210,7 +219,7 @@ struct NamespaceTests {
                 #expect(booted?.phase == .bound(address))
                 #expect(booted?.isIPXE == true && booted?.architecture == .uefi64)
 
-                _ = try await lab.ask("-R")
+                try await lab.askAndRelease()
                 try await waitUntil(.seconds(10)) { try await lab.leases().isEmpty }
             }
         }
