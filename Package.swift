@@ -149,7 +149,7 @@ let package = Package(
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
                 "AgentProtocol", "APISupport", "FleetContract", "Identity", "BareMetal", "Fleet", "BlobStore",
-                "ImageChunks", hummingbird, httpTypes, nioCore, nioPosix, logging, lifecycle,
+                "ImageChunks", hummingbird, httpTypes, nioCore, logging, lifecycle,
             ]),
 
         // Node: what runs on machines.

@@ -6,7 +6,6 @@ import FleetContract
 import Hummingbird
 import ImageChunks
 import NIOCore
-import NIOPosix
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -16,8 +15,9 @@ extension BlobError: APIErrorConvertible {
         switch self {
         case .missing: APIError(.notFound, "not_found", publicMessage)
         case .mismatch: APIError(.unprocessableContent, "digest_mismatch", publicMessage)
-        case .tooLarge: APIError(.contentTooLarge, "too_large", publicMessage)
-        case .corrupt, .truncated, .file: APIError(.internalServerError, "blob_store", publicMessage)
+        case .limitExceeded: APIError(.contentTooLarge, "too_large", publicMessage)
+        case .invalid: APIError(.badRequest, "bad_request", publicMessage)
+        case .corrupt, .unavailable: APIError(.internalServerError, "blob_store", publicMessage)
         }
     }
 }
@@ -44,8 +44,7 @@ extension FleetCall {
         guard asked.count <= FleetLimit.digestCount else {
             throw APIError.badRequest("\(asked.count) digests; ask for at most \(FleetLimit.digestCount) at once.")
         }
-        let blobs = services.blobs
-        let missing = try await NIOThreadPool.singleton.runIfActive { blobs.missing(from: asked) }
+        let missing = try await services.blobs.offPool { $0.missing(from: asked) }
         return .json(MissingBlobsReply(missing: missing))
     }
 
@@ -76,8 +75,7 @@ extension FleetCall {
     private static let writeSize = 8 << 20
 
     private func write(_ batch: [[UInt8]]) async throws -> [Digest] {
-        let blobs = services.blobs
-        return try await NIOThreadPool.singleton.runIfActive { try blobs.putBatch(batch) }
+        return try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.putBatch(batch) }
     }
 
     func putBlob(_ note: inout AuditNote) async throws -> Response {
@@ -100,8 +98,7 @@ extension FleetCall {
                 "The manifest \(request.manifest) is not stored; push the image with 'muster image push'.")
         }
         let manifest = try await readManifest(request.manifest)
-        let blobs = services.blobs
-        let missing = try await NIOThreadPool.singleton.runIfActive { blobs.missing(from: manifest.chunks.map(\.blob)) }
+        let missing = try await services.blobs.offPool { $0.missing(from: manifest.chunks.map(\.blob)) }
         guard missing.isEmpty else {
             throw APIError.conflict(
                 "\(missing.count) of \(manifest.chunks.count) chunks of the image are missing; push it again with 'muster "
@@ -124,8 +121,7 @@ extension FleetCall {
     }
 
     private func readManifest(_ digest: Digest) async throws -> ChunkManifest {
-        let blobs = services.blobs
-        let bytes = try await NIOThreadPool.singleton.runIfActive { try blobs.get(digest) }
+        let bytes = try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
         do { return try ChunkManifest(decoding: bytes, named: digest) } catch {
             throw APIError(.unprocessableContent, "invalid_manifest", error.publicMessage)
         }
