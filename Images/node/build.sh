@@ -119,7 +119,7 @@ file_system "$work/state.ext4" $state_size state "$state" "$work/state" -m 1
 
 esp=$work/esp.img
 truncate -s ${esp_size}M "$esp"
-mkfs.vfat -s 1 -F 32 -n ESP -i "$esp_id" --invariant "$esp" >/dev/null
+mkfs.vfat -s 1 -F 32 -n ESP --invariant -i "$esp_id" "$esp" >/dev/null
 modules=(part_gpt fat ext2 normal configfile linux echo serial terminal terminfo regexp test loadenv minicmd ls cat sleep reboot halt true)
 grub-mkimage -O x86_64-efi -p /grub -o "$work/BOOTX64.EFI" "${modules[@]}" efi_gop efi_uga video all_video
 grub-mkimage -O i386-pc -p '(,gpt2)/grub' -o "$work/core.img" "${modules[@]}" biosdisk
