@@ -28,6 +28,7 @@ func suite(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
@@ -276,7 +277,7 @@ let package = Package(
             "APISupportTests",
             [
                 "APISupport", "Identity", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives", hummingbird,
-                httpTypes, nioCore, logging,
+                httpTypes, nioCore, nioEmbedded, logging,
             ]),
         suite(
             "ConductorTests",

@@ -44,14 +44,14 @@ public struct APIError: UserFacingError {
 
     /// The answer with the error's body.
     public var response: Response {
-        var response = Response.json(ErrorBody(error: .init(code: code, message: message)), status: status)
+        var response = Response.json(APIErrorBody(error: .init(code: code, message: message)), status: status)
         for field in headers { response.headers[field.name] = field.value }
         return response
     }
 }
 
 /// The body of an error's answer.
-public struct ErrorBody: Codable, Sendable, Hashable {
+public struct APIErrorBody: Codable, Sendable, Hashable {
     /// The error.
     public var error: Content
 
@@ -61,6 +61,12 @@ public struct ErrorBody: Codable, Sendable, Hashable {
         public var code: String
         /// For people.
         public var message: String
+
+        /// An error.
+        public init(code: String, message: String) {
+            self.code = code
+            self.message = message
+        }
     }
 }
 
