@@ -104,7 +104,6 @@ extension FleetCall {
                 "\(missing.count) of \(manifest.chunks.count) chunks of the image are missing; push it again with 'muster "
                     + "image push', which sends only those.")
         }
-        try refuseOtherImage(of: request.role, than: name)
         let spec = NodeImage.Spec(
             role: request.role, manifest: request.manifest, size: ByteCount(bytes: manifest.imageSize),
             storedSize: ByteCount(bytes: manifest.chunks.reduce(0) { $0 + UInt64($1.storedLength) }),
@@ -125,16 +124,6 @@ extension FleetCall {
         do { return try ChunkManifest(decoding: bytes, named: digest) } catch {
             throw APIError(.unprocessableContent, "invalid_manifest", error.publicMessage)
         }
-    }
-
-    /// A role has one image that nodes get without naming it.
-    private func refuseOtherImage(of role: Role, than name: String) throws {
-        let other = services.cache.all(NodeImage.self).first {
-            $0.spec.role == role && $0.metadata.name != name
-        }
-        guard let other else { return }
-        throw APIError.conflict(
-            "The role '\(role.rawValue)' has the image '\(other.metadata.name)'; push it under that name.")
     }
 
     func putRamdisk(_ note: inout AuditNote) async throws -> Response {

@@ -72,7 +72,8 @@ struct NodeExplanation {
             }
             return WhyReply.Cause(subject: "image", what: "\(name), manifest \(image.spec.manifest)")
         }
-        guard let image = images.first(where: { $0.spec.role == role }) else {
+        let ofRole = images.filter { $0.spec.role == role }
+        guard let image = ofRole.max(by: { $0.metadata.created < $1.metadata.created }) else {
             return WhyReply.Cause(
                 subject: "image", what: "there is no image for the role '\(role.rawValue)'", owner: .operator,
                 next: "muster image push NAME --role \(role.rawValue) --file FILE", isProblem: true)

@@ -1,4 +1,9 @@
+import CLICommands
+import Glibc
+
 @main
 struct Main {
-    static func main() {}
+    static func main() async {
+        exit(await Muster.run(Array(CommandLine.arguments.dropFirst())))
+    }
 }

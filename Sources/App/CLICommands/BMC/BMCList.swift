@@ -1,0 +1,39 @@
+import ArgumentParser
+import CatalogBareMetal
+import ClientSDK
+import FleetContract
+
+struct BMCList: FleetCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "List the BMCs, whether they answer, and whose they are.")
+
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+    func run(_ client: FleetClient, _ terminal: Terminal) async throws {
+        let bmcs = try await client.bmcs()
+        if terminal.isJSON { return terminal.json(RecordList(items: bmcs)) }
+        guard !bmcs.isEmpty else {
+            return terminal.print("No BMC is known; name them in the site file, then 'muster site apply'.")
+        }
+        for line in Self.table(bmcs).lines(for: terminal) { terminal.print(line) }
+    }
+
+    static func table(_ bmcs: [BMCRecord]) -> Table {
+        var table = Table([
+            .init("NAME", priority: 1), .init("ANSWERS", priority: 1), .init("POWER", priority: 2),
+            .init("NODE", priority: 3), .init("ADDRESS", priority: 4, least: 16), .init("SERIAL", priority: 6),
+            .init("MODEL", priority: 7, least: 8), .init("WHAT IT SAYS", priority: 5, least: 20),
+        ])
+        table.rows = bmcs.map { bmc in
+            let wasAsked = bmc.status.checked != nil
+            let answers = bmc.status.isReachable ? "yes" : wasAsked ? "no" : "not asked"
+            return [
+                .init(bmc.name, .bold), .init(answers, bmc.status.isReachable ? .green : wasAsked ? .red : .plain),
+                .init(bmc.status.power), .init(bmc.nodes.isEmpty ? "-" : bmc.nodes.joined(separator: ", ")),
+                .init(bmc.address), .init(bmc.status.serial ?? "-"), .init(bmc.status.model ?? "-"),
+                .init(bmc.status.isReachable ? "" : bmc.status.lastError ?? ""),
+            ]
+        }
+        return table
+    }
+}

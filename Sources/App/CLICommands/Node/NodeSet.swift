@@ -1,0 +1,53 @@
+import AgentProtocol
+import ArgumentParser
+import ClientSDK
+import FleetContract
+
+struct NodeSet: FleetCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "set", abstract: "Change what is asked of a machine.",
+        discussion: "A new role, image or root disk is taken up by the next 'muster node deploy'.")
+
+    enum Switch: String, ExpressibleByArgument {
+        case on
+        case off
+    }
+
+    @OptionGroup var node: NodeArgument
+
+    @Option(help: "Another name.")
+    var name: String?
+
+    @Option(help: "Another role.")
+    var role: Role?
+
+    @Option(help: "Another image; '' for the role's own.")
+    var image: String?
+
+    @Option(help: "The BMC, by its name in the site; '' for none.")
+    var bmc: String?
+
+    @Option(help: "The root disk, by its serial number; '' for the only one there is.")
+    var rootDisk: String?
+
+    @Option(help: "Whether nothing shall be done to it: on or off.")
+    var maintenance: Switch?
+
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+    func validate() throws {
+        guard name != nil || role != nil || image != nil || bmc != nil || rootDisk != nil || maintenance != nil else {
+            throw ValidationError(
+                "Nothing is to be changed; give --name, --role, --image, --bmc, --root-disk or --maintenance.")
+        }
+    }
+
+    func run(_ client: FleetClient, _ terminal: Terminal) async throws {
+        let hint = rootDisk.map { RootDiskHint(serial: $0.isEmpty ? nil : $0) }
+        let patch = NodePatch(
+            name: name, role: role, image: image, rootDisk: hint, bmc: bmc,
+            isInMaintenance: maintenance.map { $0 == .on })
+        let reply = try await client.change(node.name, patch)
+        terminal.isJSON ? terminal.json(reply) : terminal.print("\(reply.node.name): \(reply.message)")
+    }
+}

@@ -1,0 +1,76 @@
+import AgentProtocol
+import ArgumentParser
+import CatalogBareMetal
+import ClientSDK
+import FleetContract
+import Primitives
+
+struct NodeShow: FleetCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Show all that is known of a machine.")
+
+    @OptionGroup var node: NodeArgument
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+    func run(_ client: FleetClient, _ terminal: Terminal) async throws {
+        let detail = try await client.node(node.name)
+        if terminal.isJSON { return terminal.json(detail) }
+        for line in Self.facts(detail).lines(for: terminal) { terminal.print(line) }
+    }
+
+    static func facts(_ detail: NodeDetail) -> Facts {
+        let node = detail.node
+        let now = detail.time
+        var facts = Facts()
+        facts.add("name", node.name, .bold)
+        facts.add("id", node.id.raw)
+        facts.add("role", node.role?.rawValue ?? "none yet")
+        facts.add("state", "\(NodeText.state(node)), for \(Ages.since(node.since, now: now))", NodeText.style(node))
+        facts.add(
+            "waiting for", node.wait.map { "\($0.cause) (\($0.owner.rawValue), \(Ages.until($0.deadline, now: now)))" })
+        facts.add("next", node.wait?.next)
+        facts.add("last error", node.lastError, .red)
+        facts.add("maintenance", node.isInMaintenance ? "yes: nothing is done to it" : nil, .yellow)
+        facts.add(
+            "let in", detail.spec.approval.map { "by \($0.by), \($0.at)" } ?? "no: 'muster node approve \(node.name)'")
+        facts.add("power", power(detail, now))
+        facts.add("bmc", detail.spec.bmc ?? detail.identity.bmc ?? "none known")
+        facts.add("root disk", hint(detail.spec.rootDisk))
+        facts.add("image", detail.spec.image ?? (node.role.map { "the one of the role \($0.rawValue)" }))
+        facts.add(
+            "on its disk", detail.deployed > Generation(0) ? detail.image.map { "manifest \($0)" } : "nothing of ours")
+        facts.add("agent", agent(detail, now))
+        facts.add("addresses", detail.agent?.addresses.map(\.description).joined(separator: ", "))
+        facts.add("ramdisk", detail.session.map { "booted \($0.opened), \($0.isTrusted ? "trusted" : "not trusted")" })
+        facts.add("model", node.hardware?.model)
+        facts.add("hardware", NodeText.hardware(node.hardware))
+        facts.add("disks", node.hardware?.disks.map { "\($0.serial) (\($0.size))" }.joined(separator: ", "))
+        facts.add("serial", detail.identity.serial)
+        facts.add("uuid", detail.identity.smbiosUUID)
+        facts.add("MACs", detail.identity.macs.sorted().map(\.description).joined(separator: ", "))
+        facts.add("first seen", detail.created.description)
+        return facts
+    }
+
+    private static func power(_ detail: NodeDetail, _ now: Timestamp) -> String {
+        guard let reading = detail.powerReading else { return "unknown" }
+        return "\(reading.state), seen \(Ages.since(reading.at, now: now)) ago"
+    }
+
+    private static func agent(_ detail: NodeDetail, _ now: Timestamp) -> String? {
+        detail.agent.map { agent in
+            let stream = agent.isConnected ? "connected" : "gone"
+            let ready = agent.isReady ? ", ready" : ", not ready"
+            return "version \(agent.version), \(stream) for \(Ages.since(agent.since, now: now))\(ready)"
+        }
+    }
+
+    private static func hint(_ hint: RootDiskHint) -> String {
+        let facts = [
+            hint.serial.map { "serial \($0)" }, hint.wwn.map { "WWN \($0)" }, hint.path.map { "path \($0)" },
+            hint.model.map { "model \($0)" }, hint.sizeMin.map { "at least \($0)" },
+            hint.sizeMax.map { "at most \($0)" },
+        ].compactMap(\.self)
+        return facts.isEmpty ? "the only one" : facts.joined(separator: ", ")
+    }
+}

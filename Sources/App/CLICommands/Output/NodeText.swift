@@ -1,0 +1,70 @@
+import AgentProtocol
+import CatalogBareMetal
+import FleetContract
+import Primitives
+
+/// Nodes as people read them.
+enum NodeText {
+    /// The state with its phase and how far an image is, for example `deploying (writing 43 %)`.
+    static func state(_ node: NodeSummary) -> String {
+        guard let phase = node.phase else { return node.state }
+        guard phase == .writing, let progress = node.progress, progress.total > 0 else {
+            return "\(node.state) (\(words(phase)))"
+        }
+        return "\(node.state) (writing \(progress.done * 100 / progress.total) %)"
+    }
+
+    static func words(_ phase: DeployPhase) -> String {
+        switch phase {
+        case .bootingRamdisk: "booting the ramdisk"
+        case .writing: "writing"
+        case .bootingDisk: "booting the disk"
+        case .enrolling: "enrolling"
+        case .checking: "checking"
+        }
+    }
+
+    static func style(_ node: NodeSummary) -> Style {
+        if hasFailed(node) { return .red }
+        switch node.state {
+        case "active": return node.isConnected == false ? .red : .green
+        case "enroll": return .yellow
+        default: return .plain
+        }
+    }
+
+    /// Whether the state is one that a failure leads to.
+    static func hasFailed(_ node: NodeSummary) -> Bool { node.state.hasSuffix("failed") }
+
+    /// What holds it up, in a few words.
+    static func waiting(_ node: NodeSummary) -> String {
+        if node.isInMaintenance { return "maintenance" }
+        if let wait = node.wait { return wait.cause }
+        return node.lastError ?? ""
+    }
+
+    /// Processors, memory and disks in a few words.
+    static func hardware(_ summary: InventorySummary?) -> String {
+        guard let summary else { return "" }
+        let disks = summary.disks.map(\.size.description).joined(separator: "+")
+        return "\(summary.processors) CPU, \(summary.memory), \(disks.isEmpty ? "no disk" : disks)"
+    }
+
+    /// The table of `muster node list`.
+    static func table(_ nodes: [NodeSummary], now: Timestamp) -> Table {
+        var table = Table([
+            .init("NAME", priority: 1), .init("ROLE", priority: 2), .init("STATE", priority: 1, least: 12),
+            .init("FOR", priority: 4), .init("POWER", priority: 6), .init("ADDRESS", priority: 3),
+            .init("HARDWARE", priority: 7), .init("WAITING FOR", priority: 5, least: 20),
+        ])
+        table.rows = nodes.map { node in
+            [
+                .init(node.name, .bold), .init(node.role?.rawValue ?? "-"), .init(state(node), style(node)),
+                .init(Ages.since(node.since, now: now)),
+                .init(node.power), .init(node.address?.description ?? "-"), .init(hardware(node.hardware)),
+                .init(waiting(node)),
+            ]
+        }
+        return table
+    }
+}

@@ -1,0 +1,61 @@
+import Glibc
+import Primitives
+
+/// Reads files that operators name.
+enum TextFile {
+    /// Why a file cannot be read.
+    struct Unreadable: UserFacingError {
+        var path: String
+        var why: String
+        var publicMessage: String { "\(path.printable(limit: 300)) \(why)" }
+    }
+
+    /// The text of a file of at most `sizeMax` bytes; throws `Unreadable` also for what is not UTF-8.
+    static func read(_ path: String, sizeMax: Int) throws(Unreadable) -> String {
+        guard let text = String(validating: try bytes(path, sizeMax: sizeMax), as: UTF8.self) else {
+            throw Unreadable(path: path, why: "is not UTF-8 text")
+        }
+        return text
+    }
+
+    /// The bytes of a file of at most `sizeMax` bytes.
+    static func bytes(_ path: String, sizeMax: Int) throws(Unreadable) -> [UInt8] {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw failure(path) }
+        defer { close(file) }
+        var info = stat()
+        guard fstat(file, &info) == 0 else { throw failure(path) }
+        guard info.st_mode & S_IFMT != S_IFDIR else { throw Unreadable(path: path, why: "is a directory") }
+        var result: [UInt8] = []
+        result.reserveCapacity(min(Int(info.st_size), sizeMax) + 1)
+        let partSize = 1 << 20
+        while true {
+            var count = 0
+            let part = [UInt8](unsafeUninitializedCapacity: partSize) { buffer, initialized in
+                count = Glibc.read(file, buffer.baseAddress, partSize)
+                initialized = max(0, count)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw failure(path) }
+            if count == 0 { return result }
+            result += part
+            guard result.count <= sizeMax else {
+                throw Unreadable(path: path, why: "has more than \(ByteCount(bytes: UInt64(sizeMax)))")
+            }
+        }
+    }
+
+    /// The size of a regular file or block device; throws when it cannot be opened.
+    static func size(_ path: String) throws(Unreadable) -> UInt64 {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw failure(path) }
+        defer { close(file) }
+        let end = lseek(file, 0, SEEK_END)
+        guard end >= 0 else { throw failure(path) }
+        return UInt64(end)
+    }
+
+    private static func failure(_ path: String) -> Unreadable {
+        Unreadable(path: path, why: "cannot be read: \(String(cString: strerror(errno)))")
+    }
+}
