@@ -1,0 +1,203 @@
+import FleetContract
+import Foundation
+import Glibc
+import Primitives
+import Testing
+
+@testable import VirtualRack
+
+/// The whole path on a rack of its own: power-on, inventory, approval, image, role; with the conductor killed in
+/// the middle of the image.
+@Suite(.serialized, .enabled(if: geteuid() == 0, "a rack needs root"))
+struct PathTests {
+    private static let package = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+    private static let programs = "\(package)/.build/debug"
+
+    /// What `test.sh` has built: the images with debug agents.
+    private static let images =
+        ProcessInfo.processInfo.environment["MUSTER_IMAGES"] ?? "\(package)/.cache/images-debug"
+
+    /// A rack with its conductor.
+    private struct Bed {
+        let rack: Rack
+        let key: String
+
+        var node: String { rack.file.machines[0].name }
+
+        init(_ rack: Rack) {
+            self.rack = rack
+            key = "\(rack.stateDirectory)/id_ed25519"
+        }
+
+        func startConductor() async throws {
+            try rack.spawn(
+                inNamespace: [
+                    "\(PathTests.programs)/muster-conductor", "--state-dir", rack.conductorDirectory, "--console-dir",
+                    "\(rack.stateDirectory)/console",
+                ], name: "conductor")
+            try await waitUntil("the conductor's API", within: .seconds(60)) {
+                try await muster(["node", "list"]).status == 0
+            }
+        }
+
+        func muster(_ arguments: [String], timeout: Duration = .seconds(60)) async throws -> CommandOutcome {
+            let variables = try rack.environment().filter { $0.name != "MUSTER_NETNS" }.map { "\($0.name)=\($0.value)" }
+            return try await rack.outcome(
+                inNamespace: ["env"] + variables + ["\(PathTests.programs)/muster"] + arguments, timeout: timeout)
+        }
+
+        /// Runs a command that must succeed, and decodes its `--json`.
+        func json<Value: Decodable>(_ type: Value.Type, _ arguments: [String]) async throws -> Value {
+            let outcome = try await muster(arguments + ["--json"])
+            try #require(outcome.status == 0, "muster \(arguments): \(outcome.errorOutput)")
+            return try JSONDecoder().decode(type, from: Data(outcome.output.utf8))
+        }
+
+        func must(_ arguments: [String], timeout: Duration = .seconds(60)) async throws {
+            let outcome = try await muster(arguments, timeout: timeout)
+            try #require(outcome.status == 0, "muster \(arguments): \(outcome.output)\(outcome.errorOutput)")
+        }
+
+        func nodes() async throws -> [NodeSummary] { try await json(NodeList.self, ["node", "list"]).nodes }
+
+        func waitForState(_ state: String, within limit: Duration) async throws {
+            try await waitUntil("\(node) to be \(state)", within: limit) {
+                let found = try await nodes().first { $0.name == node }
+                if let found, found.state.hasSuffix("failed") {
+                    throw RackError.failed("the node is '\(found.state)': \(found.wait?.cause ?? "")")
+                }
+                return found?.state == state
+            }
+        }
+
+        func ssh(_ address: String, _ command: String) async throws -> String {
+            try await rack.run(
+                inNamespace: [
+                    "ssh", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o",
+                    "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "root@\(address)", command,
+                ], timeout: .seconds(90))
+        }
+    }
+
+    @Test(.timeLimit(.minutes(40))) func `a bare machine becomes an active network node`() async throws {
+        for file in ["vmlinuz", "initrd.zst", "node-network.raw"] {
+            try #require(
+                FileManager.default.fileExists(atPath: "\(Self.images)/\(file)"),
+                "\(Self.images)/\(file) is missing; run `make test`, which builds it")
+        }
+        var file = try RackFile.load("\(Self.package)/Inventory/example-rack/rack-b.yaml")
+        file.name = "path-\(getpid())"
+        let state = FileManager.default.temporaryDirectory.appending(path: "muster-\(file.name)").path
+        let rack = try Rack(file: file, stateDirectory: state, options: Rack.Options(package: Self.package))
+        try await rack.whileUp {
+            let bed = Bed(rack)
+            do {
+                try await walk(bed)
+            } catch {
+                let log = rack.process(named: "conductor")?.logTail(characters: 6000) ?? ""
+                let console = (try? rack.console(machine: bed.node)) ?? ""
+                Issue.record("conductor:\n\(log)\nconsole:\n\(console.suffix(3000))")
+                throw error
+            }
+        }
+        #expect(!FileManager.default.fileExists(atPath: state))
+    }
+
+    private func walk(_ bed: Bed) async throws {
+        try await prepare(bed)
+        try await discover(bed)
+        try await deployWithACrash(bed)
+        try await use(bed)
+    }
+
+    private func prepare(_ bed: Bed) async throws {
+        try await bed.rack.run(inNamespace: ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bed.key])
+        try await bed.startConductor()
+        try await bed.must(
+            ["image", "push-ramdisk", "--kernel", "\(Self.images)/vmlinuz", "--initrd", "\(Self.images)/initrd.zst"])
+        try await bed.must(
+            ["image", "push", "node-network", "--role", "network", "--file", "\(Self.images)/node-network.raw"],
+            timeout: .seconds(300))
+        let site = "\(bed.rack.stateDirectory)/site.yaml"
+        try bed.rack.siteFile(sshKeyFiles: ["\(bed.key).pub"]).write(toFile: site, atomically: true, encoding: .utf8)
+        try await bed.must(["site", "validate", site])
+        try await bed.must(["site", "apply", site])
+    }
+
+    /// The conductor switches the machine on by itself; it registers and gets nothing secret.
+    private func discover(_ bed: Bed) async throws {
+        let machine = bed.rack.file.machines[0]
+        try await bed.waitForState("enroll", within: .seconds(400))
+        let inventory = try await bed.json(InventoryReply.self, ["node", "inventory", bed.node]).inventory
+        #expect(inventory.disks.map(\.serial) == machine.disks.map { $0.serial })
+        #expect(inventory.disks.last?.contents.signature?.type == "ext4")
+        #expect(inventory.disks.last?.contents.signature?.label == "data")
+        #expect(inventory.system.uuid?.lowercased() == machine.uuid)
+        #expect(inventory.system.serial == machine.serial)
+        let audit = try await bed.muster(["audit", "list", "--json"])
+        #expect(!audit.output.contains("issue enrolment token"))
+    }
+
+    /// kill -9 of the conductor while the image is written: both go on from the chunk they had.
+    private func deployWithACrash(_ bed: Bed) async throws {
+        try await bed.must(["node", "approve", bed.node, "--role", "network"])
+        var before = 0
+        try await waitUntil("a third of the image", within: .seconds(300)) {
+            let progress = try await bed.nodes().first?.progress
+            before = progress?.done ?? 0
+            return progress.map { $0.done * 3 > $0.total } ?? false
+        }
+        let conductor = try #require(bed.rack.process(named: "conductor"))
+        conductor.signal(SIGKILL)
+        try await conductor.waitForEnd()
+        try await Task.sleep(for: .seconds(2))
+        try await bed.startConductor()
+        try await bed.waitForState("active", within: .seconds(900))
+        let events = try await bed.muster(["node", "events", bed.node])
+        let boots = events.output.components(separatedBy: "RamdiskBooted").count - 1
+        #expect(boots == 1, "the machine had to boot the ramdisk again:\n\(events.output)")
+        let log = try await bed.muster(["node", "logs", bed.node, "--source", "discovery-agent", "--lines", "500"])
+        let resumed = log.output.matches(of: /from chunk (\d+)/).compactMap { Int($0.output.1) }
+        #expect(resumed.contains { $0 >= before / 2 }, "\(log.output)")
+    }
+
+    /// The node does its role and can be looked into.
+    private func use(_ bed: Bed) async throws {
+        let detail = try await bed.json(NodeDetail.self, ["node", "show", bed.node])
+        let address = try #require(detail.agent?.addresses.first).description
+        let seen = try await bed.ssh(
+            address, "hostname; touch /x 2>&1; ip -d link show type vxlan; nft list tables; blkid -o value -s LABEL /dev/vdb")
+        #expect(seen.contains(bed.node))
+        #expect(seen.contains("Read-only file system"))
+        #expect(seen.contains("vxlan id 4242"))
+        #expect(seen.contains("table"))
+        #expect(seen.contains("data"), "the second disk was touched: \(seen)")
+        try await waitUntil("the node's figures", within: .seconds(60)) {
+            let text = try await metrics(bed, detail.id.raw)
+            return ["node_cpu_seconds_total", "node_memory_", "node_network_", "process_resident_memory_bytes"]
+                .allSatisfy { text.contains($0) }
+        }
+        // The node goes on without its conductor, and comes back to it.
+        let conductor = try #require(bed.rack.process(named: "conductor"))
+        conductor.signal(SIGKILL)
+        try await conductor.waitForEnd()
+        #expect(try await bed.ssh(address, "systemctl is-active muster-agent; ip link show type vxlan").contains("active"))
+        try await bed.startConductor()
+        try await waitUntil("the agent's stream", within: .seconds(120)) {
+            try await bed.json(NodeDetail.self, ["node", "show", bed.node]).agent?.isConnected == true
+        }
+    }
+
+    private func metrics(_ bed: Bed, _ node: String) async throws -> String {
+        let token = try String(contentsOfFile: "\(bed.rack.conductorDirectory)/operator.token", encoding: .utf8)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        return try await bed.rack.outcome(
+            inNamespace: [
+                "curl", "-s", "--cacert", "\(bed.rack.conductorDirectory)/ca.pem", "-H",
+                "Authorization: Bearer \(token)",
+                "https://\(bed.rack.file.network.conductor):9443/metrics/nodes/\(node)",
+            ]
+        ).output
+    }
+}
