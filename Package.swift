@@ -168,7 +168,7 @@ let package = Package(
                 x509, asn1, crypto,
                 nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
             ]),
-        module("Node", "RoleNetwork", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", logging]),
+        module("Node", "RoleNetwork", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem"]),
         module(
             "Node", "Discovery",
             [
@@ -204,7 +204,7 @@ let package = Package(
         program("muster", ["CLICommands"]),
         program("muster-conductor", ["ConductorServer", "Primitives", arguments, logging]),
         program("discovery-agent", ["Discovery", "LinuxSystem"]),
-        program("network-agent", ["NodeAgent", "RoleNetwork"]),
+        program("network-agent", ["NodeAgent", "RoleNetwork", "LinuxSystem", "Primitives"]),
         program("muster-rack", ["VirtualRack", "Primitives", arguments]),
 
         // Testing.
@@ -270,7 +270,7 @@ let package = Package(
         suite(
             "NodeTests",
             [
-                "LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "NodeAgent",
+                "CLinux", "LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "NodeAgent",
                 "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives", "WireCoding", nioCore, logging,
             ]),
         suite(

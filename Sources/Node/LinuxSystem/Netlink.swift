@@ -232,10 +232,11 @@ public final class Netlink {
         defer { nl_addr_put(hardware) }
         let address = peer.netlinkAddress()
         defer { nl_addr_put(address) }
-        rtnl_neigh_set_family(entry, AF_BRIDGE)
         rtnl_neigh_set_ifindex(entry, index)
         rtnl_neigh_set_lladdr(entry, hardware)
+        // The family comes after the address, which libnl refuses in an entry of another family.
         rtnl_neigh_set_dst(entry, address)
+        rtnl_neigh_set_family(entry, AF_BRIDGE)
         rtnl_neigh_set_state(entry, NUD_NOARP | NUD_PERMANENT)
         rtnl_neigh_set_flags(entry, UInt32(NTF_SELF))
         try check("set the tunnel end \(peer)", body(entry))
@@ -324,7 +325,8 @@ extension Link.VXLAN {
 
 extension IPv4Address {
     fileprivate init?(netlink address: OpaquePointer) {
-        guard nl_addr_get_family(address) == AF_INET, nl_addr_get_len(address) == 4,
+        // libnl gives the address in a forwarding entry the entry's family.
+        guard [AF_INET, AF_BRIDGE].contains(nl_addr_get_family(address)), nl_addr_get_len(address) == 4,
             let bytes = nl_addr_get_binary_addr(address)
         else { return nil }
         self.init(bytes: UnsafeRawBufferPointer(start: bytes, count: 4))

@@ -11,7 +11,7 @@ public enum AgentProgram {
     public static func run(
         program: String, version: String, directory: String = "/state/muster",
         metrics: @escaping MetricsSource, addresses: @escaping @Sendable () -> [IPv4Address],
-        modules: (Logger) -> [any RoleModule]
+        modules: @Sendable (Logger) -> [any RoleModule]
     ) async throws {
         let logs = LogBuffer()
         let logger = Logger(label: program) { _ in AgentLogHandler(buffer: logs) }
