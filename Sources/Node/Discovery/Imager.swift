@@ -74,15 +74,19 @@ actor Imager {
 
     /// Completes the disk and writes the state partition; throws `DiskError`.
     func finish(order: UInt64, files: [StateFile]) throws {
-        guard let writer, let disk, order == self.order else { throw CancellationError() }
-        let table = try writer.finish(growing: StatePartition.name)
-        // Without this the partition cannot be claimed for mounting: the whole disk is.
-        self.writer = nil
-        guard let state = table?.entry(named: StatePartition.name) else {
+        guard writer != nil, let disk, order == self.order else { throw CancellationError() }
+        guard let state = try complete()?.entry(named: StatePartition.name) else {
             throw DiskError.noPartition(name: StatePartition.name)
         }
         try StatePartition.write(files, device: BlockDevice.partitionPath(disk: disk.path, number: state.number))
         drop()
+    }
+
+    /// Completes the image and lets go of the disk: while the whole disk is claimed, no partition can be mounted.
+    /// No other reference to the writer may be alive when this returns, so it is a function of its own.
+    private func complete() throws -> GPT? {
+        defer { writer = nil }
+        return try writer?.finish(growing: StatePartition.name)
     }
 
     /// Lets go of the disk of `order`.
