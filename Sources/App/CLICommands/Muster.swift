@@ -13,10 +13,10 @@ public struct Muster: ParsableCommand {
         commandName: "muster",
         abstract: "Turns racks of bare servers into a running fleet.",
         discussion: """
-            A machine that boots over the network shows up in 'muster node list'. Let it in with 'muster node approve',
+            A machine that boots over the network shows up in 'muster node list'. Let it in with 'muster node approve', \
             watch its image being written with 'muster node watch', and ask 'muster node why' whenever it waits.
 
-            Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused or not authorized, 5 the conductor
+            Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused or not authorized, 5 the conductor \
             cannot be reached.
             """,
         version: version,

@@ -9,7 +9,7 @@ struct ImagePush: FleetCommand {
     static let configuration = CommandConfiguration(
         commandName: "push", abstract: "Bring a disk image to the conductor, sending only what it lacks.",
         discussion: """
-            The image is cut into chunks by its content; chunks that the conductor has, of this or any other image, are not
+            The image is cut into chunks by its content; chunks that the conductor has, of this or any other image, are not \
             sent again. The image becomes current only when all is there; machines take it up with 'muster node deploy'.
             """)
 

@@ -10,7 +10,7 @@ struct NodeApprove: FleetCommand {
     static let configuration = CommandConfiguration(
         commandName: "approve", abstract: "Let a machine in, and give it a role.",
         discussion: """
-            Until then a machine gets nothing secret. Compare its serial numbers first ('muster node inventory'): who is
+            Until then a machine gets nothing secret. Compare its serial numbers first ('muster node inventory'): who is \
             approved is trusted with the network's certificates. Approving again trusts the machine's present boot.
             """)
 

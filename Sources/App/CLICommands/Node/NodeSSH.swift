@@ -9,7 +9,7 @@ struct NodeSSH: FleetCommand {
     static let configuration = CommandConfiguration(
         commandName: "ssh", abstract: "Log in to a machine.",
         discussion: """
-            Runs ssh with the machine's address. Its host key is remembered in ~/.cache/muster/known_hosts, anew for each
+            Runs ssh with the machine's address. Its host key is remembered in ~/.cache/muster/known_hosts, anew for each \
             deployment. What stands after -- is run there: muster node ssh NODE -- uptime
             """)
 

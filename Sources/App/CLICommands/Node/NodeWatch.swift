@@ -7,7 +7,7 @@ struct NodeWatch: FleetCommand {
     static let configuration = CommandConfiguration(
         commandName: "watch", abstract: "Follow machines as they change: one, or all.",
         discussion: """
-            Ends by itself with --until: with 0 once the machine is in that state, with 1 when something has failed. When
+            Ends by itself with --until: with 0 once the machine is in that state, with 1 when something has failed. When \
             the conductor restarts in between it goes on where it was.
             """)
 

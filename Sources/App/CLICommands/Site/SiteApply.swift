@@ -7,7 +7,7 @@ struct SiteApply: FleetCommand {
     static let configuration = CommandConfiguration(
         commandName: "apply", abstract: "Make the conductor's site what a file says.",
         discussion: """
-            What the file does not name is taken away. --dry-run shows the changes without making them. Passwords are read
+            What the file does not name is taken away. --dry-run shows the changes without making them. Passwords are read \
             here, from the files or variables that the site file names, and kept sealed by the conductor.
             """)
 

@@ -23,10 +23,14 @@ struct SiteValidate: ParsableCommand {
             throw CheckFailure(code: Failure.report(Self.named(error, file), asJSON: json))
         }
         if json { return terminal.json(SitePlanReply(changes: [], isDryRun: true)) }
-        terminal.print(
-            "\(file): \(site.segments.count) segments, \(site.bmcs.count) BMCs, \(site.rules.count) rules, "
-                + "\(site.site.sshKeys.count) SSH keys; all right.")
+        let parts = [
+            Self.count(site.segments.count, "segment"), Self.count(site.bmcs.count, "BMC"),
+            Self.count(site.rules.count, "rule"), Self.count(site.site.sshKeys.count, "SSH key"),
+        ]
+        terminal.print("\(file): \(parts.joined(separator: ", ")); all right.")
     }
+
+    private static func count(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
 
     /// The error with the file's name before each problem, as compilers write it.
     static func named(_ error: any Error, _ file: String) -> any Error {

@@ -1,0 +1,255 @@
+import AgentProtocol
+import CatalogBareMetal
+import Fleet
+import FleetContract
+import FoundationEssentials
+import Primitives
+import TestSupport
+import Testing
+
+/// A key that only has the right form.
+let sshKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f operator@desk"
+
+/// A site that is right, with a line of each part to replace.
+let goodSite = """
+    site:
+      name: lab
+      sshKeys: ["\(sshKey)"]
+      sshKeyFiles: [keys/more.pub]
+      overlay: { vni: 4242 }
+    segments:
+      - name: provisioning
+        interface: br0
+        network: 10.77.0.0/24
+        server: 10.77.0.1
+        pool: { start: 10.77.0.50, end: 10.77.0.99 }
+        router: 10.77.0.1
+        dns: [10.77.0.1, 10.77.0.2]
+        domain: lab.example
+        leaseTime: 30m
+    bmcs:
+      - name: n1-bmc
+        address: https://bmc-1.example:8443
+        system: system-1
+        username: admin
+        passwordFile: secrets/n1
+        certificateDigest: \(String(repeating: "ab", count: 32))
+        powersOnForDiscovery: true
+      - name: n2-bmc
+        address: http://10.77.0.3
+        username: admin
+        passwordEnv: N2_PASSWORD
+    rules:
+      - name: n1
+        order: 10
+        match:
+          system.serial: SRV-1
+          memory.bytes: { atLeast: 8 GiB }
+        gives:
+          name: n1
+          role: network
+          bmc: n1-bmc
+          rootDisk: { serial: D-1, sizeMin: 100 GiB }
+      - name: everything
+        gives: { role: compute }
+
+    """
+
+@Suite struct SiteFileTests {
+    @Test func aRightFileIsReadWhole() throws {
+        let file = try SiteFile(yaml: goodSite)
+        let site = file.document
+        #expect(site.site.name == "lab")
+        #expect(site.site.sshKeys == [sshKey])
+        #expect(site.site.metricsIntervalSeconds == 15)
+        #expect(site.site.overlay == Site.Spec.Overlay(vni: 4242, mtu: 1450))
+        #expect(file.sshKeyFiles == ["keys/more.pub"])
+        let segment = try #require(site.segments.first).spec
+        #expect(segment.poolStart.description == "10.77.0.50")
+        #expect(segment.poolEnd.description == "10.77.0.99")
+        #expect(segment.leaseTimeSeconds == 1800)
+        #expect(segment.dnsServers.count == 2)
+        #expect(segment.domain == "lab.example")
+        #expect(site.bmcs.map(\.name) == ["n1-bmc", "n2-bmc"])
+        #expect(site.bmcs.allSatisfy { $0.password == nil })
+        #expect(file.passwords == ["n1-bmc": .file("secrets/n1"), "n2-bmc": .environment("N2_PASSWORD")])
+        let rule = try #require(site.rules.first).spec
+        #expect(rule.role == .network)
+        #expect(rule.rootDisk == RootDiskHint(serial: "D-1", sizeMin: .gibibytes(100)))
+        #expect(
+            rule.match == [
+                Rule.Fact(path: "system.serial", comparison: .equals, value: "SRV-1"),
+                Rule.Fact(path: "memory.bytes", comparison: .atLeast, value: "8589934592"),
+            ])
+        #expect(site.rules[1].spec.order == 100)
+        #expect(file.line(of: "segments[0].pool.start") == 11)
+    }
+
+    @Test func theExampleRackIsRight() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let path = root.appending(path: "Inventory/example-rack/site.yaml").path
+        let text = try #require(FileManager.default.contents(atPath: path))
+        let file = try SiteFile(yaml: String(decoding: text, as: UTF8.self))
+        let site = try file.resolved(
+            in: .init(
+                file: { _ in sshKey }, variable: { $0 == "MUSTER_SSH_KEY_FILE" ? "/keys/demo.pub" : "a password" }))
+        #expect(site.site.sshKeys == [sshKey])
+        #expect(site.bmcs.first?.password == Password("a password"))
+        #expect(site.rules.allSatisfy { !$0.spec.approves })
+    }
+
+    @Test func passwordsAndKeysAreTakenFromWhereTheyAre() throws {
+        let file = try SiteFile(yaml: goodSite)
+        let files = ["keys/more.pub": "# desk\n\n\(sshKey)2\n", "secrets/n1": "geheim \n"]
+        let site = try file.resolved(
+            in: .init(
+                file: { files[$0] ?? "" }, variable: { $0 == "N2_PASSWORD" ? "other" : nil }))
+        #expect(site.site.sshKeys == [sshKey, sshKey + "2"])
+        #expect(site.bmcs.map(\.password) == [Password("geheim "), Password("other")])
+        #expect("\(site)".contains("geheim") == false)
+        #expect(String(reflecting: site).contains("geheim") == false)
+    }
+
+    @Test func whatIsMissingOutsideIsToldWithItsLine() throws {
+        struct Gone: UserFacingError {
+            var publicMessage: String { "secrets/n1 cannot be read: No such file or directory" }
+        }
+        let file = try SiteFile(yaml: goodSite)
+        let error = try #require(throws: SiteError.self) {
+            try file.resolved(
+                in: .init(
+                    file: { if $0 == "secrets/n1" { throw Gone() } else { return sshKey } }, variable: { _ in nil }))
+        }
+        #expect(
+            error.problems.map(\.description) == [
+                "line 21: bmcs[0].passwordFile: secrets/n1 cannot be read: No such file or directory",
+                "line 27: bmcs[1].passwordEnv: the environment variable N2_PASSWORD is not set; set it to the password "
+                    + "of 'n2-bmc'",
+            ])
+    }
+
+    /// A text of the right file, what stands there instead, and what is said of it.
+    struct Bad: Sendable, CustomTestStringConvertible {
+        var old: String
+        var new: String
+        var message: String
+        var testDescription: String { new }
+    }
+
+    static let bad: [Bad] = [
+        Bad(
+            old: "  name: lab", new: "  name: lab\n  nmae: x",
+            message: "line 3: site.nmae: unknown key; known here: name, sshKeys, sshKeyFiles, sshKeyFilesEnv, "
+                + "metricsIntervalSeconds, overlay"),
+        Bad(
+            old: "passwordFile: secrets/n1", new: "password: geheim",
+            message:
+                "line 21: bmcs[0].password: a password must not stand in this file; put it into a file of mode 0600 "
+                + "and name it with 'passwordFile', or name an environment variable with 'passwordEnv'"),
+        Bad(
+            old: "    passwordFile: secrets/n1\n", new: "",
+            message: "line 17: bmcs[0]: the password is missing; name its file with 'passwordFile' or a variable with "
+                + "'passwordEnv'"),
+        Bad(
+            old: "passwordEnv: N2_PASSWORD", new: "passwordEnv: n2-password",
+            message: "line 27: bmcs[1].passwordEnv: 'n2-password' is not a valid name of an environment variable: "
+                + "expected A-Z, 0-9 and '_'."),
+        Bad(
+            old: "name: lab", new: "name: \"lab\\nrm\"",
+            message: "line 2: site.name: 'lab\\u{a}rm' is not a valid site name: expected 1 to 63 of a-z, 0-9 and '-', "
+                + "with no '-' at the start or the end."),
+        Bad(
+            old: "interface: br0", new: "interface: br0-is-too-long-x",
+            message:
+                "line 8: segments[0].interface: 'br0-is-too-long-x' is not a valid interface name: expected 1 to 15 "
+                + "printable characters without '/', ':', '%', quotes and blanks."),
+        Bad(
+            old: "end: 10.77.0.99", new: "end: 10.78.0.99",
+            message: "line 11: segments[0].pool: 10.78.0.99 is not in 10.77.0.0/24"),
+        Bad(
+            old: "start: 10.77.0.50", new: "start: 10.77.0.100",
+            message: "line 11: segments[0].pool: 10.77.0.100 comes after 10.77.0.99"),
+        Bad(
+            old: "server: 10.77.0.1", new: "server: 10.77.0.60",
+            message: "line 11: segments[0].pool: holds the server's own address 10.77.0.60"),
+        Bad(
+            old: "network: 10.77.0.0/24", new: "network: 10.77.0.1/24",
+            message:
+                "line 9: segments[0].network: '10.77.0.1/24' is not a valid IPv4 network: expected no host bits set, "
+                + "as in 10.77.0.0/24."),
+        Bad(
+            old: "leaseTime: 30m", new: "leaseTime: 3 weeks",
+            message: "line 15: segments[0].leaseTime: '3 weeks' is not a valid lease time: expected 60 to 604800 "
+                + "seconds, or as in '30m' or '1h'."),
+        Bad(
+            old: "vni: 4242", new: "vni: 16777216",
+            message: "line 5: site.overlay.vni: 16777216 is not between 1 and 16777215"),
+        Bad(
+            old: "address: http://10.77.0.3", new: "address: ftp://bmc-1",
+            message:
+                "line 25: bmcs[1].address: 'ftp://bmc-1' is not a valid BMC address: expected http:// or https://, a "
+                + "host, and a port if it is not the usual one."),
+        Bad(
+            old: "address: http://10.77.0.3", new: "address: http://root:x@10.77.0.3/redfish",
+            message: "line 25: bmcs[1].address: 'http://root:x@10.77.0.3/redfish' is not a valid BMC address: expected "
+                + "http:// or https://, a host, and a port if it is not the usual one."),
+        Bad(
+            old: sshKey, new: "ssh-ed25519 AAAAB3NzaC1yc2E= x",
+            message:
+                "line 3: site.sshKeys[0]: 'ssh-ed25519 AAAAB3NzaC1yc2E= x' is not a valid SSH public key: expected "
+                + "one line such as 'ssh-ed25519 AAAA… name', without options before it."),
+        Bad(
+            old: "name: n2-bmc", new: "name: n1-bmc",
+            message: "line 24: bmcs[1].name: 'n1-bmc' is the name of bmcs[0] already"),
+        Bad(
+            old: "bmc: n1-bmc", new: "bmc: n3-bmc",
+            message: "line 37: rules[0].gives.bmc: 'n3-bmc' is not a BMC of this site; there are n1-bmc, n2-bmc"),
+        Bad(
+            old: "role: network", new: "role: router",
+            message: "line 36: rules[0].gives.role: 'router' is not a valid role: expected network, compute, storage, "
+                + "controller."),
+        Bad(
+            old: "atLeast: 8 GiB", new: "atLeast: much",
+            message: "line 33: rules[0].match.memory.bytes: 'much' is not a valid value: expected a size such as 8 GiB."
+        ),
+        Bad(
+            old: "gives: { role: compute }", new: "approves: true",
+            message: "line 39: rules[1]: a rule that approves must name what has to match; add at least one fact to "
+                + "'match'"),
+        Bad(
+            old: "gives: { role: compute }", new: "order: 5",
+            message: "line 39: rules[1]: the rule gives nothing; add 'gives' or 'approves: true'"),
+        Bad(old: "  name: lab\n", new: "", message: "line 2: site: 'name' is missing"),
+        Bad(old: "  name: lab\n", new: "  name: lab\n  name: b\n", message: "line 2: the key 'name' stands here twice"),
+        Bad(old: "site:\n", new: "site: [\n", message: "line 3: not YAML: did not find expected ',' or ']'"),
+    ]
+
+    @Test(arguments: bad) func whatIsWrongIsToldWithItsLine(bad: Bad) throws {
+        let text = goodSite.split(separator: bad.old, maxSplits: 1, omittingEmptySubsequences: false)
+        try #require(text.count == 2)
+        let error = try #require(throws: SiteError.self) {
+            try SiteFile(yaml: text[0] + bad.new + text[1])
+        }
+        #expect(error.problems.map(\.description) == [bad.message])
+    }
+
+    @Test func unknownFactsNameTheKnownOnes() throws {
+        let error = try #require(throws: SiteError.self) {
+            try SiteFile(yaml: goodSite.split(separator: "system.serial").joined(separator: "system.colour"))
+        }
+        let problem = try #require(error.problems.first)
+        #expect(problem.line == 32)
+        #expect(problem.message.hasPrefix("unknown fact; known are system.serial, system.uuid"))
+    }
+
+    @Test func allProblemsAreToldAtOnce() throws {
+        let text = "site: { name: A }\nsegments: []\nrules:\n  - name: B\n    gives: { name: C }\n"
+        let error = try #require(throws: SiteError.self) { try SiteFile(yaml: text) }
+        #expect(error.problems.map(\.path) == ["site.name", "rules[0].name", "rules[0]", "rules[0].gives.name"])
+    }
+
+    @Test(arguments: ["", "- a", "site: 3", "? [1]\n: 2", "\u{0}", "site: &a [*a]"]) func noTextCrashes(text: String) {
+        #expect(throws: SiteError.self) { try SiteFile(yaml: text) }
+    }
+}
