@@ -131,7 +131,10 @@ extension Rack {
     public func spawn(
         inNamespace command: [String], name: String, environment: [String: String] = [:], directory: String = "/"
     ) throws -> RackProcess {
-        try spawn(command, name: name, environment: environment, directory: directory, [.net, .pid])
+        // The rack's PID namespace needs its own /proc: libdispatch looks its threads up there and ends the process
+        // when it finds none.
+        let ownProc = ["unshare", "--mount", "--", "sh", "-c", "mount -t proc proc /proc && exec \"$@\"", "sh"]
+        return try spawn(ownProc + command, name: name, environment: environment, directory: directory, [.net, .pid])
     }
 
     func spawn(
