@@ -1,3 +1,5 @@
+import AgentProtocol
+import CatalogBareMetal
 import FleetContract
 import Foundation
 import Glibc
@@ -129,7 +131,7 @@ struct PathTests {
     private func discover(_ bed: Bed) async throws {
         let machine = bed.rack.file.machines[0]
         try await bed.waitForState("enroll", within: .seconds(400))
-        let inventory = try await bed.json(InventoryReply.self, ["node", "inventory", bed.node]).inventory
+        let inventory = try await bed.json(InventoryReport.self, ["node", "inventory", bed.node])
         #expect(inventory.disks.map(\.serial) == machine.disks.map { $0.serial })
         #expect(inventory.disks.last?.contents.signature?.type == "ext4")
         #expect(inventory.disks.last?.contents.signature?.label == "data")
@@ -174,8 +176,8 @@ struct PathTests {
         #expect(seen.contains("table"))
         #expect(seen.contains("data"), "the second disk was touched: \(seen)")
         try await waitUntil("the node's figures", within: .seconds(60)) {
-            let text = try await metrics(bed, detail.id.raw)
-            return ["node_cpu_seconds_total", "node_memory_", "node_network_", "process_resident_memory_bytes"]
+            let text = try await metrics(bed, detail.node.id.raw)
+            return ["node_cpu_seconds_total", "node_memory_", "node_network_", "muster_agent_resident_memory_bytes"]
                 .allSatisfy { text.contains($0) }
         }
         // The node goes on without its conductor, and comes back to it.

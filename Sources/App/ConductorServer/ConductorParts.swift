@@ -65,9 +65,14 @@ struct ConductorParts {
         controller = NodeController(
             store: store, nodes: { catalog.nodes() }, changes: { catalog.cache.changes() },
             power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock, logger: logger)
+        let controller = controller
         bmcs = BMCController(
-            store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes() }, driver: driver, clock: clock,
-            logger: logger)
+            store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes() }, driver: driver,
+            powerRead: { node, reading in
+                do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
+                    logger.warning("\(node.spec.name): its power was not noted: \(error)")
+                }
+            }, clock: clock, logger: logger)
         registrar = Registrar(
             store: store, controller: controller,
             catalog: Registrar.Catalog(

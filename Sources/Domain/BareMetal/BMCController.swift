@@ -11,18 +11,21 @@ public struct BMCController: Service {
     private let bmcs: @Sendable () -> [BMC]
     private let nodes: @Sendable () -> [Node]
     private let driver: @Sendable (BMC) async throws -> any BMCDriver
+    private let powerRead: @Sendable (Node, Node.PowerReading) async -> Void
     private let clock: any WallClock
     private let logger: Logger
 
     /// The BMCs that are asked at once.
     static let concurrencyMax = 32
 
-    /// A controller of all `bmcs`.
+    /// A controller of all `bmcs`; `powerRead` is told when a node's power is not what its status says.
     public init(
         store: any ResourceStore, bmcs: @escaping @Sendable () -> [BMC], nodes: @escaping @Sendable () -> [Node],
-        driver: @escaping @Sendable (BMC) async throws -> any BMCDriver, clock: any WallClock, logger: Logger
+        driver: @escaping @Sendable (BMC) async throws -> any BMCDriver,
+        powerRead: @escaping @Sendable (Node, Node.PowerReading) async -> Void, clock: any WallClock, logger: Logger
     ) {
         self.store = store
+        self.powerRead = powerRead
         self.bmcs = bmcs
         self.nodes = nodes
         self.driver = driver
@@ -76,6 +79,9 @@ public struct BMCController: Service {
             status.isReachable = false
             status.power = PowerState.unknown.rawValue
             status.lastError = (error as? any UserFacingError)?.publicMessage ?? "\(error)".printable(limit: 300)
+        }
+        for node in nodes() where node.bmcName == bmc.metadata.name && node.status.power?.state != status.power {
+            await powerRead(node, Node.PowerReading(state: status.power, at: clock.now))
         }
         guard status != bmc.status else { return false }
         if status.lastError != bmc.status.lastError, let message = status.lastError {
