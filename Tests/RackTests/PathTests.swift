@@ -160,8 +160,10 @@ struct PathTests {
         let boots = events.output.components(separatedBy: "RamdiskBooted").count - 1
         #expect(boots == 1, "the machine had to boot the ramdisk again:\n\(events.output)")
         let log = try await bed.muster(["node", "logs", bed.node, "--source", "discovery-agent", "--lines", "500"])
-        let resumed = log.output.matches(of: /from chunk (\d+)/).compactMap { Int($0.output.1) }
-        #expect(resumed.contains { $0 >= before / 2 }, "\(log.output)")
+        let interrupted = log.output.matches(of: /interrupted at chunk (\d+) of/).compactMap { Int($0.output.1) }
+        #expect(interrupted.contains { $0 >= before }, "killed at chunk \(before):\n\(log.output)")
+        let beginnings = log.output.matches(of: /writing \d+ chunks to/).count
+        #expect(beginnings == 1, "the image was begun again:\n\(log.output)")
     }
 
     /// The node does its role and can be looked into.

@@ -36,6 +36,7 @@ public struct NodeMachine: Sendable {
         case .agentDisconnected: walk.agentDisconnected()
         case .agentReported(let report): walk.agentReported(report)
         }
+        walk.expectOperator()
         return (walk.node, walk.effects)
     }
 
@@ -126,6 +127,11 @@ struct NodeWalk {
             break
         }
         followSpec()
+    }
+
+    /// A machine that was made, but whose first registration a crash swallowed, waits for its operator too.
+    mutating func expectOperator() {
+        if node.status.state == .enroll, node.status.wait == nil { node.status.wait = approvalWait() }
     }
 
     /// What the operator is told about a machine that nobody has let in.
