@@ -13,7 +13,10 @@ import Testing
     {
         MachineIdentity(
             smbiosUUID: uuid, serial: serial, boardSerial: board,
-            macs: Set(macs.map { number in MACAddress(bytes: (0..<6).map { UInt8(truncatingIfNeeded: number >> (40 - 8 * $0)) }) }))
+            macs: Set(
+                macs.map { number in
+                    MACAddress(bytes: (0..<6).map { UInt8(truncatingIfNeeded: number >> (40 - 8 * $0)) })
+                }))
     }
 
     @Test func `nobody shares anything with a new machine`() {
@@ -43,7 +46,9 @@ import Testing
     }
 
     @Test func `a claim that touches two nodes is a conflict`() {
-        let known = [(id: first, identity: identity("u1", "s1", [1])), (id: second, identity: identity("u2", "s2", [2]))]
+        let known = [
+            (id: first, identity: identity("u1", "s1", [1])), (id: second, identity: identity("u2", "s2", [2])),
+        ]
         guard case .conflict(let nodes, _) = IdentityFusion.judge(identity("u1", "s1", [2]), among: known) else {
             Issue.record("a NIC moved between two machines went unnoticed")
             return

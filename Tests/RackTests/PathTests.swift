@@ -171,7 +171,8 @@ struct PathTests {
         let detail = try await bed.json(NodeDetail.self, ["node", "show", bed.node])
         let address = try #require(detail.agent?.addresses.first).description
         let seen = try await bed.ssh(
-            address, "hostname; touch /x 2>&1; ip -d link show type vxlan; nft list tables; blkid -o value -s LABEL /dev/vdb")
+            address,
+            "hostname; touch /x 2>&1; ip -d link show type vxlan; nft list tables; blkid -o value -s LABEL /dev/vdb")
         #expect(seen.contains(bed.node))
         #expect(seen.contains("Read-only file system"))
         #expect(seen.contains("vxlan id 4242"))
@@ -186,7 +187,8 @@ struct PathTests {
         let conductor = try #require(bed.rack.process(named: "conductor"))
         conductor.signal(SIGKILL)
         try await conductor.waitForEnd()
-        #expect(try await bed.ssh(address, "systemctl is-active muster-agent; ip link show type vxlan").contains("active"))
+        #expect(
+            try await bed.ssh(address, "systemctl is-active muster-agent; ip link show type vxlan").contains("active"))
         try await bed.startConductor()
         try await waitUntil("the agent's stream", within: .seconds(120)) {
             try await bed.json(NodeDetail.self, ["node", "show", bed.node]).agent?.isConnected == true

@@ -204,7 +204,9 @@ struct ConductorParts {
 
     private static func digest(of certificate: Certificate) -> Digest {
         var serializer = DER.Serializer()
-        guard (try? serializer.serialize(certificate)) != nil else { preconditionFailure("an issued certificate has a DER form") }
+        guard (try? serializer.serialize(certificate)) != nil else {
+            preconditionFailure("an issued certificate has a DER form")
+        }
         return Digest(bytes: Array(SHA256.hash(data: serializer.serializedBytes)))
     }
 }

@@ -118,7 +118,10 @@ struct DiscoveryService: Sendable {
                 ClientIdentifier=mac
 
                 """
-            files.append(StateFile(path: "muster/network/1\(index)-\(mac.bytes.map { Hex.encode([$0]) }.joined()).network", content: content))
+            files.append(
+                StateFile(
+                    path: "muster/network/1\(index)-\(mac.bytes.map { Hex.encode([$0]) }.joined()).network",
+                    content: content))
         }
         return files
     }

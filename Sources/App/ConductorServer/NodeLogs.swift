@@ -9,7 +9,9 @@ final class NodeLogs: Sendable {
     private let lock = Mutex(())
 
     static let fileSizeMax = 4 << 20
-    static let sources: Set<String> = ["discovery-agent", "network-agent", "compute-agent", "storage-agent", "controller-agent"]
+    static let sources: Set<String> = [
+        "discovery-agent", "network-agent", "compute-agent", "storage-agent", "controller-agent",
+    ]
 
     init(directory: String) { self.directory = directory }
 
@@ -18,7 +20,8 @@ final class NodeLogs: Sendable {
         guard Self.sources.contains(batch.source) else { throw .unknownSource(batch.source.printable(limit: 60)) }
         var text = ""
         for line in batch.lines.prefix(LogBatch.lineCountMax) {
-            text += "\(line.time) \(line.level.printable(limit: 12)) \(line.text.printable(limit: LogBatch.lineLengthMax))\n"
+            text +=
+                "\(line.time) \(line.level.printable(limit: 12)) \(line.text.printable(limit: LogBatch.lineLengthMax))\n"
         }
         let path = self.path(node, batch.source)
         try lock.withLock { _ throws(NodeLogError) in
@@ -62,7 +65,9 @@ enum TextTail {
         var bytes = [UInt8](repeating: 0, count: Int(size - start))
         var filled = 0
         while filled < bytes.count {
-            let got = bytes.withUnsafeMutableBytes { read(file, $0.baseAddress?.advanced(by: filled), $0.count - filled) }
+            let got = bytes.withUnsafeMutableBytes {
+                read(file, $0.baseAddress?.advanced(by: filled), $0.count - filled)
+            }
             guard got > 0 else { break }
             filled += got
         }
@@ -85,6 +90,10 @@ enum NodeLogError: UserFacingError, Hashable {
     }
 
     var diagnostic: String {
-        if case .file(let path, let code) = self { "\(path): \(String(cString: strerror(code)))" } else { publicMessage }
+        if case .file(let path, let code) = self {
+            "\(path): \(String(cString: strerror(code)))"
+        } else {
+            publicMessage
+        }
     }
 }

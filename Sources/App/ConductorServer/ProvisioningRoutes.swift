@@ -24,7 +24,8 @@ struct ProvisioningRoutes: Sendable {
         router.add(middleware: LimitMiddleware(limit: Self.concurrencyMax, bodySizeMax: Self.inventorySizeMax))
         let service = service
         router.post(RouterPath(DiscoveryPath.inventory)) { request, _ in
-            Response.json(try await service.register(try await request.decode(InventoryPost.self, limit: Self.inventorySizeMax)))
+            Response.json(
+                try await service.register(try await request.decode(InventoryPost.self, limit: Self.inventorySizeMax)))
         }
         router.get(RouterPath(DiscoveryPath.orders)) { request, _ in
             let after = request.uri.queryParameters["after"].flatMap { UInt64($0) }
@@ -49,7 +50,8 @@ struct ProvisioningRoutes: Sendable {
                 body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
         }
         router.post(RouterPath(DiscoveryPath.enrol)) { request, _ in
-            Response.json(try await service.enrol(try await request.decode(EnrolmentRequest.self, limit: Self.requestSizeMax)))
+            Response.json(
+                try await service.enrol(try await request.decode(EnrolmentRequest.self, limit: Self.requestSizeMax)))
         }
         return router
     }

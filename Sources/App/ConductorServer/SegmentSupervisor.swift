@@ -74,7 +74,8 @@ struct SegmentSupervisor: Service {
                 try await body()
             } catch {
                 guard !Task.isCancelled else { return }
-                logger.error("\(what) stopped: \((error as? any UserFacingError)?.diagnostic ?? "\(error)"); trying again")
+                logger.error(
+                    "\(what) stopped: \((error as? any UserFacingError)?.diagnostic ?? "\(error)"); trying again")
             }
             try? await Task.sleep(for: Self.retryDelay)
         }

@@ -35,7 +35,9 @@ struct ConductorCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The port of the agents' streams (mutual TLS).", valueName: "port"))
     var agentPort = 7443
 
-    @Option(help: ArgumentHelp("A further name or address for the server's certificate; may be given again.", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "A further name or address for the server's certificate; may be given again.", valueName: "name"))
     var name: [String] = []
 
     @Option(help: ArgumentHelp("Where a console server writes <node name>.log.", valueName: "dir"))
