@@ -1,0 +1,152 @@
+import AgentProtocol
+import CatalogBareMetal
+import FoundationEssentials
+import Primitives
+import ResourceModel
+import TestSupport
+import Testing
+
+/// What releases have written and sent stays readable: `Tests/Golden/releases/<version>` is added to, never changed.
+@Suite struct ReleaseTests {
+    private static let time = Timestamp(millisecondsSinceEpoch: 1_795_000_000_000)
+    private static let digest = Digest(bytes: [UInt8](0..<32))
+    private static let node = try! NodeID("3f2a91c4-07d8-4be1-9c35-d1e6f0a7b842")
+
+    private static func metadata(_ name: String) -> Metadata {
+        Metadata(name: name, schemaVersion: 1, created: time)
+    }
+
+    /// One line a resource: kind, a tab, its document.
+    private static func documents() throws -> [String] {
+        var walk = Walk()
+        try walk.reachActive()
+        walk.node.spec.bmc = "bmc-1"
+        walk.node.spec.rootDisk = RootDiskHint(serial: "EX-DISK-0001", sizeMin: .gibibytes(4))
+        let network = try IPv4Network("10.77.0.0/24")
+        let bmc = BMC(
+            metadata: metadata("bmc-1"),
+            spec: BMC.Spec(
+                address: "https://10.77.0.2", system: "1", username: "admin", passwordSecret: "bmc.bmc-1",
+                certificateDigest: digest, powersOnForDiscovery: true), status: BMC.Status())
+        let segment = Segment(
+            metadata: metadata("provisioning"),
+            spec: Segment.Spec(
+                interface: "br0", network: network, server: try IPv4Address("10.77.0.1"),
+                poolStart: try IPv4Address("10.77.0.50"), poolEnd: try IPv4Address("10.77.0.99")))
+        let rule = Rule(
+            metadata: metadata("rule-1"),
+            spec: Rule.Spec(
+                order: 1, match: [Rule.Fact(path: "system.serial", comparison: .equals, value: "SN1")], name: "n1",
+                role: .network, rootDisk: RootDiskHint(wwn: "0x5000"), bmc: "bmc-1", approves: true))
+        let site = Site(
+            metadata: metadata(Site.name),
+            spec: Site.Spec(name: "example", sshKeys: ["ssh-ed25519 AAAA"], overlay: Site.Spec.Overlay(vni: 4242)))
+        let image = NodeImage(
+            metadata: metadata("node-network"),
+            spec: NodeImage.Spec(
+                role: .network, manifest: digest, size: .gibibytes(2), storedSize: .mebibytes(100), chunkCount: 4000))
+        let ramdisk = Ramdisk(
+            metadata: metadata(Ramdisk.discovery), spec: Ramdisk.Spec(kernel: digest, initrd: digest))
+        let event = NodeEvent(
+            metadata: metadata("event-1"),
+            spec: NodeEvent.Spec(node: node, time: time, type: "StateChanged", message: "enroll → verifying"))
+        let mark = MachineMark(metadata: metadata("mac-52:54:00:77:00:01"), spec: MachineMark.Spec(node: node))
+        let conflict = IdentityConflict(
+            metadata: metadata("conflict-1"),
+            spec: IdentityConflict.Spec(claim: walk.node.status.identity, nodes: [node], reason: "agrees in nothing"),
+            status: IdentityConflict.Status(lastSeen: time, count: 1))
+        return try [
+            line(walk.node), line(bmc), line(segment), line(rule), line(site), line(image), line(ramdisk), line(event),
+            line(mark), line(conflict),
+        ]
+    }
+
+    private static func line<R: Resource>(_ resource: R) throws -> String {
+        "\(R.kind)\t\(String(decoding: try Stored(new: resource).encoded(), as: UTF8.self))"
+    }
+
+    /// One line a message, as it travels.
+    private static func messages() throws -> [String] {
+        let overlay = OverlayItem(
+            vni: 4242, bridge: "mbr4242", device: "mvx4242", local: nil, peers: [try IPv4Address("10.77.0.51")])
+        let item = try NodeView.Item(kind: OverlayItem.kind, generation: Generation(1), encoding: overlay)
+        let view = NodeView(revision: Revision(7), generation: Generation(1), items: ["overlay-4242": item])
+        let up: [AgentMessage] = [
+            .hello(Walk.hello), .status(Walk.report(ready: false)),
+            .metrics(MetricsReport(time: time, samples: [.init(name: "node_load1", labels: ["a": "b"], value: 1.5)])),
+            .logs(LogBatch(source: "network-agent", lines: [.init(time: time, level: "info", text: "started")])),
+            .renew(signingRequest: "PEM"),
+        ]
+        let down: [ConductorMessage] = [
+            .welcome(ConductorWelcome(time: time, conductors: ["10.77.0.1:7443"], viewIsCurrent: false)), .view(view),
+            .change(
+                ViewChange(
+                    from: Revision(7), revision: Revision(8), generation: Generation(2), upserts: [:],
+                    deletions: ["overlay-4242"])),
+            .certificate(EnrolmentReply(certificateChain: "PEM", notAfter: time)),
+            .goodbye(message: "restarting", retryAfterSeconds: 5),
+        ]
+        let order = DiscoveryOrder(
+            number: 102,
+            action: .deploy(
+                DeployOrder(
+                    generation: Generation(1), manifest: digest, rootDisk: RootDiskHint(serial: "S"),
+                    stateFiles: [StateFile(path: "muster/hostname", content: "n1\n")])))
+        return try up.map(encode) + down.map(encode) + [encode(order)]
+    }
+
+    private static func encode(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    private static func frozen(_ name: String) throws -> [String] {
+        String(decoding: try GoldenFile.contents(of: "releases/0.1.0/\(name)"), as: UTF8.self)
+            .split(separator: "\n").map(String.init)
+    }
+
+    private static func canonical(_ text: some StringProtocol) throws -> JSONValue {
+        try JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))
+    }
+
+    @Test func `this version writes what release 0.1.0 wrote`() throws {
+        try GoldenFile.compare(
+            Self.documents().map { $0 + "\n" }.joined(), with: "releases/0.1.0/documents.tsv")
+        try GoldenFile.compare(Self.messages().map { $0 + "\n" }.joined(), with: "releases/0.1.0/messages.jsonl")
+    }
+
+    @Test func `documents of release 0.1.0 are read and written back whole`() throws {
+        let types: [any Resource.Type] = [
+            Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self, NodeEvent.self,
+            MachineMark.self, IdentityConflict.self,
+        ]
+        let lines = try Self.frozen("documents.tsv")
+        #expect(lines.count == types.count)
+        for line in lines {
+            let parts = line.split(separator: "\t", maxSplits: 1)
+            let type = try #require(types.first { $0.kind == parts[0] })
+            #expect(try Self.canonical(Self.rewritten(parts[1], as: type)) == Self.canonical(parts[1]), "\(parts[0])")
+        }
+    }
+
+    private static func rewritten<R: Resource>(_ text: Substring, as type: R.Type) throws -> String {
+        let document = Document(key: R.key("x"), revision: Revision(1), value: Array(text.utf8))
+        return String(decoding: try Stored<R>(document).encoded(), as: UTF8.self)
+    }
+
+    @Test func `messages of release 0.1.0 are understood`() throws {
+        let lines = try Self.frozen("messages.jsonl")
+        #expect(lines.count == 11)
+        for (index, line) in lines.enumerated() {
+            let data = Data(line.utf8)
+            let again =
+                switch index {
+                case 0..<5: try Self.encode(JSONDecoder().decode(AgentMessage.self, from: data))
+                case 5..<10: try Self.encode(JSONDecoder().decode(ConductorMessage.self, from: data))
+                default: try Self.encode(JSONDecoder().decode(DiscoveryOrder.self, from: data))
+                }
+            #expect(try Self.canonical(again) == Self.canonical(line))
+        }
+    }
+}
