@@ -35,7 +35,8 @@ struct ImageDeltaTests {
         let agent = "\(Self.package)/.build/debug/network-agent"
         for (name, options) in [("old", []), ("new", ["--variant", variant.path])] {
             try await Commands.run(
-                build + [agent, "--out", folder.appending(path: name).path] + options, input: "", timeout: .seconds(600))
+                build + [agent, "--out", folder.appending(path: name).path] + options, input: "", timeout: .seconds(600)
+            )
         }
         let old = try chunks(of: folder.appending(path: "old/node-network.raw").path)
         let new = try chunks(of: folder.appending(path: "new/node-network.raw").path)

@@ -157,8 +157,7 @@ struct DiscoveryService: Sendable {
     func enrol(_ request: EnrolmentRequest) async throws -> EnrolmentReply {
         let now = clock.now
         do {
-            let csr = try CertificateSigningRequest(pemEncoded: request.signingRequest)
-            let key = Primitives.Digest(bytes: Array(SHA256.hash(data: Data(csr.publicKey.subjectPublicKeyInfoBytes))))
+            let key = try Self.keyDigest(ofSigningRequest: request.signingRequest)
             _ = try await tokens.redeem(request.token, by: request.node, publicKey: key, now: now)
             let issued = try authority.issueNode(request.node, signingRequestPEM: request.signingRequest)
             try await controller.submit(.agentEnrolled, to: request.node)
@@ -173,17 +172,36 @@ struct DiscoveryService: Sendable {
     }
 }
 
+extension DiscoveryService {
+    /// SHA-256 of the public key of a signing request in PEM; throws `DiscoveryRefusal.badSigningRequest`.
+    private static func keyDigest(ofSigningRequest pem: String) throws(DiscoveryRefusal) -> Primitives.Digest {
+        do {
+            guard pem.utf8.count <= CertificateAuthority.signingRequestSizeMax else {
+                throw DiscoveryRefusal.badSigningRequest
+            }
+            let request = try CertificateSigningRequest(pemEncoded: pem)
+            return Primitives.Digest(
+                bytes: Array(SHA256.hash(data: Data(request.publicKey.subjectPublicKeyInfoBytes))))
+        } catch {
+            throw .badSigningRequest
+        }
+    }
+}
+
 /// Why the provisioning port refuses a machine.
 enum DiscoveryRefusal: UserFacingError, Hashable {
     case noSession
     case notOrdered
     case noImage(String)
+    case badSigningRequest
 
     var publicMessage: String {
         switch self {
         case .noSession: "The session is not known or over; post the inventory again."
         case .notOrdered: "This machine was not ordered to write that image."
         case .noImage(let message): message
+        case .badSigningRequest:
+            "The signing request cannot be read; send a PKCS #10 request with a P-256 or P-384 key in PEM."
         }
     }
 }
