@@ -208,7 +208,7 @@ let package = Package(
         program("muster-rack", ["VirtualRack", "Primitives", arguments]),
 
         // Testing.
-        module("Testing", "TestSupport", ["Primitives", "ResourceModel"]),
+        module("Testing", "TestSupport", ["Primitives", "ResourceModel", "ReconcileRuntime", "StoreMemory"]),
         module("Testing", "VirtualRack", ["Primitives", "CLinux", yams, subprocess, systemPackage, logging]),
         program(
             "agent-load",
