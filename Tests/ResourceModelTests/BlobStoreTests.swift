@@ -98,10 +98,13 @@ import Testing
     @Test func whatHasAnotherDigestIsNotStored() throws {
         let store = try open()
         let expected = Digest(bytes: [UInt8](repeating: 1, count: 32))
-        var writer = try store.writer()
-        try writer.append(bytes("changed on the way"))
-        #expect {
+        func write() throws {
+            var writer = try store.writer()
+            try writer.append(bytes("changed on the way"))
             try writer.finish(expecting: expected)
+        }
+        #expect {
+            try write()
         } throws: { error in
             if case BlobError.mismatch(expected, _) = error { true } else { false }
         }
@@ -111,9 +114,14 @@ import Testing
 
     @Test func aBlobThatGrowsTooLargeIsRefused() throws {
         let store = try open()
-        var writer = try store.writer(sizeMax: ByteCount(bytes: 10))
-        try writer.append([UInt8](repeating: 0, count: 10))
-        #expect(throws: BlobError.limitExceeded("this blob may have at most 10 B")) { try writer.append([0]) }
+        func write(_ count: Int) throws {
+            var writer = try store.writer(sizeMax: ByteCount(bytes: 10))
+            for _ in 0..<count { try writer.append([0]) }
+            try writer.finish()
+        }
+        try write(10)
+        #expect(throws: BlobError.limitExceeded("this blob may have at most 10 B")) { try write(11) }
+        #expect(try names("incoming").isEmpty)
     }
 
     @Test func leftoversOfACrashAreRemoved() throws {

@@ -16,7 +16,7 @@ public struct Stored<R: Resource>: Sendable, Hashable {
         original = nil
     }
 
-    /// Decodes a document; throws `StoreError.undecodable` or `.tooNew`.
+    /// Decodes a document, also of a newer version; throws `StoreError.undecodable`.
     public init(_ document: Document) throws(StoreError) {
         let data = Data(document.value)
         do {
@@ -59,7 +59,8 @@ public struct Stored<R: Resource>: Sendable, Hashable {
 enum UnknownFields {
     /// `new` with every member of `original` that is not in `known`, at every depth.
     ///
-    /// Elements of arrays are matched by their `name` or `id` member, else by position when the lengths agree.
+    /// Elements of arrays are matched by their `id` or `name` member, else by what is known of them, else by position
+    /// when the lengths agree.
     static func merge(new: JSONValue, original: JSONValue, known: JSONValue?) -> JSONValue {
         switch (new, original) {
         case (.object(var members), .object(let old)):
@@ -80,18 +81,29 @@ enum UnknownFields {
     }
 
     private static func merge(elements: [JSONValue], original: [JSONValue], known: JSONValue?) -> [JSONValue] {
-        var knownElements: [JSONValue] = []
-        if case .array(let array) = known { knownElements = array }
-        return elements.enumerated().map { index, element in
-            let match: Int? =
-                if let identity = identity(of: element) {
-                    original.firstIndex { self.identity(of: $0) == identity }
-                } else {
-                    elements.count == original.count ? index : nil
-                }
+        var knownElements: [JSONValue?] = original.map { _ in nil }
+        if case .array(let array) = known, array.count == original.count { knownElements = array }
+        var matches = [Int?](repeating: nil, count: elements.count)
+        var free = Set(original.indices)
+        func match(_ isMatch: (JSONValue, Int) -> Bool) {
+            for index in elements.indices where matches[index] == nil {
+                guard let found = free.sorted().first(where: { isMatch(elements[index], $0) }) else { continue }
+                matches[index] = found
+                free.remove(found)
+            }
+        }
+        match { element, place in
+            identity(of: element) != nil && identity(of: element) == identity(of: original[place])
+        }
+        match { element, place in identity(of: element) == nil && element == knownElements[place] }
+        if elements.count == original.count {
+            for index in elements.indices where matches[index] == nil && free.contains(index) {
+                if identity(of: elements[index]) == nil { matches[index] = index }
+            }
+        }
+        return zip(elements, matches).map { element, match in
             guard let match else { return element }
-            let knownElement = match < knownElements.count ? knownElements[match] : nil
-            return merge(new: element, original: original[match], known: knownElement)
+            return merge(new: element, original: original[match], known: knownElements[match])
         }
     }
 
