@@ -5,6 +5,7 @@ import NIOCore
 import NIOSSL
 import NodeTransport
 import Primitives
+import ServiceLifecycle
 import Testing
 import WebSocketMessages
 
@@ -172,19 +173,26 @@ struct StreamTests {
     }
 
     @Test func aStoppingPortSaysGoodbye() async throws {
-        let (connections, continuation) = AsyncStream.makeStream(of: WebSocketConnection.self)
-        try await withPort(site) { _, endpoint, recorder in
-            continuation.yield(try await connect(endpoint, site.security(for: TestSite.node(1))))
+        let recorder = Recorder()
+        let port = AgentPort(
+            configuration: AgentPortConfiguration(host: "127.0.0.1", port: 0),
+            tls: try TLSContextHolder(site.certificates), delegate: recorder, logger: quiet)
+        let endpoint = try Endpoint(host: "127.0.0.1", port: try await port.listen())
+        let services = ServiceGroup(configuration: ServiceGroupConfiguration(services: [port], logger: quiet))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await services.run() }
+            let connection = try await connect(endpoint, site.security(for: TestSite.node(1)))
             _ = await recorder.nextConnected()
-        }
-        continuation.finish()
-        for await connection in connections {
+            await services.triggerGracefulShutdown()
             var iterator = connection.messages.makeAsyncIterator()
             guard case .goodbye(_, retryAfterSeconds: 1) = try await connection.next(&iterator) else {
                 Issue.record("no goodbye")
                 return
             }
+            #expect(try await connection.next(&iterator) == nil)
+            try await group.waitForAll()
         }
+        #expect(port.statistics.connections == 0)
     }
 }
 

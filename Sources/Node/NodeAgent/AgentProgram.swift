@@ -1,4 +1,5 @@
 import AgentProtocol
+import Glibc
 import LinuxSystem
 import Logging
 import Primitives
@@ -7,23 +8,44 @@ import UnixSignals
 
 /// The body of an agent executable.
 public enum AgentProgram {
-    /// Runs an agent with these role modules until SIGTERM or SIGINT; throws `AgentDirectoryError`.
-    public static func run(
-        program: String, version: String, directory: String = "/state/muster",
-        metrics: @escaping MetricsSource, addresses: @escaping @Sendable () -> [IPv4Address],
+    /// Runs an agent with these role modules until SIGTERM or SIGINT, and ends the process: 0 when it was told to end,
+    /// 78 (EX_CONFIG) when this node's files are missing or damaged.
+    ///
+    /// The only argument is the directory on the state partition; `/state/muster` without it.
+    public static func main(
+        program: String, version: String, arguments: [String] = CommandLine.arguments,
         modules: @Sendable (Logger) -> [any RoleModule]
+    ) async -> Never {
+        do {
+            let directory = arguments.dropFirst().first ?? "/state/muster"
+            try await run(program: program, version: version, directory: directory, modules: modules)
+            exit(0)
+        } catch {
+            let line = Array("\(program): \(error)\n".utf8)
+            _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+            exit(78)
+        }
+    }
+
+    private static func run(
+        program: String, version: String, directory: String, modules: @Sendable (Logger) -> [any RoleModule]
     ) async throws {
         let logs = LogBuffer()
         let logger = Logger(label: program) { _ in AgentLogHandler(buffer: logs) }
         let configuration = AgentConfiguration(
-            directory: directory, program: program, version: version,
-            bootID: SystemFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown")
+            directory: directory, program: program, version: version, bootID: Machine.bootID)
         let agent = Agent(
-            configuration: configuration, modules: modules(logger), metrics: metrics, addresses: addresses, logs: logs,
-            logger: logger)
+            configuration: configuration, modules: modules(logger), metrics: { MachineMetrics.read() },
+            addresses: ownAddresses, logs: logs, logger: logger)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [agent], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
+    }
+
+    /// The node's addresses without loopback, at most 64.
+    @Sendable private static func ownAddresses() -> [IPv4Address] {
+        let all = (try? Netlink().addresses()) ?? []
+        return Array(all.map(\.address).filter { $0.bytes[0] != 127 }.prefix(64))
     }
 }

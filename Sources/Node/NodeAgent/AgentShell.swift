@@ -5,13 +5,13 @@ import NodeTransport
 import Primitives
 import WebSocketMessages
 
-/// Carries out what the session's steps ask for, and brings back what came of it.
+/// Carries out what the steps ask for, and brings back what came of it.
 actor AgentShell {
     private let agent: Agent
     private let directory: AgentDirectory
     private let work: AsyncStream<AgentWork>.Continuation
     private let began = ContinuousClock.now
-    private var session: AgentSession
+    private var state: AgentState
     private var random = SystemRandomNumberGenerator()
     private var connection: WebSocketConnection?
     private var renewalKey: NodeKey?
@@ -21,7 +21,7 @@ actor AgentShell {
         self.agent = agent
         self.work = work
         directory = AgentDirectory(path: agent.configuration.directory)
-        session = AgentSession(
+        state = AgentState(
             roles: agent.modules.map(\.role), agentVersion: agent.configuration.version,
             bootID: agent.configuration.bootID)
     }
@@ -45,7 +45,7 @@ actor AgentShell {
     private func handle(_ event: AgentEvent) {
         var events = [event]
         while !events.isEmpty {
-            let effects = session.step(events.removeFirst(), at: now, random: &random)
+            let effects = state.step(events.removeFirst(), at: now, random: &random)
             for effect in effects {
                 if let next = carryOut(effect) { events.append(next) }
             }
@@ -54,7 +54,7 @@ actor AgentShell {
     }
 
     private func scheduleTick() {
-        guard let wanted = session.nextTick, nextTick.map({ wanted < $0 }) ?? true else { return }
+        guard let wanted = state.nextTick, nextTick.map({ wanted < $0 }) ?? true else { return }
         nextTick = wanted
         work.yield(.sleep(until: began + wanted))
     }
@@ -72,7 +72,7 @@ actor AgentShell {
         case .saveView(let view): keep("the view") { try directory.store(view) }
         case .saveConductors(let list): keep("the list of conductors") { try directory.store(conductors: list) }
         case .apply(let view): work.yield(.apply(view))
-        case .check: work.yield(.check(session.view))
+        case .check: work.yield(.check(state.view))
         case .collectMetrics: work.yield(.metrics)
         case .prepareRenewal: return prepareRenewal()
         case .installCertificate(let reply): return install(reply)
@@ -98,8 +98,8 @@ actor AgentShell {
     private func reload() -> AgentEvent? {
         do { return .reloaded(try readIdentity()) } catch {
             agent.logger.error("\(error)")
-            guard let identity = session.identity else { return nil }
-            return .reloaded(StoredIdentity(identity: identity, certificate: session.certificate))
+            guard let identity = state.identity else { return nil }
+            return .reloaded(StoredIdentity(identity: identity, certificate: state.certificate))
         }
     }
 
@@ -110,7 +110,7 @@ actor AgentShell {
     }
 
     private func prepareRenewal() -> AgentEvent? {
-        guard let node = session.identity?.node else { return nil }
+        guard let node = state.identity?.node else { return nil }
         let key = NodeKey()
         do {
             let request = try key.signingRequest(for: node)

@@ -13,14 +13,14 @@ final class LoadServer: AgentPortDelegate {
     let authority: CertificateAuthority
     private let feed: AgentViewFeed
     private let agents: Int
-    private let parts: Mutex<(port: AgentPort?, revision: UInt64)>
+    private let parts: Mutex<(port: AgentPort?, view: NodeView)>
 
     init(port number: Int, agents: Int, ping: Duration) throws {
         let logger = Logger(label: "agent-load") { _ in SwiftLogNoOpLogHandler() }
         authority = try CertificateAuthority.makeRoot(name: "load")
         self.agents = agents
         feed = AgentViewFeed(logger: logger) { ["127.0.0.1:\(number)"] }
-        parts = Mutex((nil, 1))
+        parts = Mutex((nil, try Self.view(1)))
         let server = try authority.issueServer(dnsNames: [], addresses: [IPv4Address("127.0.0.1")])
         let holder = try TLSContextHolder(
             AgentPortCertificates(
@@ -55,17 +55,13 @@ final class LoadServer: AgentPortDelegate {
 
     /// Publishes one change to every agent's view; it carries the time.
     func publish() throws {
-        let revision = parts.withLock { parts in
-            parts.revision += 1
-            return parts.revision
-        }
-        let view = try Self.view(revision)
+        let view = try Self.view(parts.withLock { $0.view.revision.number + 1 })
+        parts.withLock { $0.view = view }
         feed.publish(port.connectedNodes.lazy.map { ($0, view) })
     }
 
     func agentConnected(_ session: AgentSession, hello: AgentHello) async {
-        guard let view = try? Self.view(parts.withLock { $0.revision }) else { return }
-        feed.open(session, hello: hello, view: view)
+        feed.open(session, hello: hello, view: parts.withLock { $0.view })
     }
 
     func agentSent(_ message: AgentMessage, from session: AgentSession) async {}

@@ -49,7 +49,7 @@ struct Serve: AsyncParsableCommand {
         try await server.serve {
             for _ in 0..<seconds {
                 let now = ProcessFigures.read()
-                print("\(server.port.statistics.sessions) streams, RSS \(now.residentBytes >> 10) kB, CPU \(now.cpu)")
+                say("\(server.port.statistics.sessions) streams, RSS \(now.residentBytes >> 10) KiB, CPU \(now.cpu)")
                 try await Task.sleep(for: .seconds(1))
             }
         }
@@ -69,4 +69,10 @@ struct Run: AsyncParsableCommand {
         try await LoadClient(agents: agents, endpoint: endpoint, directory: directory).run(
             until: .now + .seconds(seconds))
     }
+}
+
+/// Prints a line at once, also into a file or a pipe.
+func say(_ line: String) {
+    let bytes = Array((line + "\n").utf8)
+    _ = bytes.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
 }

@@ -40,6 +40,10 @@ struct Proof {
             figures.rssAgain = ProcessFigures.read().residentBytes
             second.freeze()
             figures.frozenGoneSeconds = try await waitUntilGone(server, figures.socketsStart, within: deadAfter)
+            var storm = Figures.Storm()
+            let third = try await connect(number, directory, server, &storm)
+            figures.rssThird = ProcessFigures.read().residentBytes
+            third.end()
         }
         figures.judge(deadAfter: deadAfter)
         return figures
@@ -117,6 +121,7 @@ struct Figures: Codable, Sendable {
     var rssConnected = 0
     var rssKilled = 0
     var rssAgain = 0
+    var rssThird = 0
     var socketsStart = 0
     var connect = Storm()
     var reconnect = Storm()
@@ -148,6 +153,7 @@ struct Figures: Codable, Sendable {
             ("RSS with all streams", "\(kilobytes(rssConnected)), \(perStream(rssConnected - rssStart)) a stream"),
             ("RSS after the kill", kilobytes(rssKilled)),
             ("RSS with as many again", "\(kilobytes(rssAgain)), \(perStream(rssAgain - rssConnected)) a stream more"),
+            ("RSS the third time", "\(kilobytes(rssThird)), \(perStream(rssThird - rssAgain)) a stream more"),
             (
                 "connect storm",
                 "\(decimal(connect.seconds)) s, \(decimal(connect.cpu)) CPU-s, "

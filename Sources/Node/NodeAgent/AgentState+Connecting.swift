@@ -2,7 +2,7 @@ import AgentProtocol
 import NodeTransport
 import Primitives
 
-extension AgentSession {
+extension AgentState {
     // MARK: Start and enrolment
 
     mutating func start(_ stored: StoredIdentity, _ view: NodeView, _ now: AgentTime) -> [AgentEffect] {

@@ -1,7 +1,7 @@
 import AgentProtocol
 import Primitives
 
-extension AgentSession {
+extension AgentState {
     mutating func tick(_ now: AgentTime) -> [AgentEffect] {
         var effects = retryIfDue(now)
         if let statusAt, statusAt <= now.uptime {

@@ -6,7 +6,7 @@ import Testing
 
 /// Runs a session by hand: each step at a given second, with seeded randomness.
 private struct Bench {
-    var session = AgentSession(roles: [.network], agentVersion: "1", bootID: "boot")
+    var state = AgentState(roles: [.network], agentVersion: "1", bootID: "boot")
     var random = SeededRandom(seed: 1)
     static let epoch = Timestamp(millisecondsSinceEpoch: 1_800_000_000_000)
 
@@ -16,21 +16,21 @@ private struct Bench {
 
     /// The effects without log lines.
     mutating func step(_ event: AgentEvent, at seconds: Int) -> [AgentEffect] {
-        session.step(event, at: Self.time(seconds), random: &random).filter {
+        state.step(event, at: Self.time(seconds), random: &random).filter {
             if case .log = $0 { false } else { true }
         }
     }
 
     /// The log lines of a step.
     mutating func lines(_ event: AgentEvent, at seconds: Int) -> [String] {
-        session.step(event, at: Self.time(seconds), random: &random).compactMap {
+        state.step(event, at: Self.time(seconds), random: &random).compactMap {
             if case .log(_, let text) = $0 { text } else { nil }
         }
     }
 }
 
-@Suite("AgentSession")
-struct AgentSessionTests {
+@Suite("AgentState")
+struct AgentStateTests {
     static let day = CertificateValidity(
         notBefore: Bench.epoch, notAfter: Bench.epoch.advanced(by: .seconds(86_400)))
 
@@ -67,7 +67,7 @@ struct AgentSessionTests {
             bench.step(.started(StoredIdentity(identity: fresh, certificate: nil), .empty), at: 0)
                 == [.apply(.empty), .enrol(endpoint: "p:1")])
         #expect(bench.step(.enrolled(Self.day), at: 1) == [.connect(endpoint: "a:1")])
-        #expect(bench.session.identity?.token == nil)
+        #expect(bench.state.identity?.token == nil)
         let hello = AgentHello(agentVersion: "1", bootID: "boot", roles: [.network], viewRevision: .zero)
         #expect(bench.step(.connected, at: 2) == [.send(.hello(hello))])
     }
@@ -88,7 +88,7 @@ struct AgentSessionTests {
         let lines = bench.lines(
             .enrolmentFailed(EnrolmentFailure(message: "The token was used.", isRefusal: true)), at: 1)
         #expect(lines.first?.contains("The token was used.") == true)
-        #expect(bench.session.retryAt == .seconds(301))
+        #expect(bench.state.retryAt == .seconds(301))
         #expect(!bench.step(.tick, at: 200).contains(.reload))
         #expect(bench.step(.tick, at: 301).contains(.reload))
         #expect(
@@ -118,7 +118,7 @@ struct AgentSessionTests {
         var pauses: [Int64] = []
         for _ in 0..<20 {
             _ = bench.step(.connectFailed("refused"), at: now)
-            let retryAt = bench.session.retryAt ?? .zero
+            let retryAt = bench.state.retryAt ?? .zero
             pauses.append((retryAt - .seconds(now)).milliseconds)
             now = Int(retryAt.components.seconds) + 1
             #expect(bench.step(.tick, at: now).contains(.reload))
@@ -140,7 +140,7 @@ struct AgentSessionTests {
         #expect(bench.step(.received(.view(third)), at: 3) == [.saveView(third)])
         let report = NodeStatusReport(
             observedRevision: Revision(6), observedGeneration: Generation(2),
-            roles: bench.session.status.roles, addresses: [])
+            roles: bench.state.status.roles, addresses: [])
         #expect(
             bench.step(.rolesChecked([ready], addresses: []), at: 4) == [.send(.status(report)), .apply(third)])
     }
@@ -207,10 +207,10 @@ struct AgentSessionTests {
         #expect(
             bench.step(.received(.goodbye(message: "later", retryAfterSeconds: 60)), at: 10)
                 == [.disconnect("goodbye")])
-        let next = try #require(bench.session.retryAt)
+        let next = try #require(bench.state.retryAt)
         #expect((.seconds(70)...(.seconds(71))).contains(next))
         #expect(bench.step(.disconnected("closed"), at: 11).isEmpty)
-        #expect(bench.session.retryAt == next)
+        #expect(bench.state.retryAt == next)
     }
 
     @Test func newConductorsAreKeptAndThePresentOneStaysFirst() {
@@ -220,6 +220,6 @@ struct AgentSessionTests {
                 time: Bench.time(2).wall, conductors: ["c:3", "not an endpoint", "a:1"], viewIsCurrent: true))
         let effects = bench.step(.received(changed), at: 2)
         #expect(effects.contains(.saveConductors(["a:1", "c:3"])))
-        #expect(bench.session.identity?.conductors == ["a:1", "c:3"])
+        #expect(bench.state.identity?.conductors == ["a:1", "c:3"])
     }
 }

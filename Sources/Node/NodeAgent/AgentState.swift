@@ -81,7 +81,7 @@ enum AgentLogLevel: Sendable, Hashable {
 /// An agent's whole state: one enrolment, one stream, one piece of role work at a time.
 ///
 /// `step` is pure; the shell carries the effects out and brings back what came of them.
-struct AgentSession: Sendable, Hashable {
+struct AgentState: Sendable, Hashable {
     /// Seconds between two attempts when the conductor has refused.
     static let refusalDelay: Duration = .seconds(300)
     /// The longest pause between two attempts to connect.
