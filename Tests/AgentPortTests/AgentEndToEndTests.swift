@@ -256,7 +256,7 @@ struct NodeMetricsTests {
         let samples = NodeMetrics.read()
         #expect(samples.count <= 1000)
         let resident = try #require(samples.first { $0.name == "muster_agent_resident_memory_bytes" })
-        #expect(resident.value > 1 << 20)
+        #expect(resident.value > 1_000_000)
         #expect(samples.contains { $0.name == "node_memory_MemTotal_bytes" })
         for sample in samples {
             #expect(sample.name.utf8.allSatisfy { $0 == 0x5F || (0x30...0x7A).contains($0) })
