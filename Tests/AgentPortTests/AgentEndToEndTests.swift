@@ -250,10 +250,10 @@ struct AgentEndToEndTests {
     }
 }
 
-@Suite("NodeMetrics")
-struct NodeMetricsTests {
+@Suite("MachineMetrics")
+struct MachineMetricsTests {
     @Test func figuresHavePrometheusNamesAndThereAreNotTooMany() throws {
-        let samples = NodeMetrics.read()
+        let samples = MachineMetrics.read()
         #expect(samples.count <= 1000)
         let resident = try #require(samples.first { $0.name == "muster_agent_resident_memory_bytes" })
         #expect(resident.value > 1_000_000)

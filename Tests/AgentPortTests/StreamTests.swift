@@ -81,7 +81,7 @@ struct StreamTests {
 
     @Test func deadPeerIsNoticedAndItsSocketGone() async throws {
         let change = { (configuration: inout AgentPortConfiguration) in
-            configuration.stream.pingInterval = .milliseconds(100)
+            configuration.stream.pingInterval = .milliseconds(400)
         }
         try await withPort(site, change: change) { port, endpoint, recorder in
             let dead = try await connect(endpoint, site.security(for: TestSite.node(1)))
@@ -100,12 +100,11 @@ struct StreamTests {
     }
 
     @Test func agentNoticesADeadConductor() async throws {
-        try await withPort(site) { port, endpoint, recorder in
+        let recorder = Recorder(onConnected: { session, _ in try? await session.stopReading() })
+        try await withPort(site, delegate: recorder) { _, endpoint, _ in
             var limits = WebSocketLimits()
-            limits.pingInterval = .milliseconds(100)
+            limits.pingInterval = .milliseconds(200)
             let connection = try await connect(endpoint, site.security(for: TestSite.node(1)), limits: limits)
-            let session = try #require(await recorder.nextConnected())
-            try await session.stopReading()
             for await _ in connection.messages {}
             #expect(connection.end == .peerSilent)
         }

@@ -1,8 +1,9 @@
 import NodeAgent
+import RoleNetwork
 
 @main
 struct Main {
     static func main() async {
-        await AgentProgram.main(program: "network-agent", version: "0.1.0") { _ in [] }
+        await AgentProgram.main(program: "network-agent", version: "0.1.0") { _ in [NetworkRole()] }
     }
 }
