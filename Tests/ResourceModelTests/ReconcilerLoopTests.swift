@@ -9,7 +9,7 @@ import Testing
 @Suite struct ReconcilerLoopTests {
     /// Notes what it is told and does what it is told.
     struct Recorder: Reconciler {
-        enum Event: Sendable, Hashable {
+        enum Event: Sendable {
             case note(String)
             case act([Action])
         }
