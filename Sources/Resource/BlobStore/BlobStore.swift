@@ -190,7 +190,8 @@ extension BlobStore {
         guard !files.isEmpty else { return }
         for (digest, temporary) in files {
             try state.withLock { (state) throws(BlobError) in
-                state.unsynced.insert(digest)
+                // Where somebody else's file of the same bytes is durable, its replacement is no less there.
+                if FileStatus.of(path(digest)) == nil { state.unsynced.insert(digest) }
                 state.verified[digest] = nil
                 try Directory.rename(temporary, path(digest))
             }
