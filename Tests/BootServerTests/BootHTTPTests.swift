@@ -123,7 +123,9 @@ struct Answer: Sendable {
     init(_ port: Int, _ path: String, method: HTTPMethod = .GET, headers: HTTPHeaders = [:]) async throws {
         var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
         request.method = method
+        // No connection is used twice: the server may just be closing it as idle.
         request.headers = headers
+        request.headers.add(name: "Connection", value: "close")
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
         status = Int(response.status.code)
         self.headers = response.headers

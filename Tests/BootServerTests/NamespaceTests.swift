@@ -108,10 +108,11 @@ private struct CableLab {
             Array(
                 """
                 #!/bin/sh
-                env > \(directory.path)/"$1"
                 [ "$1" = bound ] || [ "$1" = renew ] || exit 0
                 ip address flush dev "$interface" scope global
                 ip address add "$ip/$mask" dev "$interface"
+                env > \(directory.path)/new
+                mv \(directory.path)/new \(directory.path)/bound
 
                 """.utf8))
         _ = chmod(script, 0o755)

@@ -9,29 +9,29 @@ import Primitives
 extension BootHTTP {
     private static let pieceSize = 256 * 1024
 
-    func blob(_ request: Request, _ name: String?) async -> Response {
+    func blob(_ request: Request, _ context: BootHTTPContext) async -> Response {
         do {
-            let digest = try Digest(hex: name ?? "")
+            let digest = try Digest(hex: context.parameters.get("digest") ?? "")
             guard try await content.isPublic(digest) else { return Self.notFound("such file") }
-            return try await file(request, digest)
+            return try await file(request, context, digest)
         } catch {
             return refuse(error)
         }
     }
 
-    func file(_ request: Request, _ image: String?, _ name: BootFileName) async -> Response {
+    func file(_ request: Request, _ context: BootHTTPContext, _ name: BootFileName) async -> Response {
         do {
-            guard let image, let digest = try await content.file(image, name) else {
+            guard let image = context.parameters.get("image"), let digest = try await content.file(image, name) else {
                 return Self.notFound("boot image of this name")
             }
-            return try await file(request, digest)
+            return try await file(request, context, digest)
         } catch {
             return refuse(error)
         }
     }
 
     /// A blob, or the one range of it that is asked for.
-    private func file(_ request: Request, _ digest: Digest) async throws -> Response {
+    private func file(_ request: Request, _ context: BootHTTPContext, _ digest: Digest) async throws -> Response {
         guard let size = try await content.blobs.size(of: digest) else { return Self.notFound("such file") }
         var headers: HTTPFields = [
             .contentType: "application/octet-stream", .acceptRanges: "bytes", .eTag: "\"\(digest)\"",
@@ -57,7 +57,8 @@ extension BootHTTP {
             var offset = range.lowerBound
             while offset < range.upperBound {
                 let count = Int(min(UInt64(Self.pieceSize), range.upperBound - offset))
-                try await writer.write(try await blobs.read(digest, at: offset, count: count))
+                let piece = try await blobs.read(digest, at: offset, count: count)
+                try await context.write(piece, to: &writer)
                 offset += UInt64(count)
             }
             try await writer.finish(nil)
@@ -66,9 +67,9 @@ extension BootHTTP {
     }
 
     /// The chunks of an image from one on, each as a frame, in disk order.
-    func chunks(_ request: Request, _ name: String?) async -> Response {
+    func chunks(_ request: Request, _ context: BootHTTPContext) async -> Response {
         do {
-            let digest = try Digest(hex: name ?? "")
+            let digest = try Digest(hex: context.parameters.get("manifest") ?? "")
             guard let manifest = try await content.manifest(digest) else { return Self.notFound("such image") }
             let count = manifest.chunks.count
             let text = request.uri.queryParameters["from"] ?? "0"
@@ -84,7 +85,9 @@ extension BootHTTP {
             guard let slot = imageStreams.take() else { return Self.busy("image streams") }
             let body = ResponseBody(contentLength: length) { writer in
                 defer { withExtendedLifetime(slot) {} }
-                for index in chunks.indices { try await writer.write(try await frame(index, chunks[index])) }
+                for index in chunks.indices {
+                    try await context.write(try await frame(index, chunks[index]), to: &writer)
+                }
                 try await writer.finish(nil)
             }
             return Response(status: .ok, headers: headers, body: body)
@@ -107,6 +110,17 @@ extension BootHTTP {
                 metadata: ["chunk": "\(index)", "blob": "\(chunk.blob)", "error": "\(error)"])
             throw error
         }
+    }
+}
+
+extension BootHTTPContext {
+    /// Writes a piece of a body, and returns when the connection's event loop has taken it.
+    ///
+    /// A writer waits only when the event loop has said that the connection takes no more. While the loop is busy it
+    /// cannot say so, and a whole image would pile up in its queue; going there and back bounds that to one piece.
+    fileprivate func write(_ piece: ByteBuffer, to writer: inout any ResponseBodyWriter) async throws {
+        try await writer.write(piece)
+        try await eventLoop.submit {}.get()
     }
 }
 

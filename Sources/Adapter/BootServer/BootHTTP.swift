@@ -84,15 +84,15 @@ public struct BootHTTP: Sendable {
         for method in [HTTPRequest.Method.get, .head] {
             router.on("/boot/ca.pem", method: method) { request, _ in await authority(request) }
             router.on("/boot/blobs/:digest", method: method) { request, context in
-                await blob(request, context.parameters.get("digest"))
+                await blob(request, context)
             }
             for name in BootFileName.allCases {
                 router.on("/boot/:image/\(name.rawValue)", method: method) { request, context in
-                    await file(request, context.parameters.get("image"), name)
+                    await file(request, context, name)
                 }
             }
             router.on("/images/:manifest/chunks", method: method) { request, context in
-                await chunks(request, context.parameters.get("manifest"))
+                await chunks(request, context)
             }
         }
     }
@@ -170,9 +170,11 @@ public struct BootHTTPContext: RequestContext {
     public var coreContext: CoreRequestContextStorage
     /// The client's address, as text.
     public let remoteAddress: String?
+    let eventLoop: any EventLoop
 
     public init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
+        eventLoop = source.channel.eventLoop
         remoteAddress = source.channel.remoteAddress?.ipAddress
     }
 }
