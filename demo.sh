@@ -66,7 +66,7 @@ step "Images into the conductor: only chunks that it lacks are sent"
 "$bin/muster" image push node-network --role network --file "$images/node-network.raw"
 
 step "Site: segment, BMCs, rules, keys"
-key=.muster/demo/id_ed25519
+key=$PWD/.muster/demo/id_ed25519
 mkdir -p .muster/demo
 [ -f "$key" ] || ssh-keygen -q -t ed25519 -N '' -C muster-demo -f "$key"
 site=$(dirname "$rack")/$(basename "$rack" | sed 's/^rack/site/')
@@ -107,7 +107,7 @@ The rack stays up. What to type next:
   $bin/muster node list                            # the fleet
   $bin/muster node why ${nodes%%$'\n'*}
   $bin/muster node events ${nodes%%$'\n'*}
-  $bin/muster node ssh ${nodes%%$'\n'*} --identity $PWD/$key
+  $bin/muster node ssh ${nodes%%$'\n'*} --identity $key
   make demo-down RACK=$rack                        # removes it all
 Ready after $((SECONDS - started)) s.
 TEXT
