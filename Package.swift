@@ -286,7 +286,8 @@ let package = Package(
                 "CatalogIdentity",
                 "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime",
                 "StoreMemory", "StoreSQLite",
-                "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioHTTP1, nioSSL, logging,
+                "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioHTTP1, nioSSL,
+                logging,
             ]),
         suite(
             "RackTests",
