@@ -92,6 +92,8 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     public var session: Session?
     /// The deployment that the disk holds.
     public var deployed: Generation
+    /// The deployment that was last begun.
+    public var attempted: Generation
     /// The manifest that the disk holds.
     public var image: Digest?
     /// What the BMC last told, and when.
@@ -100,6 +102,9 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     public var agent: Node.Agent?
     /// The conductor's time, to tell ages by.
     public var time: Timestamp
+
+    /// Its identifier, for ever.
+    public var id: NodeID { node.id }
 
     /// A ramdisk on a machine, without what it proves itself with.
     public struct Session: Codable, Sendable, Hashable {
@@ -129,6 +134,7 @@ public struct NodeDetail: Codable, Sendable, Hashable {
         inventory = node.status.inventory
         session = node.status.session.map { Session(bootID: $0.bootID, opened: $0.opened, isTrusted: $0.isTrusted) }
         deployed = node.status.deployed
+        attempted = node.status.attempted
         image = node.status.image
         powerReading = node.status.power
         agent = node.status.agent
@@ -145,6 +151,7 @@ extension NodeDetail {
         case inventory
         case session
         case deployed
+        case attempted
         case image
         case powerReading
         case agent
@@ -161,6 +168,7 @@ extension NodeDetail {
         inventory = try fields.decodeIfPresent(Digest.self, forKey: .inventory)
         session = try fields.decodeIfPresent(Session.self, forKey: .session)
         deployed = try fields.decode(Generation.self, forKey: .deployed)
+        attempted = try fields.decode(Generation.self, forKey: .attempted)
         image = try fields.decodeIfPresent(Digest.self, forKey: .image)
         powerReading = try fields.decodeIfPresent(Node.PowerReading.self, forKey: .powerReading)
         agent = try fields.decodeIfPresent(Node.Agent.self, forKey: .agent)
@@ -177,6 +185,7 @@ extension NodeDetail {
         try fields.encodeIfPresent(inventory, forKey: .inventory)
         try fields.encodeIfPresent(session, forKey: .session)
         try fields.encode(deployed, forKey: .deployed)
+        try fields.encode(attempted, forKey: .attempted)
         try fields.encodeIfPresent(image, forKey: .image)
         try fields.encodeIfPresent(powerReading, forKey: .powerReading)
         try fields.encodeIfPresent(agent, forKey: .agent)

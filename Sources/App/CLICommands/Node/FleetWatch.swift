@@ -11,7 +11,7 @@ struct FleetWatch {
     private let until: String?
     /// Give up after this.
     var timeout: Duration?
-    /// The end counts only once this deployment has been begun, when one was just asked for.
+    /// A state counts only once this deployment has been begun, when one was just asked for.
     var deployment: Generation?
 
     /// How long a conductor that does not answer is waited for.
@@ -91,14 +91,14 @@ struct FleetWatch {
         screen.show(node, line)
         guard let until else { return false }
         if let deployment {
-            // Right after the order the old state still stands: it must not be taken for the new one.
-            let deployed = try await client.node(node.id.raw).deployed
-            if node.state == until { return deployed >= deployment }
-        } else if node.state == until {
+            // Right after the order the state of the deployment before still stands.
+            guard try await client.node(node.id.raw).attempted >= deployment else { return false }
+        }
+        if node.state == until {
             screen.end()
             return true
         }
-        if NodeText.hasFailed(node), node.state != until, deployment == nil || node.wait?.owner == .operator {
+        if NodeText.hasFailed(node) {
             screen.end()
             let why = node.lastError ?? node.wait?.cause ?? "no reason is known"
             throw Failure(message: "\(node.name) is \(node.state): \(why). 'muster node why \(node.name)' tells more.")

@@ -1,0 +1,208 @@
+import AgentProtocol
+import CatalogBareMetal
+import FleetContract
+import Primitives
+import ResourceModel
+import TestSupport
+import Testing
+
+@testable import CLICommands
+
+@Suite struct CLIRenderingTests {
+    private static let clock = ManualWallClock()
+    private static var now: Timestamp { clock.now }
+    private static let widths = [60, 80, 120]
+
+    private static func terminal(_ width: Int?) -> Terminal {
+        Terminal(width: width, isInteractive: false, isJSON: false, clock: clock)
+    }
+
+    private static func node(
+        _ name: String, _ number: UInt8, _ state: NodeState, since seconds: Int,
+        _ change: (inout Node) -> Void = { _ in }
+    ) throws -> Node {
+        var node = Node(
+            metadata: Metadata(
+                name: "00000000-0000-4000-8000-0000000000" + Hex.encode([number]), schemaVersion: 1, created: now),
+            spec: Node.Spec(name: name),
+            status: Node.Status(state: state, since: now.advanced(by: .seconds(-seconds)), identity: MachineIdentity()))
+        node.status.summary = InventorySummary(
+            model: "Acme R1", processors: 8, memory: .gibibytes(16),
+            disks: [.init(serial: "D-1", size: .gibibytes(400))],
+            firmware: "uefi")
+        change(&node)
+        return node
+    }
+
+    private static func fleet() throws -> [NodeSummary] {
+        let nodes = [
+            try node("compute-0001", 1, .active, since: 86_400 * 12) { node in
+                node.spec.role = .compute
+                node.status.power = .init(state: "on", at: now)
+                node.status.agent = .init(
+                    version: "0.1.0", bootID: "b", isConnected: true, since: now, addresses: [IPv4Address(0x0A4D_0032)])
+            },
+            try node("network-0001", 2, .deploying(.writing), since: 192) { node in
+                node.spec.role = .network
+                node.status.power = .init(state: "on", at: now)
+                node.status.progress = .init(done: 430, total: 1000, bytes: 61 << 20)
+                node.status.wait = .init(
+                    cause: "the ramdisk writes the image", owner: .machine, deadline: now.advanced(by: .seconds(300)),
+                    next: "it is booted anew")
+            },
+            try node("node-0a1b2c", 3, .enroll, since: 45) { node in
+                node.status.wait = .init(
+                    cause: "nobody has let this machine in yet", owner: .operator,
+                    deadline: now.advanced(by: .seconds(86_400)), next: "muster node approve node-0a1b2c --role ROLE")
+            },
+        ]
+        return nodes.compactMap { NodeSummary($0) }
+    }
+
+    private func golden(_ name: String, _ render: (Terminal) -> [String]) throws {
+        for width in Self.widths {
+            let lines = render(Self.terminal(width))
+            for line in lines { #expect(line.count <= width, "\(name) at \(width): \(line)") }
+            try GoldenFile.compare(lines.map { $0 + "\n" }.joined(), with: "cli/\(name)-\(width).txt")
+        }
+    }
+
+    @Test func nodeListFits() throws {
+        let nodes = try Self.fleet()
+        try golden("node-list") { NodeText.table(nodes, now: Self.now).lines(for: $0) }
+    }
+
+    @Test func inAPipeNothingIsLeftOut() throws {
+        let lines = NodeText.table(try Self.fleet(), now: Self.now).lines(for: Self.terminal(nil))
+        #expect(lines.count == 4)
+        #expect(lines[0].hasPrefix("NAME          ROLE     STATE"))
+        #expect(lines[3].hasSuffix("nobody has let this machine in yet"))
+        #expect(lines.allSatisfy { !$0.contains("\u{1B}") && !$0.contains("…") })
+    }
+
+    @Test func whyFits() throws {
+        let reply = WhyReply(
+            node: try Self.fleet()[1], time: Self.now,
+            headline: "network-0001 is deploying (writing): the ramdisk writes the image. Next: it is booted anew.",
+            causes: [
+                .init(
+                    subject: "node", what: "deploying (writing): the ramdisk writes the image",
+                    since: Self.now.advanced(by: .seconds(-192)), owner: .machine,
+                    deadline: Self.now.advanced(by: .seconds(300)), next: "it is booted anew"),
+                .init(
+                    subject: "bmc", what: "network-0001-bmc does not answer: the connection is refused",
+                    since: Self.now.advanced(by: .seconds(-20)), owner: .bmc,
+                    next: "check its address, cable and password; 'muster bmc list' shows what it says", isProblem: true
+                ),
+            ],
+            conditions: [
+                .init(type: "OverlayReady", isTrue: false, message: "the VXLAN device is missing", since: Self.now)
+            ],
+            events: [
+                .init(
+                    key: "k", time: Self.now, node: try Self.fleet()[1].id, nodeName: "network-0001",
+                    type: "StateChanged", message: "available → deploying (bootingRamdisk): a role is asked for")
+            ])
+        try golden("node-why") { NodeWhy.lines(reply, $0) }
+    }
+
+    @Test func inventoriesFit() throws {
+        let report = InventoryReport(
+            agentVersion: "0.1.0", collectedAt: Self.now, clockSkewMilliseconds: -90_000,
+            kernelVersion: "6.1.0-30-amd64",
+            system: .init(
+                vendor: "Acme", product: "R1", serial: "SRV-1", uuid: "3f2a91c4-07d8-4be1-9c35-d1e6f0a7b842",
+                biosVendor: "SeaBIOS", biosVersion: "1.16", firmwareMode: .uefi, secureBoot: false),
+            cpu: .init(model: "EPYC 7443P", architecture: "x86_64", sockets: 1, cores: 24, threads: 48),
+            memory: .init(total: .gibibytes(256)),
+            disks: [
+                .init(
+                    name: "sda", path: "/dev/sda", serial: "WD-WX12D3456789", wwn: "0x5000c50015ea71aa",
+                    model: "WDC WD4000FYYZ", size: .gibibytes(3726), isRotational: true, bus: "ata",
+                    idPath: "pci-0000:00:1f.2-ata-1",
+                    contents: .init(
+                        partitionTable: "gpt",
+                        partitions: [
+                            .init(
+                                number: 1, name: "ESP", start: 1 << 20, size: .mebibytes(512),
+                                signature: .init(type: "vfat")),
+                            .init(
+                                number: 2, name: "data", start: 600 << 20, size: .gibibytes(3725),
+                                signature: .init(type: "ext4", label: "backup")),
+                        ])),
+                .init(
+                    name: "nvme0n1", path: "/dev/nvme0n1", serial: "S64G-0001", model: "PM9A3", size: .gibibytes(894),
+                    isRotational: false, bus: "nvme", idPath: "pci-0000:41:00.0-nvme-1"),
+            ],
+            nics: [
+                .init(
+                    name: "enp65s0f0", mac: MACAddress(bytes: [0x52, 0x54, 0, 0x77, 0, 1]), driver: "mlx5_core",
+                    speed: 25_000, hasLink: true, pciAddress: "0000:41:00.0", mtu: 9000, addresses: ["10.77.0.50/24"])
+            ])
+        try golden("node-inventory") { NodeInventory.lines(report, $0) }
+        for width in Self.widths {
+            let text = NodeInventory.lines(report, Self.terminal(width)).joined(separator: "\n")
+            #expect(text.contains("WD-WX12D3456789") && text.contains("S64G-0001"))
+        }
+    }
+
+    @Test func plansFit() throws {
+        let reply = SitePlanReply(
+            changes: [
+                .init(
+                    action: .create, kind: "segment", name: "provisioning",
+                    fields: [.init(path: "network", before: nil, after: "10.77.0.0/24")]),
+                .init(
+                    action: .update, kind: "site", name: "site",
+                    fields: [
+                        .init(
+                            path: "sshKeys[0]", before: nil,
+                            after: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f x"),
+                        .init(path: "overlay.vni", before: "1", after: "2"),
+                    ]),
+                .init(action: .delete, kind: "rule", name: "old", fields: []),
+            ], isDryRun: true)
+        try golden("site-plan") { SiteApply.lines(reply, $0) }
+    }
+
+    @Test func watchLinesHaveABar() throws {
+        let node = try Self.fleet()[1]
+        #expect(
+            WatchScreen.text(node, Self.terminal(120))
+                == "\(Ages.clock(Self.now))  network-0001  deploying (writing)  [########------------]  43 %  61 MiB  3m so far"
+        )
+        #expect(WatchScreen.text(node, Self.terminal(40)).count < 40)
+        #expect(ProgressBar.text(done: 0, total: 0, width: 4) == "[----]   0 %")
+        #expect(ProgressBar.text(done: 9, total: 9, width: 4) == "[####] 100 %")
+    }
+
+    @Test func coloursAreForTerminalsOnly() {
+        let plain = Terminal(width: 80, isInteractive: false, isJSON: false)
+        let colourful = Terminal(width: 80, isInteractive: true, isJSON: false)
+        #expect(plain.styled("x", .red) == "x")
+        #expect(colourful.styled("x", .red) == "\u{1B}[31mx\u{1B}[0m")
+    }
+
+    @Test(arguments: [(0, "0s"), (119, "119s"), (120, "2m"), (3600, "1h"), (12_000, "3h20m"), (86_400 * 3, "3d")])
+    func agesAreShort(_ seconds: Int, _ text: String) { #expect(Ages.text(.seconds(seconds)) == text) }
+
+    @Test func durationsAreParsed() throws {
+        #expect(try Ages.parse("24h") == .seconds(86_400))
+        #expect(throws: InvalidValue.self) { try Ages.parse("soon") }
+    }
+
+    @Test func sshTakesNoOptionsFromNames() throws {
+        let arguments = try NodeSSH.arguments(
+            address: "10.77.0.50", alias: "id.1", user: "root", identity: "key", knownHosts: "/k", command: ["uptime"])
+        #expect(
+            arguments == [
+                "ssh", "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile=/k", "-o",
+                "HostKeyAlias=id.1", "-o", "ConnectTimeout=10", "-i", "key", "-o", "IdentitiesOnly=yes",
+                "root@10.77.0.50", "--", "uptime",
+            ])
+        #expect(throws: InvalidValue.self) {
+            try NodeSSH.arguments(
+                address: "a", alias: "b", user: "-oProxyCommand=x", identity: nil, knownHosts: "/k", command: [])
+        }
+    }
+}

@@ -1,0 +1,152 @@
+import AgentProtocol
+import CatalogBareMetal
+import CatalogIdentity
+import FleetAPI
+import HTTPTypes
+import Identity
+import Primitives
+import Testing
+
+@Suite struct FleetAPIRouteTests {
+    /// Who may call what; a new route must be put here with those who may.
+    private static let table: [String: [OperatorRole]] = {
+        let everybody: [OperatorRole] = [.admin, .member, .reader]
+        let workers: [OperatorRole] = [.admin, .member]
+        var table: [String: [OperatorRole]] = [:]
+        let read = [
+            "nodes", "nodes/{node}", "nodes/{node}/inventory", "nodes/{node}/why", "nodes/{node}/events",
+            "nodes/{node}/logs", "watch", "events", "bmcs", "segments", "leases", "rules", "conflicts", "images",
+        ]
+        for path in read { table["GET /fleet/v1/\(path)"] = everybody }
+        for path in ["/metrics", "/metrics/nodes/{node}", "/metrics/http_sd"] { table["GET \(path)"] = everybody }
+        table["POST /fleet/v1/site/validate"] = everybody
+        table["POST /fleet/v1/blobs/missing"] = everybody
+        table["GET /fleet/v1/nodes/{node}/console"] = workers
+        for verb in ["approve", "deploy", "power"] { table["POST /fleet/v1/nodes/{node}/\(verb)"] = workers }
+        table["PATCH /fleet/v1/nodes/{node}"] = workers
+        let administration = [
+            "GET /fleet/v1/audit", "POST /fleet/v1/bmcs/{bmc}/power", "PUT /fleet/v1/site", "POST /fleet/v1/blobs",
+            "PUT /fleet/v1/images/{image}", "PUT /fleet/v1/ramdisks/{ramdisk}", "PUT /fleet/v1/blobs/{digest}",
+        ]
+        for route in administration { table[route] = [.admin] }
+        return table
+    }()
+
+    private static func concrete(_ path: String) -> String {
+        path.split(separator: "/").map { part in
+            switch part {
+            case "{node}": "n1"
+            case "{bmc}", "{image}", "{ramdisk}": "x1"
+            case "{digest}": String(repeating: "0", count: 64)
+            default: String(part)
+            }
+        }.reduce("") { $0 + "/" + $1 }
+    }
+
+    @Test func everyRouteAsksWhoIsThere() async throws {
+        let routes = Set(OperatorAPI.routes.map { "\($0.method.rawValue) \($0.path)" })
+        #expect(routes == Set(Self.table.keys).union(["GET /fleet/v1"]))
+        try await withFleet { fleet in
+            try await fleet.addNode("n1", number: 1)
+            for route in OperatorAPI.routes where route.access != .open {
+                let name = "\(route.method.rawValue) \(route.path)"
+                let path = Self.concrete(route.path)
+                let method = route.method.rawValue
+                let body = method == "GET" ? nil : "{}"
+                for token in [nil, "wrong", String(repeating: "0", count: 64)] {
+                    let answer = try await fleet.raw(method, path, token: token, body: body)
+                    #expect(answer.status == 401, "\(name) with \(token ?? "no token")")
+                    #expect(answer.body.contains(#""code":"unauthorized""#), "\(name)")
+                }
+                for role in OperatorRole.allCases {
+                    let status = try await fleet.raw(method, path, token: fleet.tokens[role], body: body).status
+                    let may = Self.table[name]?.contains(role) ?? false
+                    #expect((status != 401 && status != 403) == may, "\(name) as \(role): \(status)")
+                    #expect(status < 500, "\(name) as \(role): \(status)")
+                }
+            }
+        }
+    }
+
+    @Test func theVersionDocumentIsOpen() async throws {
+        try await withFleet { fleet in
+            let answer = try await fleet.raw("GET", "/fleet/v1", token: nil)
+            #expect(answer.status == 200)
+            #expect(answer.body == #"{"api":"/fleet/v1","product":"muster","revision":1,"version":"1.2.3"}"#)
+            #expect(try await fleet.raw("GET", "/fleet/v1", token: "wrong").status == 401)
+            #expect(try await fleet.raw("GET", "/fleet/v2", token: fleet.tokens[.admin]).status == 404)
+            #expect(try await fleet.raw("DELETE", "/fleet/v1/nodes", token: fleet.tokens[.admin]).status >= 404)
+        }
+    }
+
+    @Test func aRefusalIsAudited() async throws {
+        try await withFleet { fleet in
+            try await fleet.addNode("n1", number: 1)
+            let reader = fleet.tokens[.reader]
+            _ = try await fleet.raw("POST", "/fleet/v1/nodes/n1/approve", token: reader, body: #"{"role":"network"}"#)
+            let events = try await fleet.audit.events().events
+            #expect(events.map(\.spec.outcome) == [.denied])
+            #expect(events.map(\.spec.who) == ["operator:test-reader"])
+            #expect(events.map(\.spec.verb) == ["approve"])
+        }
+    }
+
+    static let badRequests: [(method: String, path: String, body: String, status: Int)] = [
+        ("POST", "nodes/n1/approve", "", 400),
+        ("POST", "nodes/n1/approve", "[", 400),
+        ("POST", "nodes/n1/approve", "[]", 400),
+        ("POST", "nodes/n1/approve", #"{"role":"router"}"#, 400),
+        ("POST", "nodes/n1/approve", #"{"role":"network","name":"a\nb"}"#, 400),
+        ("POST", "nodes/n1/approve", #"{"role":"network","image":"none"}"#, 409),
+        ("POST", "nodes/n1/approve", "{}", 422),
+        ("POST", "nodes/none/approve", "{}", 404),
+        ("POST", "nodes/n1/deploy", "{}", 422),
+        ("POST", "nodes/n1/power", "{}", 400),
+        ("POST", "nodes/n1/power", #"{"action":"explode"}"#, 400),
+        ("POST", "nodes/n1/power", #"{"action":"on"}"#, 409),
+        ("PATCH", "nodes/n1", "{}", 400),
+        ("PATCH", "nodes/n1", #"{"bmc":"none"}"#, 422),
+        ("PATCH", "nodes/n1", #"{"name":"n2"}"#, 409),
+        ("PATCH", "nodes/n1", #"{"rootDisk":{"serial":"a\nb"}}"#, 400),
+        ("POST", "bmcs/none/power", #"{"action":"on"}"#, 404),
+        ("PUT", "site", "{}", 400),
+        ("PUT", "site?dryRun=maybe", "{}", 400),
+        ("PUT", "images/Bad", #"{"role":"network","manifest":"00"}"#, 400),
+        ("PUT", "blobs/xyz", "abc", 400),
+        ("GET", "nodes?limit=0", "", 400),
+        ("GET", "nodes?state=happy", "", 400),
+        ("GET", "nodes?role=router", "", 400),
+        ("GET", "nodes?marker=x", "", 400),
+        ("GET", "nodes/n1/inventory", "", 404),
+        ("GET", "nodes/n1/console", "", 404),
+        ("GET", "nodes/n1/logs?source=kernel", "", 400),
+        ("GET", "nodes/a%0Ab", "", 404),
+        ("GET", "watch?since=x", "", 400),
+        ("GET", "watch?since=999999", "", 400),
+    ]
+
+    @Test func badRequestsAreAnsweredClearly() async throws {
+        try await withFleet { fleet in
+            try await fleet.addNode("n1", number: 1)
+            try await fleet.addNode("n2", number: 2)
+            for (method, path, body, status) in Self.badRequests {
+                let answer = try await fleet.raw(
+                    method, "/fleet/v1/\(path)", token: fleet.tokens[.admin], body: method == "GET" ? nil : body)
+                #expect(answer.status == status, "\(method) \(path) \(body): \(answer.body)")
+                #expect(answer.body.contains(#""message":""#), "\(method) \(path)")
+            }
+        }
+    }
+
+    @Test func bodiesHaveATypeAndALimit() async throws {
+        try await withFleet { fleet in
+            try await fleet.addNode("n1", number: 1)
+            let admin = fleet.tokens[.admin]
+            let path = "/fleet/v1/nodes/n1/approve"
+            let text = try await fleet.raw("POST", path, token: admin, body: "{}", contentType: "text/plain")
+            #expect(text.status == 415)
+            let long = #"{"name":""# + String(repeating: "a", count: 1 << 20) + #""}"#
+            #expect(try await fleet.raw("POST", path, token: admin, body: long).status == 413)
+        }
+    }
+}
