@@ -12,6 +12,7 @@ import Hummingbird
 import Identity
 import Logging
 import NIOCore
+import NIOHTTP1
 import Primitives
 import ReconcileRuntime
 import ResourceModel

@@ -1,6 +1,7 @@
 import AgentProtocol
 import BlobStore
 import CatalogBareMetal
+import CatalogIdentity
 import ClientSDK
 import FleetContract
 import ImageChunks
@@ -30,7 +31,7 @@ import Testing
         bytes.replaceSubrange(3 << 20..<(3 << 20) + 100, with: noise(100, seed: 2))
         let changed = try directory.write("changed.raw", bytes)
         try await withFleet { fleet in
-            try await fleet.with { client in
+            try await fleet.with { (client: FleetClient) async throws in
                 let first = try await ImageSender(client: client, terminal: terminal, file: path).send()
                 #expect(first.sentCount == first.chunkCount)
                 #expect(first.sentBytes == first.storedBytes)
@@ -55,7 +56,7 @@ import Testing
         let manifest = try ChunkedImage.chunk(file: path) { frames.append(($0.blob, $1)) }
         let all = frames
         try await withFleet { fleet in
-            try await fleet.with { client in
+            try await fleet.with { (client: FleetClient) async throws in
                 let request = ImageRequest(role: .network, manifest: manifest.digest)
                 let none = await #expect(throws: ClientError.self) { try await client.putImage("net", request) }
                 #expect(none?.publicMessage.hasPrefix("The manifest \(manifest.digest) is not stored") == true)
@@ -115,7 +116,7 @@ import Testing
     @Test func ramdisksNeedBothFiles() async throws {
         try await withFleet { fleet in
             let kernel = try fleet.blobs.put([1])
-            try await fleet.with { client in
+            try await fleet.with { (client: FleetClient) async throws in
                 let missing = Digest(bytes: [UInt8](repeating: 2, count: 32))
                 let error = await #expect(throws: ClientError.self) {
                     try await client.putRamdisk("discovery", .init(kernel: kernel, initrd: missing))

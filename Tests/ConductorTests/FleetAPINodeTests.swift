@@ -1,6 +1,7 @@
 import AgentProtocol
 import BlobStore
 import CatalogBareMetal
+import CatalogIdentity
 import ClientSDK
 import FleetAPI
 import FleetContract
@@ -20,7 +21,7 @@ import Testing
                     node.status.state = number == 3 ? .deployFailed : .active
                 }
             }
-            try await fleet.with(.reader) { client in
+            try await fleet.with(.reader) { (client: FleetClient) async throws in
                 #expect(try await client.nodes().nodes.map(\.name) == (1...7).map { "n\($0)" })
                 #expect(try await client.nodes(NodeFilter(role: "network")).nodes.count == 3)
                 #expect(try await client.nodes(NodeFilter(state: "deploy-failed")).nodes.map(\.name) == ["n5"])
@@ -99,7 +100,7 @@ import Testing
                     NodeEvent(
                         metadata: metadata, spec: .init(node: id, time: time, type: "T", message: "event \(number)")))
             }
-            try await fleet.with(.reader) { client in
+            try await fleet.with(.reader) { (client: FleetClient) async throws in
                 let why = try await client.why("n1")
                 #expect(why.headline == "n1 is deploy failed: the deployment failed. Next: muster node deploy n1.")
                 #expect(why.causes.map(\.subject) == ["node", "last error", "approval", "image", "bmc"])
@@ -119,7 +120,7 @@ import Testing
     @Test func aWatchSendsAllNodesThenTheirChanges() async throws {
         try await withFleet { fleet in
             let id = try await fleet.addNode("n1", number: 1)
-            try await fleet.with(.reader) { client in
+            try await fleet.with(.reader) { (client: FleetClient) async throws in
                 var lines: [WatchLine] = []
                 try await client.watch { line in
                     if line.type == .bookmark { return true }
@@ -180,7 +181,7 @@ import Testing
             }, console: { _, count in ["boot", "login:"].suffix(count) })
         try await withFleet(live: live) { fleet in
             try await fleet.addNode("n1", number: 1)
-            try await fleet.with(.member) { client in
+            try await fleet.with(.member) { (client: FleetClient) async throws in
                 #expect(try await client.logs(of: "n1").lines.map(\.source) == ["a", "b", "b", "a"])
                 #expect(try await client.logs(of: "n1", source: "a", lines: 1).lines.count == 1)
                 #expect(try await client.console(of: "n1", lines: 1).lines == ["login:"])

@@ -1,8 +1,10 @@
 import AgentProtocol
 import CatalogBareMetal
+import CatalogIdentity
 import ClientSDK
 import FleetContract
 import FoundationEssentials
+import Identity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -13,7 +15,7 @@ import Testing
     @Test func approvalWritesTheSpecificationAndAnEvent() async throws {
         try await withFleet { fleet in
             let id = try await fleet.addNode("n1", number: 1)
-            try await fleet.with { client in
+            try await fleet.with { (client: FleetClient) async throws in
                 let early = await #expect(throws: ClientError.self) {
                     try await client.approve("n1", .init(role: .network))
                 }
@@ -50,7 +52,7 @@ import Testing
                 node.status.state = .active
                 node.status.attempted = Generation(1)
             }
-            try await fleet.with(.member) { client in
+            try await fleet.with(.member) { (client: FleetClient) async throws in
                 let early = await #expect(throws: ClientError.self) { try await client.deploy("n1") }
                 #expect(early?.exitCode == 4)
                 _ = try await client.approve("n1", .init())
@@ -71,7 +73,7 @@ import Testing
     @Test func ordersAtTheSameTimeAllCount() async throws {
         try await withFleet { fleet in
             let id = try await fleet.addNode("n1", number: 1) { $0.spec.bmc = "b1" }
-            try await fleet.with { client in
+            try await fleet.with { (client: FleetClient) async throws in
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for _ in 0..<8 { group.addTask { _ = try await client.power("n1", .on) } }
                     try await group.waitForAll()
@@ -114,7 +116,7 @@ import Testing
                 node.spec.bmc = "gone"
                 node.spec.image = "old"
             }
-            _ = try await fleet.with { client in
+            _ = try await fleet.with { (client: FleetClient) async throws in
                 try await client.change(
                     "n1", NodePatch(name: "n9", image: "", rootDisk: .init(serial: "D-1"), bmc: ""))
             }

@@ -27,7 +27,7 @@ import Testing
     @Test func applyingIsPlannedDoneAndAudited() async throws {
         try await withFleet { fleet in
             let site = try site()
-            try await fleet.with { client in
+            try await fleet.with { (client: FleetClient) async throws in
                 let dry = try await client.applySite(site, dryRun: true)
                 #expect(dry.isDryRun)
                 #expect(dry.changes.count == 5)
@@ -56,7 +56,7 @@ import Testing
 
     @Test func aNewPasswordIsSealedAnew() async throws {
         try await withFleet { fleet in
-            try await fleet.with { client in
+            try await fleet.with { (client: FleetClient) async throws in
                 var site = try site()
                 _ = try await client.applySite(site)
                 site.bmcs[0].password = Password("neu")
@@ -89,7 +89,7 @@ import Testing
 
     @Test func powerOfABMCIsOrderedWhereItBelongs() async throws {
         try await withFleet { fleet in
-            try await fleet.with { client in
+            try await fleet.with { (client: FleetClient) async throws in
                 _ = try await client.applySite(try site())
                 _ = try await client.powerBMC("b1", .on)
                 let bmc = try #require(try await fleet.store.fetch(BMC.self, "b1")).value
@@ -118,7 +118,7 @@ import Testing
                     metadata: Metadata(name: "c1", schemaVersion: 1, created: now),
                     spec: .init(claim: identity, nodes: [id], reason: "same serial"),
                     status: .init(lastSeen: now, count: 2)))
-            try await fleet.with(.reader) { client in
+            try await fleet.with(.reader) { (client: FleetClient) async throws in
                 #expect(try await client.leases().map(\.node) == ["n1"])
                 #expect(try await client.conflicts().map(\.nodeNames) == [["n1"]])
                 #expect(try await client.why("n1").causes.contains { $0.subject == "identity" && $0.isProblem })
