@@ -183,7 +183,6 @@ struct PathTests {
             return ["node_cpu_seconds_total", "node_memory_", "node_network_", "muster_agent_resident_memory_bytes"]
                 .allSatisfy { text.contains($0) }
         }
-        try await askPrometheus(bed)
         // The node goes on without its conductor, and comes back to it.
         let conductor = try #require(bed.rack.process(named: "conductor"))
         conductor.signal(SIGKILL)
@@ -193,50 +192,6 @@ struct PathTests {
         try await bed.startConductor()
         try await waitUntil("the agent's stream", within: .seconds(120)) {
             try await bed.json(NodeDetail.self, ["node", "show", bed.node]).agent?.isConnected == true
-        }
-    }
-
-    /// A real Prometheus finds the node by the conductor's list and has its figures.
-    private func askPrometheus(_ bed: Bed) async throws {
-        let folder = "\(bed.rack.stateDirectory)/prometheus"
-        let state = bed.rack.conductorDirectory
-        let conductor = "\(bed.rack.file.network.conductor):9443"
-        let access = """
-            tls_config: { ca_file: \(state)/ca.pem }
-                authorization: { credentials_file: \(state)/operator.token }
-            """
-        let configuration = """
-            global: { scrape_interval: 2s }
-            scrape_configs:
-              - job_name: conductor
-                scheme: https
-                \(access)
-                static_configs: [ { targets: ["\(conductor)"] } ]
-              - job_name: nodes
-                scheme: https
-                \(access)
-                http_sd_configs:
-                  - url: https://\(conductor)/metrics/http_sd
-                    refresh_interval: 2s
-                    tls_config: { ca_file: \(state)/ca.pem }
-                    authorization: { credentials_file: \(state)/operator.token }
-
-            """
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        try configuration.write(toFile: "\(folder)/prometheus.yml", atomically: true, encoding: .utf8)
-        let process = try bed.rack.spawn(
-            inNamespace: [
-                "/usr/bin/prometheus", "--config.file=\(folder)/prometheus.yml", "--storage.tsdb.path=\(folder)/data",
-                "--web.listen-address=127.0.0.1:9090",
-            ], name: "prometheus")
-        defer { process.signal(SIGTERM) }
-        try await waitUntil("Prometheus to have the node's figures", within: .seconds(90)) {
-            let answer = try await bed.rack.outcome(
-                inNamespace: [
-                    "curl", "-s", "http://127.0.0.1:9090/api/v1/query?query=node_memory_MemTotal_bytes",
-                ]
-            ).output
-            return answer.contains("\"node\":\"\(bed.node)\"")
         }
     }
 
