@@ -15,5 +15,10 @@ mkdir -p "$MUSTER_IMAGES"
 Images/discovery/build.sh --agent .build/debug/discovery-agent --out "$MUSTER_IMAGES"
 Images/node/build.sh --role network --agent .build/debug/network-agent --out "$MUSTER_IMAGES"
 step "tests"
-swift test --skip-build --no-parallel
+log=.cache/test.log
+if ! swift test --skip-build --no-parallel 2>&1 | tee "$log"; then
+    printf '\n==> what failed (all of it is in %s)\n' "$log"
+    grep -A3 -E '^✘ |recorded an issue' "$log" | grep -vE '^(✔|◇|--)' | tail -n 120
+    exit 1
+fi
 step "done"
