@@ -142,7 +142,7 @@ struct AdmissionTests {
 
     @Test func takenPortIsAClearError() async throws {
         try await withPort(site) { _, endpoint, _ in
-            let second = AgentPort(
+            let second = AgentPortServer(
                 configuration: AgentPortConfiguration(host: "127.0.0.1", port: endpoint.port),
                 tls: try TLSContextHolder(site.certificates), delegate: Recorder(), logger: quiet)
             let error = await #expect(throws: AgentPortError.self) { try await second.run() }

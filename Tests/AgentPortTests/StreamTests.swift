@@ -173,7 +173,7 @@ struct StreamTests {
 
     @Test func aStoppingPortSaysGoodbye() async throws {
         let recorder = Recorder()
-        let port = AgentPort(
+        let port = AgentPortServer(
             configuration: AgentPortConfiguration(host: "127.0.0.1", port: 0),
             tls: try TLSContextHolder(site.certificates), delegate: recorder, logger: quiet)
         let endpoint = try Endpoint(host: "127.0.0.1", port: try await port.listen())

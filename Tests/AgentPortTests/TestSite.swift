@@ -125,12 +125,12 @@ func withPort(
     _ site: TestSite, tls: TLSContextHolder? = nil, delegate: Recorder = Recorder(),
     isRevoked: @escaping @Sendable (NodeID, String) -> Bool = { _, _ in false },
     change: (inout AgentPortConfiguration) -> Void = { _ in },
-    _ body: (AgentPort, Endpoint, Recorder) async throws -> Void
+    _ body: (AgentPortServer, Endpoint, Recorder) async throws -> Void
 ) async throws {
     var configuration = AgentPortConfiguration(host: "127.0.0.1", port: 0)
     configuration.admissionTimeout = .seconds(20)
     change(&configuration)
-    let port = AgentPort(
+    let port = AgentPortServer(
         configuration: configuration, tls: try tls ?? TLSContextHolder(site.certificates), delegate: delegate,
         logger: quiet, isRevoked: isRevoked)
     let endpoint = try Endpoint(host: "127.0.0.1", port: try await port.listen())

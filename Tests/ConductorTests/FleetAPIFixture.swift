@@ -23,7 +23,7 @@ import TestSupport
 struct FleetFixture: Sendable {
     let store: MemoryStore
     let cache: ResourceCache
-    let blobs: BlobStore
+    let blobs: FileBlobStore
     let audit: AuditLog
     let vault: SecretVault
     let clock: ManualWallClock
@@ -101,7 +101,7 @@ func withFleet(
     let store = MemoryStore(clock: clock)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let cache = ResourceCache(store: store, kinds: OperatorAPI.cachedKinds, logger: logger)
-    let blobs = try BlobStore(directory: directory.appending("blobs"), clock: clock)
+    let blobs = try FileBlobStore(directory: directory.appending("blobs"), clock: clock)
     let vault = try await SecretVault.open(store: store, keyFile: directory.appending("key"), clock: clock)
     let audit = AuditLog(store: store, clock: clock)
     let operators = OperatorTokens(store: store, clock: clock)

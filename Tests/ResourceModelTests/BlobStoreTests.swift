@@ -11,7 +11,7 @@ import Testing
 
     init() throws { directory = try TemporaryDirectory("blobs") }
 
-    private func open() throws -> BlobStore { try BlobStore(directory: path, clock: clock) }
+    private func open() throws -> FileBlobStore { try FileBlobStore(directory: path, clock: clock) }
 
     private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 
@@ -249,7 +249,7 @@ import Testing
     @Test func aDirectoryThatCannotBeUsedIsAnErrorThatSaysWhich() throws {
         try directory.write("file", bytes("x"))
         #expect {
-            try BlobStore(directory: directory.appending("file/blobs"))
+            try FileBlobStore(directory: directory.appending("file/blobs"))
         } throws: { error in
             (error as? BlobError)?.publicMessage.contains("file/blobs") == true
         }

@@ -49,9 +49,6 @@ import Testing
     /// Groups whose targets run on nodes or below and use FoundationEssentials only.
     private static let essentialsOnly: Set<String> = ["Base", "Protocol", "Resource", "Contract", "Domain", "Node"]
 
-    /// Types with their module's name, which qualified look-up cannot reach; to be renamed, never to be joined.
-    private static let namedAfterModule: Set<String> = ["AgentPort", "BlobStore"]
-
     private struct SourceFile {
         var path: String
         var group: String
@@ -157,8 +154,7 @@ import Testing
                 let type = String(match.output.2)
                 let isVague = vague.contains { type.hasSuffix($0) }
                 #expect(!isVague, "\(file.path): \(type)")
-                let isKnown = Self.namedAfterModule.contains(type)
-                #expect(type != file.target || isKnown, "\(file.path): the type \(type) has its module's name")
+                #expect(type != file.target, "\(file.path): the type \(type) has its module's name")
             }
         }
     }

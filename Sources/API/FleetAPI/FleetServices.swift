@@ -15,7 +15,7 @@ public struct FleetServices: Sendable {
     /// Where lists and nodes are read; it must hold all of `OperatorAPI.cachedKinds`.
     public var cache: ResourceCache
     /// Where images are kept.
-    public var blobs: BlobStore
+    public var blobs: FileBlobStore
     /// Seals the BMCs' passwords.
     public var vault: SecretVault
     /// Asks who may, and writes audit events.
@@ -33,7 +33,7 @@ public struct FleetServices: Sendable {
 
     /// Services.
     public init(
-        store: any ResourceStore, cache: ResourceCache, blobs: BlobStore, vault: SecretVault, gate: Gate,
+        store: any ResourceStore, cache: ResourceCache, blobs: FileBlobStore, vault: SecretVault, gate: Gate,
         audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger
     ) {
         self.store = store

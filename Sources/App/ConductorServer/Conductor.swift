@@ -30,7 +30,7 @@ public struct Conductor: Sendable {
     public func run() async throws {
         try preparePrivateDirectory()
         let store = try await SQLiteStore.open(path: "\(configuration.stateDirectory)/store.sqlite", clock: clock)
-        let blobs = try BlobStore(directory: "\(configuration.stateDirectory)/blobs")
+        let blobs = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
         let vault = try await SecretVault.open(
             store: store, keyFile: "\(configuration.stateDirectory)/master.key", clock: clock)
         let authority = try await SiteAuthority.open(vault: vault, name: "Muster", clock: clock)

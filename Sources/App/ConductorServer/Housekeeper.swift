@@ -11,7 +11,7 @@ import ServiceLifecycle
 struct Housekeeper: Service {
     let catalog: LiveCatalog
     let store: any ResourceStore
-    let blobs: BlobStore
+    let blobs: FileBlobStore
     let audit: AuditLog
     let clock: any WallClock
     let logger: Logger

@@ -6,14 +6,14 @@ import Primitives
 
 /// Writes one blob in parts; what is not finished leaves nothing behind.
 public struct BlobWriter: ~Copyable, Sendable {
-    private let store: BlobStore
+    private let store: FileBlobStore
     private let file: OpenFile
     private let sizeMax: ByteCount
     private var hasher = BlobHasher()
     /// How many bytes have been written.
     public private(set) var size: UInt64 = 0
 
-    init(store: BlobStore, file: consuming OpenFile, sizeMax: ByteCount) {
+    init(store: FileBlobStore, file: consuming OpenFile, sizeMax: ByteCount) {
         self.store = store
         self.file = file
         self.sizeMax = sizeMax

@@ -13,7 +13,7 @@ final class LoadServer: AgentPortDelegate {
     let authority: CertificateAuthority
     private let feed: AgentViewFeed
     private let agents: Int
-    private let parts: Mutex<(port: AgentPort?, view: NodeView)>
+    private let parts: Mutex<(port: AgentPortServer?, view: NodeView)>
 
     init(port number: Int, agents: Int, ping: Duration) throws {
         let logger = Logger(label: "agent-load") { _ in SwiftLogNoOpLogHandler() }
@@ -28,11 +28,11 @@ final class LoadServer: AgentPortDelegate {
                 authoritiesPEM: authority.certificatePEM))
         var configuration = AgentPortConfiguration(host: "127.0.0.1", port: number)
         configuration.stream.pingInterval = ping
-        let port = AgentPort(configuration: configuration, tls: holder, delegate: self, logger: logger)
+        let port = AgentPortServer(configuration: configuration, tls: holder, delegate: self, logger: logger)
         parts.withLock { $0.port = port }
     }
 
-    var port: AgentPort { parts.withLock { $0.port! } }
+    var port: AgentPortServer { parts.withLock { $0.port! } }
 
     /// Lets clients issue certificates for themselves.
     func writeAuthority(to directory: String) throws {

@@ -11,7 +11,7 @@ import Synchronization
 /// A blob is written to a temporary file, brought to the disk, renamed, and its directory brought to the disk, before
 /// it is acknowledged. Files lie in `blobs/<first byte>/<digest>`, half-written ones in `incoming` (removed on open),
 /// damaged ones in `corrupt`. One process at a time uses a directory: the lock of its state directory sees to that.
-public final class BlobStore: Sendable {
+public final class FileBlobStore: Sendable {
     /// How old a use must be before it is noted anew in the file's time.
     static let useInterval = Duration.seconds(60)
     /// How long damaged files are kept for a look at them.
@@ -142,7 +142,7 @@ public final class BlobStore: Sendable {
 
     /// Runs work that waits for the disk, such as a put of many blobs or a sweep, outside of Swift's pool of threads.
     public func offPool<Result: Sendable>(
-        _ work: @escaping @Sendable (BlobStore) throws(BlobError) -> Result
+        _ work: @escaping @Sendable (FileBlobStore) throws(BlobError) -> Result
     ) async throws(BlobError) -> Result {
         let result = await withCheckedContinuation {
             (done: CheckedContinuation<Swift.Result<Result, BlobError>, Never>) in
@@ -158,7 +158,7 @@ public final class BlobStore: Sendable {
     }
 }
 
-extension BlobStore {
+extension FileBlobStore {
     private func path(_ digest: Digest) -> String { "\(directory(of: digest))/\(digest.hex)" }
     private func directory(of digest: Digest) -> String { "\(directory)/blobs/\(digest.hex.prefix(2))" }
 

@@ -10,7 +10,7 @@ import WebSocketMessages
 /// The server of the agents' streams: mutual TLS, one WebSocket per node, identity from the peer's certificate.
 ///
 /// Call `listen()` to learn early that the port is taken, then `run()` once.
-public final class AgentPort: Service {
+public final class AgentPortServer: Service {
     let configuration: AgentPortConfiguration
     let tls: TLSContextHolder
     let delegate: any AgentPortDelegate

@@ -10,7 +10,7 @@ import WebSocketMessages
 /// bind(2): another socket has the address.
 let addressInUse = EADDRINUSE
 
-extension AgentPort {
+extension AgentPortServer {
     /// Sets up a new connection: TLS with the certificates of this moment, then HTTP/1.1, then the upgrade.
     func configure(_ channel: any Channel) throws {
         guard enter(channel) else {
