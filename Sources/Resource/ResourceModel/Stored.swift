@@ -132,13 +132,13 @@ extension ResourceStore {
     /// Reads a resource, lets `change` decide, and writes it if nobody else has; tries again on a conflict.
     ///
     /// `change` is synchronous, gets the resource as it is now (nil: there is none) and returns what to write, or
-    /// nil to leave it. Throws `StoreError.conflict` after 16 tries.
+    /// nil to leave it. Throws `StoreError.conflict` after `StoreContention.attemptCountMax` tries.
     @discardableResult
     public func update<R: Resource, Failure: Error>(
         _ type: R.Type, _ name: String,
         _ change: (Stored<R>?) throws(Failure) -> Stored<R>?
     ) async throws -> Revision? {
-        for _ in 0..<16 {
+        for attempt in 0..<StoreContention.attemptCountMax {
             let current = try await fetch(type, name)
             guard let next = try change(current) else { return nil }
             do {
@@ -147,7 +147,19 @@ extension ResourceStore {
             } catch {
                 guard case .conflict = error else { throw error }
             }
+            await StoreContention.giveWay(after: attempt)
         }
         throw StoreError.conflict(R.key(name))
+    }
+}
+
+/// How writers that find a resource changed by somebody else go about it.
+public enum StoreContention {
+    /// The most tries before the writer is told of the conflict.
+    public static let attemptCountMax = 16
+
+    /// Lets others run before the try after `attempt` (from 0), longer each time, so that nobody loses every race.
+    public static func giveWay(after attempt: Int) async {
+        for _ in 0..<(1 << min(attempt, 8)) { await Task.yield() }
     }
 }
