@@ -21,18 +21,22 @@ public struct AgentConfiguration: Sendable {
     public var bootID: String
     /// The limits of the stream.
     public var stream: WebSocketLimits
+    /// The longest that a role module may take for one piece of work before it is told to be not ready.
+    public var rolePatience: Duration
 
     /// A configuration.
     public init(
         directory: String = "/state/muster", program: String, version: String, bootID: String,
         stream: WebSocketLimits = WebSocketLimits(
-            messageSizeMax: Int(AgentStream.messageSizeMax.bytes), pingInterval: AgentStream.pingInterval)
+            messageSizeMax: Int(AgentStream.messageSizeMax.bytes), pingInterval: AgentStream.pingInterval),
+        rolePatience: Duration = .seconds(60)
     ) {
         self.directory = directory
         self.program = program
         self.version = version
         self.bootID = bootID
         self.stream = stream
+        self.rolePatience = rolePatience
     }
 }
 
@@ -70,8 +74,13 @@ public final class Agent: Service {
     /// Throws `AgentDirectoryError` when the node's files are missing or damaged.
     public func run() async throws {
         let (work, continuation) = AsyncStream.makeStream(of: AgentWork.self)
-        let shell = AgentShell(agent: self, work: continuation)
-        try await shell.start()
+        let threads = MultiThreadedEventLoopGroup(numberOfThreads: max(1, modules.count))
+        let workers = modules.map { RoleWorker($0, on: threads.next(), patience: configuration.rolePatience) }
+        let shell = AgentShell(agent: self, workers: workers, work: continuation)
+        do { try await shell.start() } catch {
+            try? await threads.shutdownGracefully()
+            throw error
+        }
         await withDiscardingTaskGroup { group in
             await withTaskCancellationOrGracefulShutdownHandler {
                 for await item in work { group.addTask { await shell.perform(item) } }
@@ -81,6 +90,7 @@ public final class Agent: Service {
             await shell.stop()
             group.cancelAll()
         }
+        try await threads.shutdownGracefully()
     }
 }
 
@@ -91,5 +101,6 @@ enum AgentWork: Sendable {
     case apply(NodeView)
     case check(NodeView)
     case metrics
+    case role(@Sendable () async -> Void)
     case sleep(until: ContinuousClock.Instant)
 }

@@ -9,6 +9,7 @@ import WebSocketMessages
 actor AgentShell {
     private let agent: Agent
     private let directory: AgentDirectory
+    private let workers: [RoleWorker]
     private let work: AsyncStream<AgentWork>.Continuation
     private let began = ContinuousClock.now
     private var state: AgentState
@@ -17,8 +18,9 @@ actor AgentShell {
     private var renewalKey: NodeKey?
     private var nextTick: Duration?
 
-    init(agent: Agent, work: AsyncStream<AgentWork>.Continuation) {
+    init(agent: Agent, workers: [RoleWorker], work: AsyncStream<AgentWork>.Continuation) {
         self.agent = agent
+        self.workers = workers
         self.work = work
         directory = AgentDirectory(path: agent.configuration.directory)
         state = AgentState(
@@ -184,8 +186,9 @@ actor AgentShell {
         case .check: await checked { await $0.check() }
         case .metrics:
             var samples = await agent.metrics()
-            for module in agent.modules { samples += await module.metrics() }
+            for worker in workers { samples += await ask(worker) { await $0.metrics() } ?? [] }
             await handle(.metricsCollected(samples))
+        case .role(let body): await body()
         case .sleep(let instant):
             do { try await ContinuousClock().sleep(until: instant) } catch { return }
             await woke()
@@ -198,11 +201,18 @@ actor AgentShell {
     }
 
     private nonisolated func checked(
-        _ look: (any RoleModule) async -> NodeStatusReport.RoleStatus
+        _ look: @escaping @Sendable (any RoleModule) async -> NodeStatusReport.RoleStatus
     ) async {
         var roles: [NodeStatusReport.RoleStatus] = []
-        for module in agent.modules { roles.append(await look(module)) }
+        for worker in workers { roles.append(await ask(worker, look) ?? worker.silence(now: agent.clock.now)) }
         await handle(.rolesChecked(roles, addresses: agent.addresses()))
+    }
+
+    private nonisolated func ask<Answer: Sendable>(
+        _ worker: RoleWorker, _ body: @escaping @Sendable (any RoleModule) async -> Answer
+    ) async -> Answer? {
+        await worker.ask(
+            spawn: { work.yield(.role($0)) }, cameBack: { await self.handle(.roleCameBack(worker.module.role)) }, body)
     }
 
     private nonisolated func enrol(_ endpoint: String) async -> AgentEvent {

@@ -48,6 +48,7 @@ enum AgentEvent: Sendable, Hashable {
     case disconnected(String)
     case rolesChecked([NodeStatusReport.RoleStatus], addresses: [IPv4Address])
     case metricsCollected([MetricsReport.Sample])
+    case roleCameBack(Role)
     case renewalReady(signingRequest: String)
     case certificateInstalled(CertificateValidity)
     case certificateRefused(String)
@@ -168,6 +169,9 @@ struct AgentState: Sendable, Hashable {
             return retry(after: backoff(&random), now, "The stream ended: \(reason)")
         case .rolesChecked(let roles, let addresses): return checked(roles, addresses, now)
         case .metricsCollected(let samples): return collected(samples, now)
+        case .roleCameBack(let role):
+            wantedWork.insert(.apply)
+            return [.log(.warning, "The \(role) role answers again and gets the newest view.")] + startRoleWork()
         case .renewalReady(let signingRequest):
             return phase == .open ? [.send(.renew(signingRequest: signingRequest))] : []
         case .certificateInstalled(let validity):
