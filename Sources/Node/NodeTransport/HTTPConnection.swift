@@ -21,22 +21,19 @@ public final class HTTPConnection: Sendable {
         let bootstrap = ClientBootstrap(group: group)
             .connectTimeout(.milliseconds(limits.connectTimeout.milliseconds))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
-            .channelInitializer { channel in
+        do {
+            let (channel, handler, ready) = try await bootstrap.connect(host: endpoint.host, port: endpoint.port) {
+                channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let tls = try security.makeHandler(for: endpoint) { try pipeline.addHandler(tls) }
                     try pipeline.addHTTPClientHandlers(leftOverBytesStrategy: .dropBytes)
-                    try pipeline.addHandler(
-                        HTTPExchangeHandler(
-                            endpoint: endpoint, limits: limits, isSecured: isSecured, eventLoop: channel.eventLoop))
+                    let handler = HTTPExchangeHandler(
+                        endpoint: endpoint, limits: limits, isSecured: isSecured, eventLoop: channel.eventLoop)
+                    try pipeline.addHandler(handler)
+                    return (channel, NIOLoopBound(handler, eventLoop: channel.eventLoop), handler.ready)
                 }
             }
-        do {
-            let channel = try await bootstrap.connect(host: endpoint.host, port: endpoint.port).get()
-            let (handler, ready) = try await channel.eventLoop.submit {
-                let handler = try channel.pipeline.syncOperations.handler(type: HTTPExchangeHandler.self)
-                return (NIOLoopBound(handler, eventLoop: channel.eventLoop), handler.ready)
-            }.get()
             try await withTaskCancellationHandler {
                 try await ready.get()
             } onCancel: {
