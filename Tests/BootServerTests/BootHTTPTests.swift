@@ -244,7 +244,7 @@ struct BootHTTPTests {
         }
     }
 
-    @Test("a chunk that cannot be read breaks the stream off: the client sees that it is not whole")
+    @Test("a chunk that cannot be read breaks the stream off; asking again from there tells why")
     func missingChunk() async throws {
         let lab = try BootHTTPLab()
         lab.blobs.remove(lab.manifest.chunks[2].blob)
@@ -252,6 +252,9 @@ struct BootHTTPTests {
             await #expect(throws: (any Error).self) {
                 try await Answer(port, "/images/\(lab.manifest.digest)/chunks")
             }
+            let there = try await Answer(port, "/images/\(lab.manifest.digest)/chunks?from=2")
+            #expect(there.status == 409)
+            #expect(there.text.contains("Chunk 2 of the image") && there.text.contains("muster image push"))
             let after = try await Answer(port, "/images/\(lab.manifest.digest)/chunks?from=3")
             #expect(after.status == 200)
         }

@@ -83,9 +83,15 @@ extension BootHTTP {
             ]
             guard request.method != .head else { return Response(status: .ok, headers: headers) }
             guard let slot = imageStreams.take() else { return Self.busy("image streams") }
+            // A stream that breaks off at a chunk begins again there: what is wrong with that one is told here.
+            let begun: ByteBuffer?
+            do { begun = chunks.isEmpty ? nil : try await frame(first, chunks[first]) } catch {
+                return Self.unreadable(chunk: first, of: digest, error)
+            }
             let body = ResponseBody(contentLength: length) { writer in
                 defer { withExtendedLifetime(slot) {} }
-                for index in chunks.indices {
+                if let begun { try await context.write(begun, to: &writer) }
+                for index in chunks.indices.dropFirst() {
                     try await context.write(try await frame(index, chunks[index]), to: &writer)
                 }
                 try await writer.finish(nil)
@@ -94,6 +100,15 @@ extension BootHTTP {
         } catch {
             return refuse(error)
         }
+    }
+
+    /// A refusal, not a fault that may pass: asking again does not mend a chunk.
+    private static func unreadable(chunk: Int, of image: Digest, _ error: any Error) -> Response {
+        let why = (error as? any UserFacingError)?.publicMessage ?? "It cannot be read; the conductor's log says why."
+        return text(
+            .conflict,
+            "Chunk \(chunk) of the image \(image) is not to be had from the conductor. \(why) Push the image again "
+                + "(muster image push), then deploy the node again.\n")
     }
 
     private func frame(_ index: Int, _ chunk: ImageChunk) async throws -> ByteBuffer {

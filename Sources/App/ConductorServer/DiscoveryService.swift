@@ -79,6 +79,7 @@ struct DiscoveryService: Sendable {
         }
         let manifest = node.status.image ?? image.spec.manifest
         if node.status.image == nil { try await controller.submit(.imageChosen(manifest), to: id) }
+        progress.begin(id)
         let generation = node.status.attempted
         let token = try await tokens.make(for: id, generation: generation, now: clock.now)
         try await audit.record(.machine(id, verb: "issue enrolment token", "for its deployment"))

@@ -20,6 +20,9 @@ final class LiveProgress: Sendable {
         entries.withLock { $0[node, default: Entry(heard: now)].heard = now }
     }
 
+    /// A new image is begun: what was told of the one before is not shown any more.
+    func begin(_ node: NodeID) { entries.withLock { $0[node]?.progress = nil } }
+
     /// Remembers `progress`; true when it is time to store it.
     func shouldStore(_ node: NodeID, _ progress: Node.Progress, at now: Timestamp) -> Bool {
         entries.withLock { entries in

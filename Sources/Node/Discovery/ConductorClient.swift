@@ -34,18 +34,29 @@ struct ConductorClient: Sendable {
     func chunks(
         _ image: Primitives.Digest, from first: Int
     ) async throws(RequestFailure) -> (HTTPConnection, HTTPConnection.Body) {
+        let connection: HTTPConnection
+        let response: HTTPConnection.StreamedResponse
         do throws(TransportError) {
-            let connection = try await HTTPConnection.open(to: boot, limits: limits)
+            connection = try await HTTPConnection.open(to: boot, limits: limits)
             let path = "\(DiscoveryPath.images)/\(image)/chunks?from=\(first)"
-            let response = try await connection.stream(HTTPConnection.Request(.get, path))
-            guard response.status == 200 else {
-                await connection.close()
-                throw TransportError(.badAnswer, boot, "status \(response.status) for \(path)")
-            }
-            return (connection, response.body)
+            response = try await connection.stream(HTTPConnection.Request(.get, path))
         } catch {
             throw RequestFailure(error)
         }
+        if response.status == 200 { return (connection, response.body) }
+        let reason = await Self.reason(in: response.body)
+        await connection.close()
+        throw RequestFailure(
+            message: "the conductor refused chunk \(first) with status \(response.status): \(reason)",
+            isRefusal: (400..<500).contains(response.status) && response.status != 429)
+    }
+
+    /// The first line of a refusal's text.
+    private static func reason(in body: HTTPConnection.Body) async -> String {
+        var bytes: [UInt8] = []
+        do { for try await piece in body where bytes.count < 1024 { bytes += piece.readableBytesView } } catch {}
+        let line = String(decoding: bytes.prefix(1024), as: UTF8.self).split(whereSeparator: \.isNewline).first
+        return line.map { String($0).printable(limit: 600) } ?? "no reason given"
     }
 
     /// A request on a connection of its own, to the plain port.

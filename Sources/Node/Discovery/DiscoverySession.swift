@@ -83,6 +83,7 @@ struct DiscoverySession: Hashable, Sendable {
         var done = 0
         var bytes: UInt64 = 0
         var failures = 0
+        var lastFailure: String?
         var advancedAt: Duration
     }
 
@@ -238,7 +239,10 @@ struct DiscoverySession: Hashable, Sendable {
             effects.append(.finish(order: work.number, work.order))
         case .interrupted(_, let failure):
             work.failures += 1
+            work.lastFailure = failure.message
             work.resumeAt = now + pause
+            // The conductor shall know that the machine is alive and tries: it is not to be reset.
+            if work.stage == .streaming { send(work, .writing(done: work.done, total: work.chunks, bytes: work.bytes)) }
             let place = work.chunks > 0 ? " at chunk \(work.done) of \(work.chunks)" : ""
             effects.append(
                 .log(level: "warning", "interrupted\(place): \(failure.message); going on in \(pause.milliseconds) ms"))
@@ -290,7 +294,8 @@ struct DiscoverySession: Hashable, Sendable {
             deployment = work
             let minutes = Self.stallLimit.components.seconds / 60
             let message =
-                "No chunk could be written for \(minutes) minutes. Check the network and the conductor's image."
+                "No chunk could be written for \(minutes) minutes. Check the network and the conductor's image. "
+                + "Last: \(work.lastFailure ?? "nothing was heard")"
             effects += [.abandon(order: work.number), .log(level: "error", message)]
             send(work, .failed(message: message, retryable: true))
         } else if let resumeAt = work.resumeAt, now >= resumeAt {
