@@ -59,11 +59,15 @@ struct Walk {
         try take(.progressed(order: DiscoveryOrders.number(of: node), .finished))
         try take(.bootOrdered(.disk))
         try take(.agentEnrolled)
-        try take(.agentConnected(Self.hello))
+        try take(.agentConnected(Self.hello, Self.stream()))
         try take(.agentReported(Self.report(ready: true)))
     }
 
     static let hello = AgentHello(agentVersion: "0.1.0", bootID: "b", roles: [.network], viewRevision: .zero)
+
+    static func stream(_ number: UInt64 = 1, of conductor: String = "run-1") -> Node.Stream {
+        Node.Stream(conductor: conductor, number: number)
+    }
 
     static func report(ready: Bool) -> NodeStatusReport {
         NodeStatusReport(
@@ -106,7 +110,7 @@ struct Walk {
         #expect(walk.node.status.state == .deploying(.enrolling))
         #expect(walk.node.status.session == nil)
         try walk.take(.agentEnrolled)
-        try walk.take(.agentConnected(Walk.hello))
+        try walk.take(.agentConnected(Walk.hello, Walk.stream()))
         #expect(walk.node.status.state == .deploying(.checking))
         try walk.take(.agentReported(Walk.report(ready: false)))
         #expect(walk.node.status.state == .deploying(.checking))
@@ -212,11 +216,45 @@ struct Walk {
     @Test func `a resumed conductor asks again for what the state needs`() throws {
         var walk = Walk()
         try walk.reachWriting()
-        try walk.take(.resumed)
+        try walk.take(.resumed(conductor: "run-2"))
         #expect(walk.orders.isEmpty)
         try walk.take(.progressed(order: DiscoveryOrders.number(of: walk.node), .finished))
-        try walk.take(.resumed)
+        try walk.take(.resumed(conductor: "run-2"))
         #expect(walk.orders == [.boot(.disk)])
+    }
+
+    @Test func `inputs of streams that overtake each other leave the newest one's truth`() throws {
+        var walk = Walk()
+        try walk.reachActive()
+        try walk.take(.agentConnected(Walk.hello, Walk.stream(3)))
+        try walk.take(.agentConnected(Walk.hello, Walk.stream(2)))
+        try walk.take(.agentDisconnected(Walk.stream(1)))
+        #expect(walk.node.status.agent?.isConnected == true)
+        #expect(walk.node.status.agent?.stream == Walk.stream(3))
+        try walk.take(.agentDisconnected(Walk.stream(3)))
+        #expect(walk.node.status.agent?.isConnected == false)
+    }
+
+    @Test func `a conductor that was down for long gives machines time to report`() throws {
+        var walk = Walk()
+        try walk.reachWriting()
+        walk.wait(walk.machine.deadlines.writeStall + .seconds(3600))
+        try walk.take(.resumed(conductor: "run-2"))
+        try walk.take(.tick)
+        #expect(walk.node.status.state == .deploying(.writing))
+        walk.wait(walk.machine.deadlines.resumeGrace)
+        try walk.take(.tick)
+        #expect(walk.node.status.state == .deploying(.bootingRamdisk))
+    }
+
+    @Test func `a restarted conductor forgets the streams of the run before, and none of its own`() throws {
+        var walk = Walk()
+        try walk.reachActive()
+        try walk.take(.resumed(conductor: "run-2"))
+        #expect(walk.node.status.agent?.isConnected == false)
+        try walk.take(.agentConnected(Walk.hello, Walk.stream(1, of: "run-2")))
+        try walk.take(.resumed(conductor: "run-2"))
+        #expect(walk.node.status.agent?.isConnected == true)
     }
 
     @Test func `what a state does not allow is refused with a hint`() throws {
@@ -242,12 +280,14 @@ struct Walk {
         var walk = Walk()
         for step in 0..<80 {
             let inputs: [NodeInput] = [
-                .registered(Walk.registration("boot-\(Int.random(in: 0..<4, using: &random))")), .specified, .resumed,
+                .registered(Walk.registration("boot-\(Int.random(in: 0..<4, using: &random))")), .specified,
+                .resumed(conductor: "run-2"),
                 .tick, .bmcVerified(hasBMC: true), .bmcFailed("no"), .bootOrdered(.ramdisk), .bootOrdered(.disk),
                 .progressed(order: DiscoveryOrders.number(of: walk.node), .started(disk: "vda")),
                 .progressed(order: DiscoveryOrders.number(of: walk.node), .finished),
                 .progressed(order: UInt64(step), .failed(message: "no", retryable: false)), .agentEnrolled,
-                .agentConnected(Walk.hello), .agentDisconnected, .agentReported(Walk.report(ready: step % 2 == 0)),
+                .agentConnected(Walk.hello, Walk.stream(UInt64(step))), .agentDisconnected(Walk.stream(UInt64(step))),
+                .agentReported(Walk.report(ready: step % 2 == 0)),
                 .imageMissing("none"), .powerDone(number: 1, failure: "no"),
             ]
             switch Int.random(in: 0..<10, using: &random) {

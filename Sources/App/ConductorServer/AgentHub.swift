@@ -22,18 +22,25 @@ struct AgentHub: AgentPortDelegate, Service {
     let authority: CertificateAuthority
     let audit: AuditLog
     let clock: any WallClock
+    /// This run of the conductor; see `Node.Stream`.
+    let conductor: String
     let logger: Logger
     /// The newest session of each node, so that the end of an older one says nothing.
     let newest = NewestSessions()
 
     func agentConnected(_ session: AgentSession, hello: AgentHello) async {
         newest.open(session.node, session.id)
+        // Agents come back within milliseconds of a restart; the nodes must have been read by then.
+        do { try await catalog.cache.barrier() } catch {
+            session.goodbye("the conductor is starting", retryAfterSeconds: 5)
+            return
+        }
         guard let node = catalog.node(session.node) else {
             session.goodbye("this node is not in the inventory any more", retryAfterSeconds: 300)
             return
         }
         feed.open(session, hello: hello, view: view(of: node))
-        await pass(.agentConnected(hello), session)
+        await pass(.agentConnected(hello, stream(session)), session)
     }
 
     func agentSent(_ message: AgentMessage, from session: AgentSession) async {
@@ -55,7 +62,11 @@ struct AgentHub: AgentPortDelegate, Service {
         feed.close(session)
         guard newest.close(session.node, session.id) else { return }
         logger.info("\(session) ended: \(reason)")
-        await pass(.agentDisconnected, session)
+        await pass(.agentDisconnected(stream(session)), session)
+    }
+
+    private func stream(_ session: AgentSession) -> Node.Stream {
+        Node.Stream(conductor: conductor, number: session.id)
     }
 
     private func pass(_ input: NodeInput, _ session: AgentSession) async {

@@ -54,19 +54,9 @@ struct BootDesk: Sendable {
     }
 }
 
-extension Node {
-    /// Whether a network boot of this machine is answered with its disk.
-    var bootsItsDisk: Bool {
-        switch status.state {
-        case .active, .deploying(.bootingDisk), .deploying(.enrolling), .deploying(.checking): true
-        default: false
-        }
-    }
-}
-
 /// Boot files and chunks out of the blob store.
 struct BlobReader: BlobSource {
-    let blobs: BlobStore
+    let blobs: FileBlobStore
 
     func size(of blob: Digest) async throws -> UInt64? { try blobs.size(of: blob) }
 

@@ -28,7 +28,7 @@ import struct Crypto.SHA256
 struct ConductorParts {
     private let configuration: ConductorConfiguration
     private let store: any ResourceStore
-    private let blobs: BlobStore
+    private let blobs: FileBlobStore
     private let vault: SecretVault
     private let authority: CertificateAuthority
     private let operators: OperatorTokens
@@ -38,14 +38,14 @@ struct ConductorParts {
     private let controller: NodeController
     private let bmcs: BMCController
     private let hub: AgentHub
-    private let agentPort: AgentPort
+    private let agentPort: AgentPortServer
     private let registrar: Registrar
     private let audit: AuditLog
     private let progress = LiveProgress()
     private let serverCertificate: IssuedServer
 
     init(
-        configuration: ConductorConfiguration, store: any ResourceStore, blobs: BlobStore, vault: SecretVault,
+        configuration: ConductorConfiguration, store: any ResourceStore, blobs: FileBlobStore, vault: SecretVault,
         authority: CertificateAuthority, operators: OperatorTokens, clock: any WallClock, logger: Logger
     ) throws {
         self.configuration = configuration
@@ -62,9 +62,12 @@ struct ConductorParts {
         let driver: @Sendable (BMC) async throws -> any BMCDriver = { bmc in
             try RedfishDriver(bmc.spec, password: try await vault.open(bmc.spec.passwordSecret), logger: logger)
         }
+        var random = RandomSource.system
+        let run = UUIDText.random(using: &random)
+        let writer = NodeWriter(store: store)
         controller = NodeController(
-            store: store, nodes: { catalog.nodes() }, changes: { catalog.cache.changes() },
-            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock, logger: logger)
+            writer: writer, nodes: { catalog.nodes() }, changes: { catalog.cache.changes() },
+            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock, conductor: run, logger: logger)
         let controller = controller
         bmcs = BMCController(
             store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes() }, driver: driver,
@@ -74,7 +77,7 @@ struct ConductorParts {
                 }
             }, clock: clock, logger: logger)
         registrar = Registrar(
-            store: store, controller: controller,
+            store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
             catalog: Registrar.Catalog(
                 nodes: { catalog.nodes() }, rules: { catalog.rules() }, bmcs: { catalog.bmcs() }),
             saveInventory: { bytes in try blobs.put(bytes) }, clock: clock)
@@ -88,8 +91,9 @@ struct ConductorParts {
             feed: AgentViewFeed(logger: logger, clock: clock) {
                 catalog.segments().map { "\($0.spec.server):\(configuration.ports.agents)" }
             },
-            metrics: NodeMetrics(), logs: logs, authority: authority, audit: audit, clock: clock, logger: logger)
-        agentPort = AgentPort(
+            metrics: NodeMetrics(), logs: logs, authority: authority, audit: audit, clock: clock, conductor: run,
+            logger: logger)
+        agentPort = AgentPortServer(
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
             tls: try TLSContextHolder(
                 AgentPortCertificates(

@@ -223,13 +223,29 @@ public struct Node: Resource {
         }
     }
 
+    /// One stream of an agent.
+    public struct Stream: Codable, Sendable, Hashable {
+        /// The run of the conductor that accepted it.
+        public var conductor: String
+        /// Rises with each stream that this run accepts.
+        public var number: UInt64
+
+        /// A stream.
+        public init(conductor: String, number: UInt64) {
+            self.conductor = conductor
+            self.number = number
+        }
+    }
+
     /// The installed agent.
     public struct Agent: Codable, Sendable, Hashable {
         /// Its version.
         public var version: String
         /// The kernel's boot identifier.
         public var bootID: String
-        /// Whether its stream is open.
+        /// Its newest stream; nil when a release that did not note it wrote this.
+        public var stream: Stream?
+        /// Whether that stream is open.
         public var isConnected: Bool
         /// Since when the stream is open or gone.
         public var since: Timestamp
@@ -242,11 +258,12 @@ public struct Node: Resource {
 
         /// An agent.
         public init(
-            version: String, bootID: String, isConnected: Bool, since: Timestamp, addresses: [IPv4Address] = [],
-            isReady: Bool = false, conditions: [Condition] = []
+            version: String, bootID: String, stream: Stream? = nil, isConnected: Bool, since: Timestamp,
+            addresses: [IPv4Address] = [], isReady: Bool = false, conditions: [Condition] = []
         ) {
             self.version = version
             self.bootID = bootID
+            self.stream = stream
             self.isConnected = isConnected
             self.since = since
             self.addresses = addresses

@@ -40,3 +40,13 @@ public enum DiscoveryOrders {
         return 1 + node.status.attempted.number * 100 + UInt64(min(node.status.retries, 30)) * 3 + step
     }
 }
+
+extension Node {
+    /// Whether a network boot of this machine is answered with its disk.
+    public var bootsItsDisk: Bool {
+        switch status.state {
+        case .active, .deploying(.bootingDisk), .deploying(.enrolling), .deploying(.checking): true
+        default: false
+        }
+    }
+}

@@ -16,21 +16,20 @@ public protocol MachinePower: Sendable {
     func power(_ node: Node, _ action: Node.PowerRequest.Action) async throws
 }
 
-/// The only writer of nodes' status: takes inputs, makes the pure step, commits it by compare-and-swap with its
-/// events, then has the effects carried out and feeds their answers back.
+/// Takes what happens to nodes, writes it through `NodeWriter`, then has the effects carried out and feeds their
+/// answers back.
 ///
 /// An effect that a crash swallows is asked for again: at start every node gets `NodeInput.resumed`.
 public struct NodeController: Service {
-    private let store: any ResourceStore
+    private let writer: NodeWriter
     private let nodes: @Sendable () -> [Node]
     private let changes: @Sendable () -> AsyncStream<Void>
     private let power: any MachinePower
     private let clock: any WallClock
-    private let machine: NodeMachine
+    private let conductor: String
     private let logger: Logger
     private let effects: AsyncStream<PendingEffect>
     private let effectQueue: AsyncStream<PendingEffect>.Continuation
-    private let sequence = EventSequence()
 
     struct PendingEffect: Sendable {
         var node: Node
@@ -45,18 +44,19 @@ public struct NodeController: Service {
     /// A controller.
     /// - Parameters:
     ///   - nodes: all nodes as the cache has them now.
-    ///   - changes: fires after nodes have changed; may coalesce.
+    ///   - changes: fires once the nodes are known and after they have changed; may coalesce.
+    ///   - conductor: names this run of the conductor; see `Node.Stream`.
     public init(
-        store: any ResourceStore, nodes: @escaping @Sendable () -> [Node],
+        writer: NodeWriter, nodes: @escaping @Sendable () -> [Node],
         changes: @escaping @Sendable () -> AsyncStream<Void>, power: any MachinePower, clock: any WallClock,
-        machine: NodeMachine = NodeMachine(), logger: Logger
+        conductor: String, logger: Logger
     ) {
-        self.store = store
+        self.writer = writer
         self.nodes = nodes
         self.changes = changes
         self.power = power
         self.clock = clock
-        self.machine = machine
+        self.conductor = conductor
         self.logger = logger
         (effects, effectQueue) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Self.effectQueueMax))
     }
@@ -66,40 +66,16 @@ public struct NodeController: Service {
     /// Throws `InvalidTransition` when the state refuses the input, `UnknownNode`, or `StoreError`.
     @discardableResult
     public func submit(_ input: NodeInput, to id: NodeID) async throws -> Node {
-        for _ in 0..<16 {
-            guard var stored = try await store.fetch(Node.self, id.raw) else { throw UnknownNode(id: id) }
-            let now = clock.now
-            let before = stored.value
-            let (node, effects) = try machine.step(before, input, now: now)
-            stored.value = node
-            let events = effects.compactMap { effect -> NodeEvent? in
-                guard case .record(let type, let message) = effect else { return nil }
-                return sequence.event(node: id, type: type, message: message, now: now)
-            }
-            guard node != before || !events.isEmpty else {
-                enqueue(effects, for: node)
-                return node
-            }
-            var transaction = Transaction(conditions: [stored.unchanged], operations: [try stored.put()])
-            for event in events { transaction.operations.append(try Stored(new: event).put()) }
-            do {
-                _ = try await store.commit(transaction)
-            } catch {
-                guard case .conflict = error else { throw error }
-                continue
-            }
-            for event in events {
-                logger.info("\(node.spec.name): \(event.spec.message)", metadata: ["event": "\(event.spec.type)"])
-            }
-            enqueue(effects, for: node)
-            return node
+        let written = try await writer.write(input, to: id, now: clock.now)
+        for event in written.events {
+            logger.info("\(written.node.spec.name): \(event.spec.message)", metadata: ["event": "\(event.spec.type)"])
         }
-        throw StoreError.conflict(Node.key(id.raw))
+        enqueue(written.effects, for: written.node)
+        return written.node
     }
 
     private func enqueue(_ effects: [NodeEffect], for node: Node) {
         for effect in effects {
-            if case .record = effect { continue }
             if case .dropped = effectQueue.yield(PendingEffect(node: node, effect: effect)) {
                 logger.error(
                     "the queue of BMC orders is full; \(node.spec.name)'s order is asked for again at its deadline")
@@ -111,8 +87,7 @@ public struct NodeController: Service {
     public func run() async throws {
         await withDiscardingTaskGroup { group in
             group.addTask { await carryOutEffects() }
-            group.addTask { await followChanges() }
-            group.addTask { await watchDeadlines() }
+            group.addTask { await follow() }
             await gracefulShutdownOrCancellation()
             group.cancelAll()
         }
@@ -122,17 +97,28 @@ public struct NodeController: Service {
         try? await gracefulShutdown()
     }
 
-    private func followChanges() async {
-        for node in nodes() { await attempt(.resumed, on: node) }
+    /// Resumes all nodes once they are known, and only then looks at changes and deadlines.
+    private func follow() async {
+        var changes = changes().makeAsyncIterator()
+        guard await changes.next() != nil else { return }
+        for node in nodes() { await attempt(.resumed(conductor: conductor), on: node) }
+        await withDiscardingTaskGroup { group in
+            group.addTask { await watchDeadlines() }
+            await followSpecifications(&changes)
+            group.cancelAll()
+        }
+    }
+
+    private func followSpecifications(_ changes: inout AsyncStream<Void>.AsyncIterator) async {
         var busy: Set<String> = []
-        for await _ in changes() {
+        repeat {
             for node in nodes() where NodeMachine.needsAttention(node) {
                 let mark = "\(node.metadata.name)/\(node.metadata.generation)/\(node.status.state)"
                 guard busy.insert(mark).inserted || node.status.state != .active else { continue }
                 await attempt(.specified, on: node)
             }
             if busy.count > 50_000 { busy.removeAll() }
-        }
+        } while await changes.next() != nil
     }
 
     private func watchDeadlines() async {
@@ -167,31 +153,30 @@ public struct NodeController: Service {
     }
 
     private func carryOut(_ pending: PendingEffect) async {
-        let node = pending.node
-        let answer: NodeInput
-        switch pending.effect {
+        guard let answer = await pending.effect.carriedOut(by: power, for: pending.node) else { return }
+        await attempt(answer, on: pending.node)
+    }
+}
+
+extension NodeEffect {
+    /// Does it by `power` and gives the input that tells what came of it; nil for a record.
+    func carriedOut(by power: any MachinePower, for node: Node) async -> NodeInput? {
+        switch self {
         case .verifyBMC:
-            do { answer = .bmcVerified(hasBMC: try await power.verify(node)) } catch {
-                answer = .bmcFailed(text(error))
-            }
+            do { return .bmcVerified(hasBMC: try await power.verify(node)) } catch { return .bmcFailed(text(error)) }
         case .boot(let order):
             do {
                 try await power.boot(node, order)
-                answer = .bootOrdered(order)
-            } catch {
-                answer = .bmcFailed(text(error))
-            }
+                return .bootOrdered(order)
+            } catch { return .bmcFailed(text(error)) }
         case .power(let number, let action):
             do {
                 try await power.power(node, action)
-                answer = .powerDone(number: number, failure: nil)
-            } catch {
-                answer = .powerDone(number: number, failure: text(error))
-            }
+                return .powerDone(number: number, failure: nil)
+            } catch { return .powerDone(number: number, failure: text(error)) }
         case .record:
-            return
+            return nil
         }
-        await attempt(answer, on: node)
     }
 
     private func text(_ error: any Error) -> String {
@@ -211,8 +196,10 @@ public struct UnknownNode: UserFacingError, Hashable {
 }
 
 /// Names events so that they sort by time, also within one millisecond.
-final class EventSequence: Sendable {
+public final class EventSequence: Sendable {
     private let counter = Atomic<UInt64>(0)
+
+    init() {}
 
     func event(node: NodeID, type: String, message: String, now: Timestamp) -> NodeEvent {
         let number = counter.wrappingAdd(1, ordering: .relaxed).newValue

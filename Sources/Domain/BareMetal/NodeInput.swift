@@ -8,8 +8,9 @@ public enum NodeInput: Sendable, Hashable {
     case registered(Registration)
     /// The specification may have changed.
     case specified
-    /// The conductor has started again, or came late: what the state asks for is asked for anew.
-    case resumed
+    /// A conductor has started, this run of it: what the state asks for is asked for anew, and streams of earlier runs
+    /// are gone.
+    case resumed(conductor: String)
     /// A deadline may have passed.
     case tick
     /// The BMC answered with good credentials (true) or there is none to ask (false).
@@ -31,9 +32,9 @@ public enum NodeInput: Sendable, Hashable {
     /// The installed agent got its certificate.
     case agentEnrolled
     /// The installed agent opened its stream.
-    case agentConnected(AgentHello)
-    /// Its stream is gone.
-    case agentDisconnected
+    case agentConnected(AgentHello, Node.Stream)
+    /// That stream is gone.
+    case agentDisconnected(Node.Stream)
     /// It told how its roles are.
     case agentReported(NodeStatusReport)
 }
@@ -114,6 +115,8 @@ public struct NodeDeadlines: Sendable, Hashable {
     public var enrol: Duration = .seconds(1200)
     /// From the certificate to ready roles.
     public var check: Duration = .seconds(300)
+    /// From a conductor's start on, whatever a deadline of before said.
+    public var resumeGrace: Duration = .seconds(120)
     /// Between two reminders that an operator is waited for.
     public var operatorReminder: Duration = .seconds(86400)
     /// How often a machine that fell silent is rebooted in one deployment.

@@ -124,11 +124,14 @@ extension NodeWalk {
             why: why)
     }
 
-    mutating func agentConnected(_ hello: AgentHello) {
+    mutating func agentConnected(_ hello: AgentHello, _ stream: Node.Stream) {
         let before = node.status.agent
+        // Inputs of one node may overtake each other: an older stream says nothing once a newer one is known.
+        if let known = before?.stream, known.conductor == stream.conductor, known.number >= stream.number { return }
         node.status.agent = Node.Agent(
             version: hello.agentVersion.printable(limit: 60), bootID: hello.bootID.printable(limit: 60),
-            isConnected: true, since: now, addresses: before?.addresses ?? [], isReady: before?.isReady ?? false,
+            stream: stream, isConnected: true, since: now, addresses: before?.addresses ?? [],
+            isReady: before?.isReady ?? false,
             conditions: before?.conditions ?? [])
         if before?.isConnected != true || before?.bootID != node.status.agent?.bootID {
             effects.append(.record(type: "AgentConnected", message: "agent \(hello.agentVersion.printable(limit: 60))"))
@@ -138,10 +141,9 @@ extension NodeWalk {
         }
     }
 
-    mutating func agentDisconnected() {
-        guard node.status.agent?.isConnected == true else { return }
-        node.status.agent?.isConnected = false
-        node.status.agent?.since = now
+    mutating func agentDisconnected(_ stream: Node.Stream) {
+        guard node.status.agent?.stream == stream, node.status.agent?.isConnected == true else { return }
+        markDisconnected()
         effects.append(.record(type: "AgentDisconnected", message: "the agent's stream is gone; its work goes on"))
     }
 
@@ -198,8 +200,18 @@ extension NodeWalk {
         }
     }
 
+    private mutating func markDisconnected() {
+        node.status.agent?.isConnected = false
+        node.status.agent?.since = now
+    }
+
     /// Asks anew for what the state waits for; all effects may be done twice without harm.
-    mutating func resume() {
+    ///
+    /// Nobody could report while no conductor ran, so what was waited for gets time to be told.
+    mutating func resume(conductor: String) {
+        if let wait = node.status.wait, wait.owner != .operator {
+            node.status.wait?.deadline = max(wait.deadline, now.advanced(by: deadlines.resumeGrace))
+        }
         switch node.status.state {
         case .verifying: effects.append(.verifyBMC)
         case .inspecting where node.status.wait?.owner == .bmc: effects.append(.boot(.ramdisk))
@@ -207,10 +219,7 @@ extension NodeWalk {
         case .deploying(.bootingDisk): effects.append(.boot(.disk))
         default: break
         }
-        if node.status.agent?.isConnected == true {
-            node.status.agent?.isConnected = false
-            node.status.agent?.since = now
-        }
+        if let agent = node.status.agent, agent.isConnected, agent.stream?.conductor != conductor { markDisconnected() }
         followSpec()
     }
 }

@@ -21,7 +21,7 @@ public struct NodeMachine: Sendable {
         switch input {
         case .registered(let registration): walk.register(registration)
         case .specified: walk.followSpec()
-        case .resumed: walk.resume()
+        case .resumed(let conductor): walk.resume(conductor: conductor)
         case .tick: walk.tick()
         case .bmcVerified(let hasBMC): walk.bmcVerified(hasBMC: hasBMC)
         case .bmcFailed(let message): walk.bmcFailed(message)
@@ -32,8 +32,8 @@ public struct NodeMachine: Sendable {
         case .imageChosen(let image): walk.node.status.image = image
         case .imageMissing(let message): walk.imageMissing(message)
         case .agentEnrolled: try walk.agentEnrolled()
-        case .agentConnected(let hello): walk.agentConnected(hello)
-        case .agentDisconnected: walk.agentDisconnected()
+        case .agentConnected(let hello, let stream): walk.agentConnected(hello, stream)
+        case .agentDisconnected(let stream): walk.agentDisconnected(stream)
         case .agentReported(let report): walk.agentReported(report)
         }
         walk.expectOperator()

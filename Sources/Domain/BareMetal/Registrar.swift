@@ -8,11 +8,12 @@ import ResourceModel
 /// Takes machines' inventories: finds or makes the node they belong to and opens a session.
 public struct Registrar: Sendable {
     private let store: any ResourceStore
-    private let controller: NodeController
+    private let submit: @Sendable (NodeInput, NodeID) async throws -> Node
+    private let events: EventSequence
     private let catalog: Catalog
     private let saveInventory: @Sendable ([UInt8]) async throws -> Digest
     private let clock: any WallClock
-    private let sequence = EventSequence()
+    private let random: RandomSource
 
     /// What the registrar reads.
     public struct Catalog: Sendable {
@@ -37,13 +38,16 @@ public struct Registrar: Sendable {
     /// The most machines that may wait for approval: strangers on a segment cannot fill the store.
     public static let strangerCountMax = 20_000
 
-    /// A registrar.
+    /// A registrar that tells nodes by `submit` what happened to them and names events by `events`.
     public init(
-        store: any ResourceStore, controller: NodeController, catalog: Catalog,
-        saveInventory: @escaping @Sendable ([UInt8]) async throws -> Digest, clock: any WallClock
+        store: any ResourceStore, submit: @escaping @Sendable (NodeInput, NodeID) async throws -> Node,
+        events: EventSequence, catalog: Catalog, saveInventory: @escaping @Sendable ([UInt8]) async throws -> Digest,
+        clock: any WallClock, random: RandomSource = .system
     ) {
         self.store = store
-        self.controller = controller
+        self.submit = submit
+        self.events = events
+        self.random = random
         self.catalog = catalog
         self.saveInventory = saveInventory
         self.clock = clock
@@ -66,7 +70,7 @@ public struct Registrar: Sendable {
                 bmc.status.systemUUID != nil && bmc.status.systemUUID == claim.smbiosUUID
             }?.metadata.name
         let digest = try await saveInventory(Array(try JSONEncoder().encode(inventory)))
-        let token = Self.randomToken()
+        let token = randomToken()
         for _ in 0..<8 {
             let id: NodeID
             let nodes = catalog.nodes()
@@ -82,12 +86,10 @@ public struct Registrar: Sendable {
                 try await recordConflict(claim, touched, reason)
                 throw RegistrationError.conflict(reason)
             }
-            let node = try await controller.submit(
-                .registered(
-                    Registration(
-                        identity: claim, inventory: digest, summary: Self.summary(of: inventory),
-                        tokenHash: Self.hash(token), bootID: post.bootID)),
-                to: id)
+            let registration = Registration(
+                identity: claim, inventory: digest, summary: Self.summary(of: inventory),
+                tokenHash: Self.hash(token), bootID: post.bootID)
+            let node = try await submit(.registered(registration), id)
             return InventoryReply(node: id, name: node.spec.name, session: token)
         }
         throw RegistrationError.busy
@@ -105,7 +107,7 @@ public struct Registrar: Sendable {
             throw RegistrationError.tooManyStrangers
         }
         let now = clock.now
-        var generator = SystemRandomNumberGenerator()
+        var generator = random
         let id = NodeID.random(using: &generator)
         var spec = Node.Spec(name: freeName(decision.name ?? Self.defaultName(claim), among: nodes))
         spec.role = decision.role
@@ -128,7 +130,7 @@ public struct Registrar: Sendable {
         transaction.operations.append(try Stored(new: node).put())
         transaction.operations.append(
             try Stored(
-                new: sequence.event(node: id, type: "Discovered", message: "a new machine: \(spec.name)", now: now)
+                new: events.event(node: id, type: "Discovered", message: "a new machine: \(spec.name)", now: now)
             ).put())
         do {
             _ = try await store.commit(transaction)
@@ -207,8 +209,8 @@ public struct Registrar: Sendable {
     /// SHA-256 of a token, as stored.
     public static func hash(_ text: String) -> Digest { Digest(bytes: Array(SHA256.hash(data: Array(text.utf8)))) }
 
-    private static func randomToken() -> String {
-        var generator = SystemRandomNumberGenerator()
+    private func randomToken() -> String {
+        var generator = random
         return Hex.encode((0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
     }
 }
