@@ -210,7 +210,7 @@ import Testing
             #expect(node == "node_up{node=\"n1\"} 1\n")
             let targets = try await fleet.raw("GET", "/metrics/http_sd", token: token).body
             let found = try JSONDecoder().decode([MetricsTarget].self, from: Data(targets.utf8))
-            #expect(found.map(\.labels["node"]) == ["n1"])
+            #expect(found.map(\.labels["instance"]) == ["n1"])
             #expect(found.first?.targets == [String(fleet.api.dropFirst("http://".count))])
             #expect(found.first?.labels["__metrics_path__"] == "/metrics/nodes/\(id)")
         }

@@ -53,7 +53,7 @@ extension FleetCall {
             guard let node = known[id.raw] else { return nil }
             let labels = [
                 "__metrics_path__": "\(FleetPath.metrics)/nodes/\(id)", "__scheme__": "https",
-                "node": node.spec.name, "role": node.spec.role?.rawValue ?? "",
+                "instance": node.spec.name, "role": node.spec.role?.rawValue ?? "",
             ]
             return MetricsTarget(targets: [target], labels: labels)
         }

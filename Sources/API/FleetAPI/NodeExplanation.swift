@@ -29,13 +29,16 @@ struct NodeExplanation {
             return "\(name) is in maintenance: nothing is done to it until 'muster node set \(name) --maintenance off'."
         }
         if let wait = node.status.wait {
-            return "\(name) is \(node.status.state): \(wait.cause). Next: \(wait.next)."
+            return "\(name) is \(node.status.state): \(sentence(wait.cause)) Next: \(sentence(wait.next))"
         }
         if let problem = causes.first(where: \.isProblem) {
-            return "\(name) is \(node.status.state), but \(problem.subject): \(problem.what)."
+            return "\(name) is \(node.status.state), but \(problem.subject): \(sentence(problem.what))"
         }
         return "\(name) is \(node.status.state); nothing is waited for."
     }
+
+    /// `text` with one full stop at its end.
+    private func sentence(_ text: String) -> String { text.hasSuffix(".") ? text : text + "." }
 
     private var stateCause: WhyReply.Cause {
         let wait = node.status.wait
