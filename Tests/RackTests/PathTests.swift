@@ -43,8 +43,12 @@ struct PathTests {
             }
         }
 
-        func muster(_ arguments: [String], timeout: Duration = .seconds(60)) async throws -> CommandOutcome {
-            let variables = try rack.environment().filter { $0.name != "MUSTER_NETNS" }.map { "\($0.name)=\($0.value)" }
+        /// Runs `muster`; `password` takes the place of the BMC's right one.
+        func muster(
+            _ arguments: [String], password: String? = nil, timeout: Duration = .seconds(60)
+        ) async throws -> CommandOutcome {
+            var variables = try rack.environment().filter { $0.name != "MUSTER_NETNS" }.map { "\($0.name)=\($0.value)" }
+            if let password { variables.append("\(Rack.passwordVariable)=\(password)") }
             return try await rack.outcome(
                 inNamespace: ["env"] + variables + ["\(PathTests.programs)/muster"] + arguments, timeout: timeout)
         }
@@ -56,9 +60,13 @@ struct PathTests {
             return try JSONDecoder().decode(type, from: Data(outcome.output.utf8))
         }
 
-        func must(_ arguments: [String], timeout: Duration = .seconds(60)) async throws {
-            let outcome = try await muster(arguments, timeout: timeout)
+        @discardableResult
+        func must(
+            _ arguments: [String], password: String? = nil, timeout: Duration = .seconds(60)
+        ) async throws -> String {
+            let outcome = try await muster(arguments, password: password, timeout: timeout)
             try #require(outcome.status == 0, "muster \(arguments): \(outcome.output)\(outcome.errorOutput)")
+            return outcome.output
         }
 
         func nodes() async throws -> [NodeSummary] { try await json(NodeList.self, ["node", "list"]).nodes }
@@ -70,6 +78,14 @@ struct PathTests {
                     throw RackError.failed("the node is '\(found.state)': \(found.wait?.cause ?? "")")
                 }
                 return found?.state == state
+            }
+        }
+
+        /// Waits until the node is in `state` for a cause with `words` in it.
+        func waitForCause(_ words: String, in state: String, within limit: Duration) async throws {
+            try await waitUntil("\(node) to be \(state) because of '\(words)'", within: limit) {
+                let found = try await nodes().first { $0.name == node }
+                return found?.state == state && found?.wait?.cause.contains(words) == true
             }
         }
 
@@ -109,6 +125,8 @@ struct PathTests {
     private func walk(_ bed: Bed) async throws {
         try await prepare(bed)
         try await discover(bed)
+        try await meetBadOrders(bed)
+        try await meetADamagedImage(bed)
         try await deployWithACrash(bed)
         try await use(bed)
     }
@@ -124,6 +142,10 @@ struct PathTests {
         let site = "\(bed.rack.stateDirectory)/site.yaml"
         try bed.rack.siteFile(sshKeyFiles: ["\(bed.key).pub"]).write(toFile: site, atomically: true, encoding: .utf8)
         try await bed.must(["site", "validate", site])
+        try await bed.must(["site", "apply", site], password: "not-the-password")
+        try await waitUntil("the BMC to refuse the password", within: .seconds(60)) {
+            try await bed.must(["bmc", "list", "--json"]).contains("refuses the user or the password")
+        }
         try await bed.must(["site", "apply", site])
     }
 
@@ -141,9 +163,58 @@ struct PathTests {
         #expect(!audit.output.contains("issue enrolment token"))
     }
 
+    /// A BMC that hangs, and hints that fit no disk, two, or one that is too small: each is told, and each has a way out.
+    private func meetBadOrders(_ bed: Bed) async throws {
+        let sushy = try #require(bed.rack.process(named: "sushy"))
+        sushy.signal(SIGSTOP)
+        defer { sushy.signal(SIGCONT) }
+        try await bed.must(["node", "approve", bed.node, "--role", "network"])
+        try await bed.waitForCause("The BMC took too long", in: "enroll", within: .seconds(150))
+        sushy.signal(SIGCONT)
+        let disks = bed.rack.file.machines[0].disks.map(\.serial)
+        try await bed.must(["node", "set", bed.node, "--root-disk", "NO-SUCH-DISK"])
+        try await bed.must(["node", "approve", bed.node])
+        try await bed.waitForCause(disks[0], in: "deploy failed", within: .seconds(90))
+        for (hint, cause) in [("", "fits 2 disks"), (disks[1], "Choose a larger disk")] {
+            try await bed.must(["node", "set", bed.node, "--root-disk", hint])
+            try await bed.must(["node", "deploy", bed.node])
+            try await bed.waitForCause(cause, in: "deploy failed", within: .seconds(90))
+        }
+        try await bed.must(["node", "set", bed.node, "--root-disk", disks[0]])
+    }
+
+    /// A chunk that the conductor's disk has changed is noticed before it is sent, told, and mended by pushing again.
+    private func meetADamagedImage(_ bed: Bed) async throws {
+        let blobs = "\(bed.rack.conductorDirectory)/blobs/blobs"
+        let files = try FileManager.default.subpathsOfDirectory(atPath: blobs).sorted().map { "\(blobs)/\($0)" }
+        let chunk = try #require(
+            files.first { path in
+                let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size]) as? Int ?? 0
+                return (40_000...80_000).contains(size)
+            })
+        let file = try #require(FileHandle(forUpdatingAtPath: chunk))
+        try file.seek(toOffset: 1000)
+        try file.write(contentsOf: Data("changed by the disk".utf8))
+        try file.close()
+        try await bed.must(["node", "deploy", bed.node])
+        try await bed.waitForCause("Push the image again", in: "deploy failed", within: .seconds(120))
+        let push = try await bed.must(
+            ["image", "push", "node-network", "--role", "network", "--file", "\(Self.images)/node-network.raw"],
+            timeout: .seconds(300))
+        #expect(push.contains("Sent 1 chunk"), "\(push)")
+    }
+
+    /// How often the machine has begun to write an image.
+    private func beginnings(_ bed: Bed) async throws -> Int {
+        try await bed.must(["node", "logs", bed.node, "--source", "discovery-agent", "--lines", "500"])
+            .matches(of: /writing \d+ chunks to/).count
+    }
+
     /// kill -9 of the conductor while the image is written: both go on from the chunk they had.
     private func deployWithACrash(_ bed: Bed) async throws {
-        try await bed.must(["node", "approve", bed.node, "--role", "network"])
+        let begun = try await beginnings(bed)
+        try await bed.must(["node", "deploy", bed.node])
+        try await waitUntil("the image to be begun", within: .seconds(90)) { try await beginnings(bed) > begun }
         var before = 0
         try await waitUntil("a third of the image", within: .seconds(300)) {
             let progress = try await bed.nodes().first?.progress
@@ -159,11 +230,10 @@ struct PathTests {
         let events = try await bed.muster(["node", "events", bed.node])
         let boots = events.output.components(separatedBy: "RamdiskBooted").count - 1
         #expect(boots == 1, "the machine had to boot the ramdisk again:\n\(events.output)")
-        let log = try await bed.muster(["node", "logs", bed.node, "--source", "discovery-agent", "--lines", "500"])
-        let interrupted = log.output.matches(of: /interrupted at chunk (\d+) of/).compactMap { Int($0.output.1) }
-        #expect(interrupted.contains { $0 >= before }, "killed at chunk \(before):\n\(log.output)")
-        let beginnings = log.output.matches(of: /writing \d+ chunks to/).count
-        #expect(beginnings == 1, "the image was begun again:\n\(log.output)")
+        let log = try await bed.must(["node", "logs", bed.node, "--source", "discovery-agent", "--lines", "500"])
+        let interrupted = log.matches(of: /interrupted at chunk (\d+) of/).compactMap { Int($0.output.1) }
+        #expect(interrupted.contains { $0 >= before }, "killed at chunk \(before):\n\(log)")
+        #expect(try await beginnings(bed) == begun + 1, "the image was begun again:\n\(log)")
     }
 
     /// The node does its role and can be looked into.
@@ -183,6 +253,7 @@ struct PathTests {
             return ["node_cpu_seconds_total", "node_memory_", "node_network_", "muster_agent_resident_memory_bytes"]
                 .allSatisfy { text.contains($0) }
         }
+        try await askPrometheus(bed)
         // The node goes on without its conductor, and comes back to it.
         let conductor = try #require(bed.rack.process(named: "conductor"))
         conductor.signal(SIGKILL)
@@ -192,6 +263,33 @@ struct PathTests {
         try await bed.startConductor()
         try await waitUntil("the agent's stream", within: .seconds(120)) {
             try await bed.json(NodeDetail.self, ["node", "show", bed.node]).agent?.isConnected == true
+        }
+    }
+
+    /// A real Prometheus, set up as `Inventory/prometheus.yml` says, finds the node and has its figures.
+    private func askPrometheus(_ bed: Bed) async throws {
+        let folder = "\(bed.rack.stateDirectory)/prometheus"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        try String(contentsOfFile: "\(Self.package)/Inventory/prometheus.yml", encoding: .utf8)
+            .replacing("CONDUCTOR", with: "\(bed.rack.file.network.conductor)")
+            .replacing("/etc/prometheus/muster", with: bed.rack.conductorDirectory)
+            .replacing("15s", with: "2s")
+            .write(toFile: "\(folder)/prometheus.yml", atomically: true, encoding: .utf8)
+        let process = try bed.rack.spawn(
+            inNamespace: [
+                "prometheus", "--config.file=\(folder)/prometheus.yml", "--storage.tsdb.path=\(folder)/data",
+                "--web.listen-address=127.0.0.1:9090",
+            ], name: "prometheus")
+        defer { process.signal(SIGKILL) }
+        for query in ["node_memory_MemTotal_bytes{node=\"\(bed.node)\"}", "muster_nodes{state=\"active\"}"] {
+            try await waitUntil("Prometheus to answer \(query)", within: .seconds(90)) {
+                let answer = try await bed.rack.outcome(
+                    inNamespace: [
+                        "curl", "-sG", "http://127.0.0.1:9090/api/v1/query", "--data-urlencode", "query=\(query)",
+                    ]
+                ).output
+                return answer.contains("\"metric\":")
+            }
         }
     }
 
