@@ -42,7 +42,6 @@ let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
-let hummingbirdTLS = Target.Dependency.product(name: "HummingbirdTLS", package: "hummingbird")
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -183,8 +182,7 @@ let package = Package(
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
                 "CatalogIdentity", "AgentProtocol", "Identity", "BareMetal", "Fleet", "BMCDrivers", "BootServer",
                 "AgentPort", "APISupport", "FleetAPI", "ImageChunks", "NetworkBoot", "CLinux", crypto, x509, asn1,
-                hummingbird,
-                hummingbirdTLS, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
+                hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
             ]),
         module(
             "App", "ClientSDK",
@@ -244,7 +242,7 @@ let package = Package(
             "BareMetalTests",
             [
                 "BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory",
-                "Primitives",
+                "StoreSQLite", "Primitives",
             ]),
         suite(
             "FleetTests",

@@ -70,7 +70,7 @@ struct CertificateAuthorityTests {
         #expect(certificate.subject == (try DistinguishedName { CommonName(node.raw) }))
         #expect(try certificate.extensions.extendedKeyUsage == ExtendedKeyUsage([.clientAuth]))
         #expect(try certificate.extensions.basicConstraints == .notCertificateAuthority)
-        #expect(issued.notAfter.since(FixedClock().now) == .seconds(86_400))
+        #expect(issued.notAfter.since(FixedClock().now) == CertificateAuthority.nodeLifetime)
         #expect(FixedClock().now.since(issued.notBefore) == .seconds(300))
         #expect(certificate.serialNumber.bytes.count == 16)
     }

@@ -26,7 +26,6 @@ import Testing
     private static let fences: [String: Set<String>] = [
         "Hummingbird": ["BootServer", "APISupport", "FleetAPI", "ConductorServer"],
         "HummingbirdCore": ["BootServer", "APISupport", "FleetAPI", "ConductorServer"],
-        "HummingbirdTLS": ["ConductorServer"],
         "GRDB": ["StoreSQLite"],
         "Yams": ["Fleet", "VirtualRack"],
         "ArgumentParser": ["CLICommands", "muster", "muster-conductor", "muster-rack"],

@@ -8,13 +8,10 @@ import BootServer
 import CatalogBareMetal
 import FleetAPI
 import Hummingbird
-import HummingbirdTLS
 import Identity
 import ImageChunks
 import Logging
 import NIOCore
-import NIOPosix
-import NIOSSL
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -42,7 +39,7 @@ struct ConductorParts {
     private let registrar: Registrar
     private let audit: AuditLog
     private let progress = LiveProgress()
-    private let serverCertificate: IssuedServer
+    private let certificate: ServerCertificate
 
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, blobs: FileBlobStore, vault: SecretVault,
@@ -82,9 +79,8 @@ struct ConductorParts {
                 nodes: { catalog.nodes() }, rules: { catalog.rules() }, bmcs: { catalog.bmcs() }),
             saveInventory: { bytes in try blobs.put(bytes) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
-        serverCertificate = try authority.issueServer(
-            dnsNames: configuration.names.filter { (try? IPv4Address($0)) == nil } + ["localhost"],
-            addresses: LocalAddresses.all() + configuration.names.compactMap { try? IPv4Address($0) })
+        certificate = try ServerCertificate(
+            authority: authority, names: configuration.names, clock: clock, logger: logger)
         let logs = NodeLogs(directory: "\(configuration.stateDirectory)/logs")
         hub = AgentHub(
             catalog: catalog, controller: controller,
@@ -95,10 +91,7 @@ struct ConductorParts {
             logger: logger)
         agentPort = AgentPortServer(
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
-            tls: try TLSContextHolder(
-                AgentPortCertificates(
-                    certificateChainPEM: serverCertificate.certificatePEM,
-                    privateKeyPEM: serverCertificate.privateKeyPEM, authoritiesPEM: authority.certificatePEM)),
+            tls: certificate.agents,
             delegate: hub, logger: logger,
             isRevoked: { node, _ in catalog.cache.revision > .zero && catalog.node(node) == nil })
     }
@@ -110,7 +103,7 @@ struct ConductorParts {
         ])
         try await agentPort.listen()
         let services: [any Service] = [
-            catalog.cache, controller, bmcs, hub, agentPort, try provisioning(), bootFiles(), try operatorAPI(),
+            catalog.cache, controller, bmcs, hub, agentPort, certificate, provisioning(), bootFiles(), operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, logger: logger),
             Housekeeper(catalog: catalog, store: store, blobs: blobs, audit: audit, clock: clock, logger: logger),
@@ -125,18 +118,7 @@ struct ConductorParts {
 
     // MARK: Servers
 
-    private func tls() throws -> TLSConfiguration {
-        var tls = TLSConfiguration.makeServerConfiguration(
-            certificateChain: try NIOSSLCertificate.fromPEMBytes(Array(serverCertificate.certificatePEM.utf8)).map {
-                .certificate($0)
-            },
-            privateKey: .privateKey(
-                try NIOSSLPrivateKey(bytes: Array(serverCertificate.privateKeyPEM.utf8), format: .pem)))
-        tls.minimumTLSVersion = .tlsv12
-        return tls
-    }
-
-    private func provisioning() throws -> any Service {
+    private func provisioning() -> any Service {
         let service = DiscoveryService(
             catalog: catalog, store: store, registrar: registrar, controller: controller,
             tokens: EnrolmentTokens(store: store), audit: audit, authority: authority,
@@ -144,7 +126,7 @@ struct ConductorParts {
             ports: configuration.ports, clock: clock, logger: logger)
         return Application(
             router: ProvisioningRoutes(service: service).router(),
-            server: try .tls(.http1(configuration: .init(idleTimeout: .seconds(120))), tlsConfiguration: try tls()),
+            server: .https(certificate, idleTimeout: .seconds(120)),
             configuration: .init(address: .hostname("0.0.0.0", port: configuration.ports.provisioning), backlog: 4096),
             logger: logger)
     }
@@ -177,7 +159,7 @@ struct ConductorParts {
         ).application(host: "0.0.0.0", port: configuration.ports.boot)
     }
 
-    private func operatorAPI() throws -> any Service {
+    private func operatorAPI() -> any Service {
         let hub = hub
         let clock = clock
         let catalog = catalog
@@ -201,7 +183,7 @@ struct ConductorParts {
         let router = OperatorAPI(services: services).router(
             verify: { operators.verify($0) }, barrier: { try await catalog.cache.barrier() })
         return Application(
-            router: router, server: try .tls(.http1(), tlsConfiguration: try tls()),
+            router: router, server: .https(certificate),
             configuration: .init(address: .hostname(configuration.apiHost, port: configuration.ports.api)),
             logger: logger)
     }

@@ -13,8 +13,9 @@ public struct CertificateAuthority: Sendable {
     public static let rootLifetime: Duration = .seconds(3652 * 86_400)
     /// How long a server's certificate is valid.
     public static let serverLifetime: Duration = .seconds(90 * 86_400)
-    /// How long a node's certificate is valid.
-    public static let nodeLifetime: Duration = .seconds(86_400)
+    /// How long a node's certificate is valid. Agents renew after a third of it, so that a fleet outlives more than
+    /// four days without a conductor; what keeps a node out is its deletion, which is looked at on each connection.
+    public static let nodeLifetime: Duration = .seconds(7 * 86_400)
     /// How far before now a certificate begins, for machines whose clock is behind.
     public static let backdating: Duration = .seconds(300)
     /// The longest signing request that is read, in bytes of PEM.

@@ -7,7 +7,8 @@ extension AgentState {
         if let statusAt, statusAt <= now.uptime {
             self.statusAt = now.uptime + Self.statusInterval
             statusSent = nil
-            wantedWork.insert(.check)
+            // What is not as the view says is made so again: nothing but this repairs it while no new view comes.
+            wantedWork.insert(unreadyCount == 0 ? .check : .apply)
             effects += renewIfDue(now)
         }
         if let metricsAt, metricsAt <= now.uptime {
@@ -44,7 +45,16 @@ extension AgentState {
         status = NodeStatusReport(
             observedRevision: applying.revision, observedGeneration: applying.generation,
             roles: roles.map { keepingTimes($0, now) }, addresses: addresses)
+        repairSoon(roles.allSatisfy(\.isReady), now)
         return sendStatus() + startRoleWork()
+    }
+
+    /// The next look comes after 2, 4, 8 … seconds, at most the usual interval, while a role is not ready.
+    private mutating func repairSoon(_ isReady: Bool, _ now: AgentTime) {
+        unreadyCount = isReady ? 0 : min(unreadyCount + 1, 16)
+        guard unreadyCount > 0 else { return }
+        let next = now.uptime + min(Self.statusInterval, .seconds(1 << unreadyCount))
+        statusAt = min(statusAt ?? next, next)
     }
 
     /// `since` is when a condition became what it is, whatever a module says at each check.

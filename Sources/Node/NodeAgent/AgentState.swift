@@ -15,9 +15,9 @@ struct CertificateValidity: Sendable, Hashable {
     var notBefore: Timestamp
     var notAfter: Timestamp
 
-    /// When two thirds of the life are gone.
+    /// When a third of the life is gone: the rest is for the time that no conductor can be reached.
     var renewal: Timestamp {
-        notBefore.advanced(by: .milliseconds(notAfter.since(notBefore).milliseconds / 3 * 2))
+        notBefore.advanced(by: .milliseconds(notAfter.since(notBefore).milliseconds / 3))
     }
 }
 
@@ -135,6 +135,8 @@ struct AgentState: Sendable, Hashable {
     var statusSent: NodeStatusReport?
     var retryAt: Duration?
     var statusAt: Duration?
+    /// Looks in a row that found a role not ready.
+    var unreadyCount = 0
     var metricsAt: Duration?
     var logsAt: Duration?
     var renewalAskedAt: Duration?

@@ -32,7 +32,7 @@ public actor NetworkRole: RoleModule {
         status {
             $0.check(self.items)
         } problem: { changes in
-            changes == 0 ? nil : "\(changes) changes were made by somebody else; the next view undoes them."
+            changes == 0 ? nil : "\(changes) changes were made by somebody else; they are undone within seconds."
         }
     }
 

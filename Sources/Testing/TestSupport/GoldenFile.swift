@@ -15,10 +15,7 @@ public enum GoldenFile {
     public static func compare(_ actual: String, with name: String, caller: String = #filePath) throws {
         let url = try directory(of: caller).appending(path: name)
         if ProcessInfo.processInfo.environment["MUSTER_REGENERATE_GOLDEN"] == "1" {
-            try FileManager.default.createDirectory(
-                at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
-            try Data(actual.utf8).write(to: url)
-            return
+            return try replace(name, Array(actual.utf8), caller: caller)
         }
         guard let data = FileManager.default.contents(atPath: url.path) else {
             throw Mismatch(description: "Tests/Golden/\(name) is missing; run with MUSTER_REGENERATE_GOLDEN=1")
@@ -35,6 +32,13 @@ public enum GoldenFile {
             throw Mismatch(description: "Tests/Golden/\(name) is missing")
         }
         return Array(data)
+    }
+
+    /// Writes `Tests/Golden/<name>`.
+    public static func replace(_ name: String, _ bytes: [UInt8], caller: String = #filePath) throws {
+        let url = try directory(of: caller).appending(path: name)
+        try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(bytes).write(to: url)
     }
 
     private static func directory(of caller: String) throws -> URL {

@@ -1,0 +1,48 @@
+import Identity
+import Logging
+import NIOSSL
+import Primitives
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import ConductorServer
+
+@Suite struct ServerCertificateTests {
+    /// The machine's addresses, as they are at the moment.
+    private final class Addresses: Sendable {
+        let list = Mutex([IPv4Address(0x7F00_0001)])
+    }
+
+    private let clock = ManualWallClock()
+    private let addresses = Addresses()
+
+    private func certificate() throws -> ServerCertificate {
+        let addresses = addresses
+        return try ServerCertificate(
+            authority: try CertificateAuthority.makeRoot(name: "site", clock: clock), names: ["conductor.site"],
+            addresses: { addresses.list.withLock { $0 } }, clock: clock, logger: Logger(label: "test"))
+    }
+
+    @Test func `it is issued anew long before it ends, and not before`() throws {
+        let certificate = try certificate()
+        let first = certificate.context
+        clock.advance(by: .seconds(29 * 86_400))
+        try certificate.renewIfDue()
+        #expect(certificate.context === first)
+        clock.advance(by: .seconds(2 * 86_400))
+        try certificate.renewIfDue()
+        #expect(certificate.context !== first)
+    }
+
+    @Test func `an address that the machine gets is in it`() throws {
+        let certificate = try certificate()
+        let first = certificate.context
+        addresses.list.withLock { $0.append(IPv4Address(0x0A4D_0001)) }
+        try certificate.renewIfDue()
+        let second = certificate.context
+        #expect(second !== first)
+        try certificate.renewIfDue()
+        #expect(certificate.context === second)
+    }
+}
