@@ -242,7 +242,7 @@ let package = Package(
             "BareMetalTests",
             [
                 "BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory",
-                "StoreSQLite", "Primitives",
+                "Primitives",
             ]),
         suite(
             "FleetTests",

@@ -34,16 +34,20 @@ struct Walk {
 
     static func registration(_ boot: String) -> Registration {
         Registration(
-            identity: MachineIdentity(smbiosUUID: "01234567-89ab-cdef-0123-456789abcdef", serial: "SN1"),
-            inventory: Digest(bytes: [UInt8](repeating: 1, count: 32)),
-            summary: InventorySummary(
-                model: "LabCo R1", processors: 1, memory: .gibibytes(1), disks: [], firmware: "bios"),
-            tokenHash: Digest(bytes: [UInt8](repeating: 2, count: 32)), bootID: boot)
+            claim: Node.Claim(
+                identity: MachineIdentity(smbiosUUID: "01234567-89ab-cdef-0123-456789abcdef", serial: "SN1"),
+                inventory: Digest(bytes: [UInt8](repeating: 1, count: 32)),
+                summary: InventorySummary(
+                    model: "LabCo R1", processors: 1, memory: .gibibytes(1), disks: [], firmware: "bios")),
+            tokenHash: Digest(bytes: [UInt8](repeating: UInt8(boot.utf8.reduce(2) { $0 &+ $1 }), count: 32)),
+            bootID: boot)
     }
 
     mutating func approve(role: Role? = .network) {
         node.spec.role = role
-        node.spec.approval = Node.Approval(by: "admin", at: now, number: (node.spec.approval?.number ?? 0) + 1)
+        node.spec.approval = Node.Approval(
+            by: "admin", at: now, number: (node.spec.approval?.number ?? 0) + 1,
+            session: node.status.session?.tokenHash)
     }
 
     /// Up to the image being written.

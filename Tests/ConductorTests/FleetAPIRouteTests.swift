@@ -24,6 +24,7 @@ import Testing
         table["GET /fleet/v1/nodes/{node}/console"] = workers
         for verb in ["approve", "deploy", "power"] { table["POST /fleet/v1/nodes/{node}/\(verb)"] = workers }
         table["PATCH /fleet/v1/nodes/{node}"] = workers
+        for path in ["nodes/{node}", "conflicts/{conflict}"] { table["DELETE /fleet/v1/\(path)"] = workers }
         let administration = [
             "GET /fleet/v1/audit", "POST /fleet/v1/bmcs/{bmc}/power", "PUT /fleet/v1/site", "POST /fleet/v1/blobs",
             "PUT /fleet/v1/images/{image}", "PUT /fleet/v1/ramdisks/{ramdisk}", "PUT /fleet/v1/blobs/{digest}",
@@ -36,7 +37,7 @@ import Testing
         path.split(separator: "/").map { part in
             switch part {
             case "{node}": "n1"
-            case "{bmc}", "{image}", "{ramdisk}": "x1"
+            case "{bmc}", "{image}", "{ramdisk}", "{conflict}": "x1"
             case "{digest}": String(repeating: "0", count: 64)
             default: String(part)
             }

@@ -64,6 +64,7 @@ public struct OperatorAPI: Sendable {
         .change(.post, "\(root)/nodes/{node}/deploy", .deploy, Node.kind) { try await $0.deploy(&$1) },
         .change(.post, "\(root)/nodes/{node}/power", .power, Node.kind) { try await $0.powerNode(&$1) },
         .change(.patch, "\(root)/nodes/{node}", .update, Node.kind) { try await $0.patchNode(&$1) },
+        .change(.delete, "\(root)/nodes/{node}", .delete, Node.kind) { try await $0.deleteNode(&$1) },
         .read("\(root)/watch", Node.kind) { try await $0.watch() },
         .read("\(root)/events", NodeEvent.kind) { try await $0.events() },
     ]
@@ -75,6 +76,9 @@ public struct OperatorAPI: Sendable {
         .read("\(root)/leases", Lease.kind) { try await $0.listLeases() },
         .read("\(root)/rules", Rule.kind) { try await $0.listRules() },
         .read("\(root)/conflicts", IdentityConflict.kind) { try await $0.listConflicts() },
+        .change(.delete, "\(root)/conflicts/{conflict}", .delete, IdentityConflict.kind) {
+            try await $0.deleteConflict(&$1)
+        },
         .read("\(root)/audit", AuditEvent.kind) { try await $0.listAudit() },
         .change(.put, "\(root)/site", .update, Site.kind) { try await $0.applySite(&$1) },
         .read("\(root)/site/validate", Site.kind, method: .post) { try await $0.validateSite() },

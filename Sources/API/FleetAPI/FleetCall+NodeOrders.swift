@@ -32,7 +32,9 @@ extension FleetCall {
             node.spec.role = role
             if let name { node.spec.name = name }
             if let image = request.image { node.spec.image = image }
-            node.spec.approval = Node.Approval(by: by, at: now, number: (node.spec.approval?.number ?? 0) + 1)
+            node.spec.approval = Node.Approval(
+                by: by, at: now, number: (node.spec.approval?.number ?? 0) + 1,
+                session: node.status.session?.tokenHash)
             return node.spec.isInMaintenance
                 ? "let in as \(role.rawValue); it is in maintenance, so nothing else is done to it"
                 : "let in as \(role.rawValue); 'muster node watch \(node.spec.name)' shows how it goes on"

@@ -65,6 +65,8 @@ public struct LiveNodeData: Sendable {
     public var metricNodes: @Sendable () -> [NodeID]
     /// The nodes whose agent's stream is open here.
     public var agentCount: @Sendable () -> Int
+    /// Removes what is kept of a node that is gone.
+    public var forget: @Sendable (NodeID) -> Void
 
     /// Nothing is known by default.
     public init(
@@ -73,7 +75,7 @@ public struct LiveNodeData: Sendable {
         console: @escaping @Sendable (NodeID, Int) -> [String]? = { _, _ in nil },
         metrics: @escaping @Sendable (NodeID, String) -> String? = { _, _ in nil },
         metricNodes: @escaping @Sendable () -> [NodeID] = { [] },
-        agentCount: @escaping @Sendable () -> Int = { 0 }
+        agentCount: @escaping @Sendable () -> Int = { 0 }, forget: @escaping @Sendable (NodeID) -> Void = { _ in }
     ) {
         self.progress = progress
         self.logSources = logSources
@@ -82,6 +84,7 @@ public struct LiveNodeData: Sendable {
         self.metrics = metrics
         self.metricNodes = metricNodes
         self.agentCount = agentCount
+        self.forget = forget
     }
 }
 

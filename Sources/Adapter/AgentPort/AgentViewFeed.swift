@@ -33,12 +33,18 @@ public final class AgentViewFeed: Sendable {
         self.conductors = conductors
     }
 
-    /// Greets a new session: a welcome, and the view unless the agent has that revision already.
+    /// Greets a new session: a welcome, and the view unless the agent has that revision already. A session that a newer
+    /// one has overtaken gets nothing.
     public func open(_ session: AgentSession, hello: AgentHello, view: NodeView) {
         let isCurrent = hello.viewRevision == view.revision
         let entry = Entry(session: session, view: view)
         entry.last.withLock { _ in
-            entries.withLock { $0[session.node] = entry }
+            let isNewest = entries.withLock { entries in
+                if let known = entries[session.node], known.session.id > session.id { return false }
+                entries[session.node] = entry
+                return true
+            }
+            guard isNewest else { return }
             let welcome = ConductorWelcome(time: clock.now, conductors: conductors(), viewIsCurrent: isCurrent)
             deliver(to: session) { () throws(AgentSendError) in try AgentSession.encode(.welcome(welcome)) }
             if !isCurrent { deliver(to: session) { () throws(AgentSendError) in try AgentSession.encode(.view(view)) } }
@@ -50,6 +56,11 @@ public final class AgentViewFeed: Sendable {
         entries.withLock { entries in
             if entries[session.node]?.session === session { entries[session.node] = nil }
         }
+    }
+
+    /// Tells a node to go, and closes its stream.
+    public func dismiss(_ node: NodeID, _ message: String, retryAfterSeconds: Int) {
+        entries.withLock { $0[node] }?.session.goodbye(message, retryAfterSeconds: retryAfterSeconds)
     }
 
     /// Sends a node what has changed in its view; nothing when it is not connected here or nothing has changed.

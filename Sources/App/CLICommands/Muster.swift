@@ -21,8 +21,8 @@ public struct Muster: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            NodeCommand.self, SiteCommand.self, ImageCommand.self, BMCCommand.self, EventCommand.self,
-            AuditCommand.self, VersionCommand.self,
+            NodeCommand.self, SiteCommand.self, ImageCommand.self, BMCCommand.self, ConflictCommand.self,
+            EventCommand.self, AuditCommand.self, VersionCommand.self,
         ])
 
     /// The program.

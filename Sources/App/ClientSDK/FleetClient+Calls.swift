@@ -81,6 +81,17 @@ extension FleetClient {
         try await send(.POST, FleetPath.below("nodes", node, "approve"), request)
     }
 
+    /// Takes the node out of the inventory; one that was let in only by `force`.
+    public func deleteNode(_ node: String, force: Bool = false) async throws -> RemovalReply {
+        try await send(
+            .DELETE, FleetPath.below("nodes", node), query: [("force", force ? "true" : nil)], [String: String]())
+    }
+
+    /// Forgets an identity conflict.
+    public func deleteConflict(_ name: String) async throws -> RemovalReply {
+        try await send(.DELETE, FleetPath.below("conflicts", name), [String: String]())
+    }
+
     /// Has the node's image written anew.
     public func deploy(_ node: String, _ request: DeployRequest = DeployRequest()) async throws -> NodeOrderReply {
         try await send(.POST, FleetPath.below("nodes", node, "deploy"), request)

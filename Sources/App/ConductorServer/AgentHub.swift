@@ -35,11 +35,13 @@ struct AgentHub: AgentPortDelegate, Service {
             session.goodbye("the conductor is starting", retryAfterSeconds: 5)
             return
         }
-        guard let node = catalog.node(session.node) else {
+        guard newest.isNewest(session.node, session.id) else { return }
+        let now = catalog.cache.snapshot()
+        guard let node = now.get(Node.self, session.node.raw) else {
             session.goodbye("this node is not in the inventory any more", retryAfterSeconds: 300)
             return
         }
-        feed.open(session, hello: hello, view: view(of: node))
+        feed.open(session, hello: hello, view: Self.view(of: node, in: now))
         await pass(.agentConnected(hello, stream(session)), session)
     }
 
@@ -88,20 +90,25 @@ struct AgentHub: AgentPortDelegate, Service {
         }
     }
 
-    private func view(of node: Node) -> NodeView {
+    /// The view that one snapshot gives, with the revision of just that one.
+    private static func view(of node: Node, in now: CacheSnapshot) -> NodeView {
         NodeViewProjection.view(
-            of: node, site: catalog.site(), peers: catalog.nodes(), revision: catalog.cache.revision)
+            of: node, site: now.get(Site.self, Site.name)?.spec, peers: now.all(Node.self), revision: now.revision)
     }
 
-    /// Publishes views after each change of the catalog until cancelled.
+    /// Publishes views after each change of the catalog, and ends streams of nodes that are gone, until cancelled.
     func run() async throws {
         for await _ in catalog.cache.changes().cancelOnGracefulShutdown() {
-            let connected = newest.nodes
-            feed.publish(
-                catalog.nodes().compactMap { node -> (NodeID, NodeView)? in
-                    guard let id = try? node.id, connected.contains(id) else { return nil }
-                    return (id, view(of: node))
-                })
+            let now = catalog.cache.snapshot()
+            var views: [(NodeID, NodeView)] = []
+            for id in newest.nodes {
+                if let node = now.get(Node.self, id.raw) {
+                    views.append((id, Self.view(of: node, in: now)))
+                } else if now.undecodable[Node.key(id.raw)] == nil {
+                    feed.dismiss(id, "this node is not in the inventory any more", retryAfterSeconds: 300)
+                }
+            }
+            feed.publish(views)
         }
     }
 }

@@ -76,7 +76,8 @@ struct ConductorParts {
         registrar = Registrar(
             store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
             catalog: Registrar.Catalog(
-                nodes: { catalog.nodes() }, rules: { catalog.rules() }, bmcs: { catalog.bmcs() }),
+                nodes: { catalog.nodes() }, node: { catalog.node($0) }, rules: { catalog.rules() },
+                bmcs: { catalog.bmcs() }),
             saveInventory: { bytes in try blobs.put(bytes) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
@@ -174,7 +175,12 @@ struct ConductorParts {
                 return TextTail.lines(ofFile: "\(consoles)/\(name).log", count: count)
             },
             metrics: { hub.metrics.text(for: $0, name: $1, at: clock.now) },
-            metricNodes: { hub.metrics.nodes(at: clock.now) }, agentCount: { agentPort.connectedNodes.count })
+            metricNodes: { hub.metrics.nodes(at: clock.now) }, agentCount: { agentPort.connectedNodes.count },
+            forget: { node in
+                hub.logs.remove(node)
+                hub.metrics.remove(node)
+                progress.remove(node)
+            })
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
             gate: Gate(audit: audit), audit: audit, clock: clock, live: live,

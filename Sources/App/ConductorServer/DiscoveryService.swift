@@ -23,6 +23,7 @@ struct DiscoveryService: Sendable {
     let readBlob: @Sendable (Primitives.Digest) async throws -> [UInt8]
     let logs: NodeLogs
     let progress: LiveProgress
+    let refusals = RefusalLimiter()
     let ports: ConductorPorts
     let clock: any WallClock
     let logger: Logger
@@ -151,7 +152,7 @@ struct DiscoveryService: Sendable {
 
     func append(session: String?, _ batch: LogBatch) throws {
         let node = try node(session: session)
-        try logs.append(batch, for: try node.id)
+        try logs.append(batch, for: try node.id, isStranger: node.spec.approval == nil)
     }
 
     /// Redeems the one-time token and signs the agent's key.
@@ -167,7 +168,10 @@ struct DiscoveryService: Sendable {
         } catch {
             let text = (error as? any UserFacingError)?.publicMessage ?? "the signing request cannot be read"
             logger.warning("enrolment of \(request.node) refused: \(text)")
-            try await audit.record(.machine(request.node, verb: "enrol", text, outcome: .denied))
+            // Anybody may ask: only what concerns a node is kept, and not more often than somebody would read it.
+            if catalog.node(request.node) != nil, refusals.mayRecord(request.node, at: now) {
+                try await audit.record(.machine(request.node, verb: "enrol", text, outcome: .denied))
+            }
             throw error
         }
     }

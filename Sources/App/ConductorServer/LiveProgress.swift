@@ -20,6 +20,9 @@ final class LiveProgress: Sendable {
         entries.withLock { $0[node, default: Entry(heard: now)].heard = now }
     }
 
+    /// Forgets a node.
+    func remove(_ node: NodeID) { entries.withLock { $0[node] = nil } }
+
     /// A new image is begun: what was told of the one before is not shown any more.
     func begin(_ node: NodeID) { entries.withLock { $0[node]?.progress = nil } }
 

@@ -9,6 +9,9 @@ final class NewestSessions: Sendable {
         sessions.withLock { $0[node] = max($0[node] ?? 0, session) }
     }
 
+    /// Whether no newer stream has taken its place.
+    func isNewest(_ node: NodeID, _ session: UInt64) -> Bool { sessions.withLock { $0[node] == session } }
+
     /// Forgets the session; false when a newer one has taken its place.
     func close(_ node: NodeID, _ session: UInt64) -> Bool {
         sessions.withLock { sessions in

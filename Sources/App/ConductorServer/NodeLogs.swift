@@ -3,12 +3,15 @@ import Glibc
 import Primitives
 import Synchronization
 
-/// Nodes' log lines in files, at most two of 4 MiB a node and source.
+/// Nodes' log lines in files: at most two of 4 MiB a node and source, of a machine that nobody has let in two of 128 KiB.
 final class NodeLogs: Sendable {
     private let directory: String
     private let lock = Mutex(())
 
     static let fileSizeMax = 4 << 20
+    static let strangerFileSizeMax = 128 << 10
+    /// What a machine may log before it is let in.
+    static let strangerSource = "discovery-agent"
     static let sources: Set<String> = [
         "discovery-agent", "network-agent", "compute-agent", "storage-agent", "controller-agent",
     ]
@@ -16,8 +19,9 @@ final class NodeLogs: Sendable {
     init(directory: String) { self.directory = directory }
 
     /// Appends a batch; lines over the limits of `LogBatch` are cut. Throws `NodeLogError`.
-    func append(_ batch: LogBatch, for node: NodeID) throws(NodeLogError) {
-        guard Self.sources.contains(batch.source) else { throw .unknownSource(batch.source.printable(limit: 60)) }
+    func append(_ batch: LogBatch, for node: NodeID, isStranger: Bool = false) throws(NodeLogError) {
+        let isKnown = isStranger ? batch.source == Self.strangerSource : Self.sources.contains(batch.source)
+        guard isKnown else { throw .unknownSource(batch.source.printable(limit: 60)) }
         var text = ""
         for line in batch.lines.prefix(LogBatch.lineCountMax) {
             text +=
@@ -28,7 +32,9 @@ final class NodeLogs: Sendable {
             mkdir(directory, 0o700)
             mkdir("\(directory)/\(node.raw)", 0o700)
             var info = stat()
-            if stat(path, &info) == 0, info.st_size > Self.fileSizeMax { rename(path, path + ".1") }
+            if stat(path, &info) == 0, info.st_size > (isStranger ? Self.strangerFileSizeMax : Self.fileSizeMax) {
+                rename(path, path + ".1")
+            }
             let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
             guard file >= 0 else { throw .file(path, errno) }
             defer { close(file) }
@@ -45,6 +51,17 @@ final class NodeLogs: Sendable {
     func tail(_ node: NodeID, source: String, count: Int) -> [String] {
         guard Self.sources.contains(source) else { return [] }
         return TextTail.lines(ofFile: path(node, source), count: count)
+    }
+
+    /// Removes all lines of a node.
+    func remove(_ node: NodeID) {
+        lock.withLock { _ in
+            for source in Self.sources {
+                unlink(path(node, source))
+                unlink(path(node, source) + ".1")
+            }
+            rmdir("\(directory)/\(node.raw)")
+        }
     }
 
     private func path(_ node: NodeID, _ source: String) -> String { "\(directory)/\(node.raw)/\(source).log" }

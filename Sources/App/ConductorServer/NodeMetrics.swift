@@ -16,6 +16,9 @@ final class NodeMetrics: Sendable {
         reports.withLock { $0[node] = (bounded, now) }
     }
 
+    /// Forgets a node.
+    func remove(_ node: NodeID) { reports.withLock { $0[node] = nil } }
+
     /// The nodes that have figures.
     func nodes(at now: Timestamp) -> [NodeID] {
         reports.withLock { reports in

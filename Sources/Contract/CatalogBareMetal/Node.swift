@@ -63,12 +63,19 @@ public struct Node: Resource {
         public var at: Timestamp
         /// Raised by each approval: approving again trusts the machine's present boot.
         public var number: UInt64
+        /// The session (its token's SHA-256) that was there when the operator approved, and no other is trusted by it;
+        /// nil: none was there.
+        public var session: Digest?
+        /// Whether a rule gave it: it trusts the boot by which the machine is seen first.
+        public var isByRule: Bool
 
         /// An approval.
-        public init(by: String, at: Timestamp, number: UInt64) {
+        public init(by: String, at: Timestamp, number: UInt64, session: Digest? = nil, isByRule: Bool = false) {
             self.by = by
             self.at = at
             self.number = number
+            self.session = session
+            self.isByRule = isByRule
         }
     }
 
@@ -111,6 +118,8 @@ public struct Node: Resource {
         public var summary: InventorySummary?
         /// The ramdisk that runs on it now.
         public var session: Session?
+        /// The boot that ran when another was ordered: it is not the ordered one.
+        public var formerBoot: String?
         /// How far the image is.
         public var progress: Progress?
         /// The deployment that the disk holds; 0: none.
@@ -183,12 +192,33 @@ public struct Node: Resource {
         /// Whether secrets may go to it: it was there when the node was approved, or the conductor had ordered its boot.
         public var isTrusted: Bool
 
+        /// What an untrusted boot of a known machine says of itself; taken over when it is approved.
+        public var claim: Claim?
+
         /// A session.
-        public init(tokenHash: Digest, bootID: String, opened: Timestamp, isTrusted: Bool) {
+        public init(tokenHash: Digest, bootID: String, opened: Timestamp, isTrusted: Bool, claim: Claim? = nil) {
             self.tokenHash = tokenHash
             self.bootID = bootID
             self.opened = opened
             self.isTrusted = isTrusted
+            self.claim = claim
+        }
+    }
+
+    /// What a machine says that it is.
+    public struct Claim: Codable, Sendable, Hashable {
+        /// All that it is known by.
+        public var identity: MachineIdentity
+        /// Its inventory's blob.
+        public var inventory: Digest
+        /// What lists show of it.
+        public var summary: InventorySummary
+
+        /// A claim.
+        public init(identity: MachineIdentity, inventory: Digest, summary: InventorySummary) {
+            self.identity = identity
+            self.inventory = inventory
+            self.summary = summary
         }
     }
 

@@ -108,16 +108,13 @@ public struct NodeDetail: Codable, Sendable, Hashable {
 
     /// A ramdisk on a machine, without what it proves itself with.
     public struct Session: Codable, Sendable, Hashable {
-        /// The boot's random text.
-        public var bootID: String
         /// When the machine posted its inventory.
         public var opened: Timestamp
         /// Whether secrets may go to it.
         public var isTrusted: Bool
 
         /// A ramdisk.
-        public init(bootID: String, opened: Timestamp, isTrusted: Bool) {
-            self.bootID = bootID
+        public init(opened: Timestamp, isTrusted: Bool) {
             self.opened = opened
             self.isTrusted = isTrusted
         }
@@ -132,7 +129,7 @@ public struct NodeDetail: Codable, Sendable, Hashable {
         created = node.metadata.created
         identity = node.status.identity
         inventory = node.status.inventory
-        session = node.status.session.map { Session(bootID: $0.bootID, opened: $0.opened, isTrusted: $0.isTrusted) }
+        session = node.status.session.map { Session(opened: $0.opened, isTrusted: $0.isTrusted) }
         deployed = node.status.deployed
         attempted = node.status.attempted
         image = node.status.image

@@ -69,6 +69,20 @@ public struct NodePatch: Codable, Sendable, Hashable {
     public var isEmpty: Bool { self == NodePatch() }
 }
 
+/// The answer to a removal.
+public struct RemovalReply: Codable, Sendable, Hashable {
+    /// What was removed.
+    public var name: String
+    /// What that means, for people.
+    public var message: String
+
+    /// A reply.
+    public init(name: String, message: String) {
+        self.name = name
+        self.message = message
+    }
+}
+
 /// The answer to an order: what was written down; the conductor carries it out.
 public struct NodeOrderReply: Codable, Sendable, Hashable {
     /// The node as it is after the order was written.

@@ -31,10 +31,30 @@ public struct NodeController: Service {
     private let effects: AsyncStream<PendingEffect>
     private let effectQueue: AsyncStream<PendingEffect>.Continuation
 
+    /// The power orders that are queued or under way.
+    private let powerOrders = PowerOrders()
+
+    private final class PowerOrders: Sendable {
+        private let orders = Mutex<Set<String>>([])
+
+        /// False when it is under way already.
+        func begin(_ order: String) -> Bool { orders.withLock { $0.insert(order).inserted } }
+        func end(_ order: String) { orders.withLock { _ = $0.remove(order) } }
+    }
+
     struct PendingEffect: Sendable {
         var node: Node
         var effect: NodeEffect
+
+        /// Names a power order; nil for other effects.
+        var powerOrder: String? {
+            guard case .power(let number, _) = effect else { return nil }
+            return "\(node.metadata.name)/\(number)"
+        }
     }
+
+    /// Seconds between two looks for what changes have not brought about.
+    static let secondLookInterval = 30
 
     /// The most effects that wait to be carried out.
     public static let effectQueueMax = 20_000
@@ -76,11 +96,18 @@ public struct NodeController: Service {
 
     private func enqueue(_ effects: [NodeEffect], for node: Node) {
         for effect in effects {
-            if case .dropped = effectQueue.yield(PendingEffect(node: node, effect: effect)) {
-                logger.error(
-                    "the queue of BMC orders is full; \(node.spec.name)'s order is asked for again at its deadline")
+            let pending = PendingEffect(node: node, effect: effect)
+            // A power order is asked for until it is done; it must not be carried out as often.
+            if let order = pending.powerOrder, !powerOrders.begin(order) { continue }
+            if case .dropped = effectQueue.yield(pending) {
+                finish(pending)
+                logger.error("the queue of BMC orders is full; \(node.spec.name)'s order is asked for again later")
             }
         }
+    }
+
+    private func finish(_ pending: PendingEffect) {
+        if let order = pending.powerOrder { powerOrders.end(order) }
     }
 
     /// Carries effects out, follows specifications and watches deadlines until it is cancelled.
@@ -110,24 +137,22 @@ public struct NodeController: Service {
     }
 
     private func followSpecifications(_ changes: inout AsyncStream<Void>.AsyncIterator) async {
-        var busy: Set<String> = []
-        repeat {
-            for node in nodes() where NodeMachine.needsAttention(node) {
-                let mark = "\(node.metadata.name)/\(node.metadata.generation)/\(node.status.state)"
-                guard busy.insert(mark).inserted || node.status.state != .active else { continue }
-                await attempt(.specified, on: node)
-            }
-            if busy.count > 50_000 { busy.removeAll() }
-        } while await changes.next() != nil
+        repeat { await followSpecifications() } while await changes.next() != nil
     }
 
+    private func followSpecifications() async {
+        for node in nodes() where NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
+    }
+
+    /// Looks at deadlines each second, and now and then for specifications that a failure of the store kept back.
     private func watchDeadlines() async {
-        while !Task.isCancelled {
+        for second in 1... {
             let now = clock.now
             for node in nodes() {
                 if let deadline = node.status.wait?.deadline, deadline <= now { await attempt(.tick, on: node) }
             }
-            try? await Task.sleep(for: .seconds(1))
+            if second % Self.secondLookInterval == 0 { await followSpecifications() }
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
         }
     }
 
@@ -153,6 +178,7 @@ public struct NodeController: Service {
     }
 
     private func carryOut(_ pending: PendingEffect) async {
+        defer { finish(pending) }
         guard let answer = await pending.effect.carriedOut(by: power, for: pending.node) else { return }
         await attempt(answer, on: pending.node)
     }
@@ -168,6 +194,8 @@ extension NodeEffect {
             do {
                 try await power.boot(node, order)
                 return .bootOrdered(order)
+            } catch let error as MachineWithoutBMC {
+                return .bootLeftToOperator(order, error.publicMessage)
             } catch { return .bmcFailed(text(error)) }
         case .power(let number, let action):
             do {

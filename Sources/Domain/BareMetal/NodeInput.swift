@@ -19,6 +19,8 @@ public enum NodeInput: Sendable, Hashable {
     case bmcFailed(String)
     /// The BMC was told to boot the ramdisk, or the disk.
     case bootOrdered(BootOrder)
+    /// There is no BMC to boot the machine with: a person has to, as the text says.
+    case bootLeftToOperator(BootOrder, String)
     /// The power as the BMC tells it.
     case powerRead(Node.PowerReading)
     /// The power order with this number was carried out, or could not be.
@@ -41,24 +43,16 @@ public enum NodeInput: Sendable, Hashable {
 
 /// What a machine that booted the ramdisk is taken for.
 public struct Registration: Sendable, Hashable {
-    /// Its fused identity.
-    public var identity: MachineIdentity
-    /// Its inventory's blob.
-    public var inventory: Digest
-    /// What lists show of it.
-    public var summary: InventorySummary
+    /// What it says that it is, fused with what was known of it.
+    public var claim: Node.Claim
     /// SHA-256 of the session's token.
     public var tokenHash: Digest
     /// The boot's random text.
     public var bootID: String
 
     /// A registration.
-    public init(
-        identity: MachineIdentity, inventory: Digest, summary: InventorySummary, tokenHash: Digest, bootID: String
-    ) {
-        self.identity = identity
-        self.inventory = inventory
-        self.summary = summary
+    public init(claim: Node.Claim, tokenHash: Digest, bootID: String) {
+        self.claim = claim
         self.tokenHash = tokenHash
         self.bootID = bootID
     }

@@ -17,6 +17,7 @@ extension NodeWalk {
     }
 
     private mutating func bootRamdisk(why: String) {
+        node.status.formerBoot = node.status.session?.bootID
         node.status.session = nil
         enter(
             .deploying(.bootingRamdisk),
@@ -101,6 +102,24 @@ extension NodeWalk {
         }
     }
 
+    /// A machine without a BMC: what is waited for is a person.
+    mutating func bootLeftToOperator(_ order: BootOrder, _ message: String) {
+        switch (node.status.state, order) {
+        case (.deploying(.bootingDisk), .disk):
+            node.status.session = nil
+            enter(
+                .deploying(.enrolling),
+                wait: operatorWait(
+                    message, next: "the deployment goes on when the installed system asks for its certificate"),
+                why: "there is no BMC")
+        case (.deploying(.bootingRamdisk), .ramdisk), (.inspecting, .ramdisk):
+            node.status.wait = operatorWait(
+                message, next: "boot it over the network, then: muster node approve \(node.spec.name)")
+        default:
+            break
+        }
+    }
+
     mutating func agentEnrolled() throws(InvalidTransition) {
         switch node.status.state {
         case .deploying(.bootingDisk), .deploying(.enrolling):
@@ -174,6 +193,11 @@ extension NodeWalk {
 
     mutating func tick() {
         guard let wait = node.status.wait, wait.deadline <= now else { return }
+        if wait.owner == .operator {
+            node.status.wait?.deadline = now.advanced(by: deadlines.operatorReminder)
+            effects.append(.record(type: "StillWaiting", message: wait.cause))
+            return
+        }
         let late = "\(wait.cause): nothing came in time"
         switch node.status.state {
         case .verifying:
@@ -196,7 +220,6 @@ extension NodeWalk {
         case .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleaning, .cleanFailed, .rescue,
             .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
             node.status.wait?.deadline = now.advanced(by: deadlines.operatorReminder)
-            effects.append(.record(type: "StillWaiting", message: wait.cause))
         }
     }
 

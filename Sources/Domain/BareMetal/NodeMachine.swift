@@ -26,6 +26,7 @@ public struct NodeMachine: Sendable {
         case .bmcVerified(let hasBMC): walk.bmcVerified(hasBMC: hasBMC)
         case .bmcFailed(let message): walk.bmcFailed(message)
         case .bootOrdered(let order): walk.bootOrdered(order)
+        case .bootLeftToOperator(let order, let message): walk.bootLeftToOperator(order, message)
         case .powerRead(let reading): walk.node.status.power = reading
         case .powerDone(let number, let failure): walk.powerDone(number: number, failure: failure)
         case .progressed(let order, let stage): try walk.progressed(order: order, stage)
@@ -88,22 +89,23 @@ struct NodeWalk {
         Node.Wait(cause: cause, owner: owner, deadline: now.advanced(by: duration), next: next)
     }
 
-    private func operatorWait(_ cause: String, next: String) -> Node.Wait {
+    func operatorWait(_ cause: String, next: String) -> Node.Wait {
         wait(cause, .operator, deadlines.operatorReminder, next: next)
     }
 
     // MARK: Registration and approval
 
     mutating func register(_ registration: Registration) {
-        let known = node.status.session?.bootID == registration.bootID
-        let wasExpected = node.status.state == .deploying(.bootingRamdisk) || node.status.state == .inspecting
+        // An approval that was not acted upon yet is for the boot that was there, not for this one.
+        if node.spec.approval?.isByRule == false { takeApproval() }
+        let former = node.status.session
+        let known = former?.bootID == registration.bootID
         let isFresh = node.spec.approval == nil || node.status.approvalSeen == 0
-        let isTrusted = known ? node.status.session?.isTrusted ?? false : wasExpected && !isFresh
-        node.status.identity = registration.identity
-        node.status.inventory = registration.inventory
-        node.status.summary = registration.summary
+        let isTrusted = known ? former?.isTrusted ?? false : isOrdered(registration.bootID) && !isFresh
         node.status.session = Node.Session(
-            tokenHash: registration.tokenHash, bootID: registration.bootID, opened: now, isTrusted: isTrusted)
+            tokenHash: registration.tokenHash, bootID: registration.bootID, opened: now, isTrusted: isTrusted,
+            claim: registration.claim)
+        if isTrusted || isFresh { takeClaim() }
         if !known {
             effects.append(
                 .record(type: "RamdiskBooted", message: "the machine booted the ramdisk and was inventoried"))
@@ -111,22 +113,56 @@ struct NodeWalk {
         switch node.status.state {
         case .enroll:
             enter(.enroll, wait: approvalWait(), why: "seen")
-        case .inspecting:
+        case .inspecting where isTrusted || isFresh:
             becomeAvailable(why: "inspected")
-        case .deploying(.bootingRamdisk):
+        case .deploying(.bootingRamdisk) where isTrusted:
             beginWriting(why: "the ramdisk is up")
         case .deploying(.writing) where !known, .deploying(.bootingDisk) where !known:
             distrust("the machine rebooted by itself in the middle of its deployment")
-        case .deploying(.enrolling), .deploying(.checking), .active:
+        case .inspecting, .deploying(.bootingRamdisk), .deploying(.enrolling), .deploying(.checking), .active:
             effects.append(
                 .record(
                     type: "UnexpectedBoot",
-                    message: "the machine booted the ramdisk though its disk is deployed; nothing is sent to it"))
+                    message: "the machine booted the ramdisk without having been told to; nothing is sent to it"))
         case .deploying, .verifying, .manageable, .inspectFailed, .available, .deployFailed, .cleaning, .cleanFailed,
             .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
             break
         }
         followSpec()
+    }
+
+    /// Whether the BMC has been told to make just such a boot, and it is not the one that ran before.
+    private func isOrdered(_ bootID: String) -> Bool {
+        guard node.status.wait?.owner == .machine, bootID != node.status.formerBoot else { return false }
+        return node.status.state == .deploying(.bootingRamdisk) || node.status.state == .inspecting
+    }
+
+    /// Makes what the session's machine says of itself what the node is known by.
+    private mutating func takeClaim() {
+        guard let claim = node.status.session?.claim else { return }
+        node.status.session?.claim = nil
+        node.status.identity = claim.identity
+        node.status.inventory = claim.inventory
+        node.status.summary = claim.summary
+    }
+
+    /// Lets in the boot that an approval is for, once for each approval.
+    private mutating func takeApproval() {
+        guard let approval = node.spec.approval, approval.number > node.status.approvalSeen else { return }
+        node.status.approvalSeen = approval.number
+        let session = node.status.session
+        if session != nil, approval.isByRule || approval.session == session?.tokenHash {
+            node.status.session?.isTrusted = true
+            takeClaim()
+        }
+        effects.append(.record(type: "Approved", message: "let in by \(approval.by)"))
+        switch node.status.state {
+        case .enroll, .inspectFailed: verify(why: "approved")
+        case .deploying(.bootingRamdisk) where node.status.session?.isTrusted == true:
+            beginWriting(why: "its present boot is approved")
+        case .inspecting where node.status.session?.isTrusted == true: becomeAvailable(why: "inspected")
+        default: break
+        }
     }
 
     /// A machine that was made, but whose first registration a crash swallowed, waits for its operator too.
@@ -157,12 +193,7 @@ struct NodeWalk {
         if let power = node.spec.power, power.number > node.status.powerSeen {
             effects.append(.power(number: power.number, power.action))
         }
-        if let approval = node.spec.approval, approval.number > node.status.approvalSeen {
-            node.status.approvalSeen = approval.number
-            node.status.session?.isTrusted = true
-            effects.append(.record(type: "Approved", message: "let in by \(approval.by)"))
-            if node.status.state == .enroll || node.status.state == .inspectFailed { verify(why: "approved") }
-        }
+        takeApproval()
         guard !node.spec.isInMaintenance else { return }
         switch node.status.state {
         case .available:
@@ -201,7 +232,7 @@ struct NodeWalk {
             enter(
                 .inspecting,
                 wait: wait(
-                    "the ramdisk looks at the hardware", .machine, deadlines.ramdiskBoot,
+                    "the machine is told to boot the ramdisk", .bmc, deadlines.ramdiskBoot,
                     next: "the inspection is given up"),
                 why: "nothing is known of its hardware")
             effects.append(.boot(.ramdisk))

@@ -19,6 +19,8 @@ public struct Registrar: Sendable {
     public struct Catalog: Sendable {
         /// All nodes.
         public var nodes: @Sendable () -> [Node]
+        /// One node.
+        public var node: @Sendable (NodeID) -> Node?
         /// All rules.
         public var rules: @Sendable () -> [Rule]
         /// All BMCs.
@@ -26,10 +28,11 @@ public struct Registrar: Sendable {
 
         /// A catalog.
         public init(
-            nodes: @escaping @Sendable () -> [Node], rules: @escaping @Sendable () -> [Rule],
-            bmcs: @escaping @Sendable () -> [BMC]
+            nodes: @escaping @Sendable () -> [Node], node: @escaping @Sendable (NodeID) -> Node?,
+            rules: @escaping @Sendable () -> [Rule], bmcs: @escaping @Sendable () -> [BMC]
         ) {
             self.nodes = nodes
+            self.node = node
             self.rules = rules
             self.bmcs = bmcs
         }
@@ -69,8 +72,6 @@ public struct Registrar: Sendable {
             ?? catalog.bmcs().first { bmc in
                 bmc.status.systemUUID != nil && bmc.status.systemUUID == claim.smbiosUUID
             }?.metadata.name
-        let digest = try await saveInventory(Array(try JSONEncoder().encode(inventory)))
-        let token = randomToken()
         for _ in 0..<8 {
             let id: NodeID
             let nodes = catalog.nodes()
@@ -86,8 +87,11 @@ public struct Registrar: Sendable {
                 try await recordConflict(claim, touched, reason)
                 throw RegistrationError.conflict(reason)
             }
+            // Only now: strangers without an identity of their own leave nothing behind.
+            let digest = try await saveInventory(Array(try JSONEncoder().encode(inventory)))
+            let token = "\(id).\(randomText())"
             let registration = Registration(
-                identity: claim, inventory: digest, summary: Self.summary(of: inventory),
+                claim: Node.Claim(identity: claim, inventory: digest, summary: Self.summary(of: inventory)),
                 tokenHash: Self.hash(token), bootID: post.bootID)
             let node = try await submit(.registered(registration), id)
             return InventoryReply(node: id, name: node.spec.name, session: token)
@@ -95,10 +99,12 @@ public struct Registrar: Sendable {
         throw RegistrationError.busy
     }
 
-    /// The node whose present session has this token; nil when none has.
+    /// The node whose present session has this token, which begins with its identifier; nil when none has.
     public func node(withSession token: String) -> Node? {
-        let hash = Self.hash(token)
-        return catalog.nodes().first { $0.status.session?.tokenHash == hash }
+        guard let end = token.lastIndex(of: "."), let id = try? NodeID(String(token[..<end])),
+            let node = catalog.node(id), node.status.session?.tokenHash == Self.hash(token)
+        else { return nil }
+        return node
     }
 
     /// Makes a node; nil when another registration of the same machine was quicker.
@@ -114,7 +120,7 @@ public struct Registrar: Sendable {
         spec.bmc = decision.bmc
         spec.rootDisk = decision.rootDisk ?? RootDiskHint()
         if let rule = decision.approvedBy {
-            spec.approval = Node.Approval(by: "rule \(rule)", at: now, number: 1)
+            spec.approval = Node.Approval(by: "rule \(rule)", at: now, number: 1, isByRule: true)
         }
         let node = Node(
             metadata: Metadata(name: id.raw, schemaVersion: Node.schemaVersion, created: now), spec: spec,
@@ -154,8 +160,8 @@ public struct Registrar: Sendable {
         }
     }
 
-    /// The names of the marks of an identity.
-    static func marks(of identity: MachineIdentity) -> [String] {
+    /// The names of the marks of an identity; see `MachineMark`.
+    public static func marks(of identity: MachineIdentity) -> [String] {
         let uuid = identity.smbiosUUID.map { uuid in
             "uuid-"
                 + uuid.unicodeScalars.filter { $0.isASCII && $0.value > 0x20 && $0 != "/" }.prefix(150).map(String.init)
@@ -166,8 +172,8 @@ public struct Registrar: Sendable {
 
     private func recordConflict(_ claim: MachineIdentity, _ nodes: [NodeID], _ reason: String) async throws {
         let now = clock.now
-        let name = String(
-            Self.hash("\(claim.smbiosUUID ?? "")|\(claim.serial ?? "")|\(claim.macs.sorted())").hex.prefix(16))
+        // One for each set of nodes: a machine that tells ever new stories makes no ever new conflicts.
+        let name = String(Self.hash(nodes.map(\.raw).sorted().joined(separator: "|")).hex.prefix(16))
         try await store.update(IdentityConflict.self, name) { current in
             var stored =
                 current
@@ -209,7 +215,7 @@ public struct Registrar: Sendable {
     /// SHA-256 of a token, as stored.
     public static func hash(_ text: String) -> Digest { Digest(bytes: Array(SHA256.hash(data: Array(text.utf8)))) }
 
-    private func randomToken() -> String {
+    private func randomText() -> String {
         var generator = random
         return Hex.encode((0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
     }

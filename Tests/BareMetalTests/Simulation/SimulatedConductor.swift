@@ -179,7 +179,8 @@ final class SimulatedConductor: EffectPerformer {
                 guard var stored else { return nil }
                 stored.value.spec.role = .network
                 stored.value.spec.approval = Node.Approval(
-                    by: "operator", at: now, number: (stored.value.spec.approval?.number ?? 0) + 1)
+                    by: "operator", at: now, number: (stored.value.spec.approval?.number ?? 0) + 1,
+                    session: stored.value.status.session?.tokenHash)
                 if stored.value.status.state == .deployFailed {
                     stored.value.spec.deployment = stored.value.spec.wantedDeployment.next
                 }
@@ -209,7 +210,10 @@ final class SimulatedConductor: EffectPerformer {
     private func registrar(_ submit: @escaping @Sendable (NodeInput, NodeID) async throws -> Node) -> Registrar {
         Registrar(
             store: store, submit: submit, events: writer.events,
-            catalog: Registrar.Catalog(nodes: { self.state.withLock { $0.nodes } }, rules: { [] }, bmcs: { [] }),
+            catalog: Registrar.Catalog(
+                nodes: { self.state.withLock { $0.nodes } },
+                node: { id in self.state.withLock { $0.nodes.first { $0.metadata.name == id.raw } } }, rules: { [] },
+                bmcs: { [] }),
             saveInventory: { _ in Self.digest }, clock: clock, random: random)
     }
 

@@ -6,6 +6,7 @@ struct NodeCommand: ParsableCommand {
         subcommands: [
             NodeList.self, NodeShow.self, NodeInventory.self, NodeApprove.self, NodeDeploy.self, NodePower.self,
             NodeSet.self, NodeWhy.self, NodeEvents.self, NodeWatch.self, NodeLogs.self, NodeConsole.self, NodeSSH.self,
+            NodeDelete.self,
         ])
 }
 

@@ -1,4 +1,3 @@
-import CatalogBareMetal
 import FoundationEssentials
 import Primitives
 import ResourceModel
@@ -36,6 +35,7 @@ import Testing
             for document in documents {
                 _ = try await store.commit(Transaction(operations: [.put(document.key, document.value, lease: nil)]))
             }
+            try await SQLiteProbe.execute(store, "PRAGMA wal_checkpoint(TRUNCATE)")
             try await store.close()
             try GoldenFile.replace("releases/\(release)/store.sqlite", Array(try Data(contentsOf: URL(filePath: path))))
         }
