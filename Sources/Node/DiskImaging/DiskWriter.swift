@@ -77,10 +77,10 @@ public final class DiskWriter {
     }
 
     /// Writes zeros up to the image's end, fits the partition table to the disk so that the last partition, which must
-    /// have the name `growing`, ends with it, writes the table, syncs, and makes the kernel read the table.
-    /// A nil name writes the first sectors as they are in the image.
+    /// have the name `growing`, ends with it, gives disk and partitions identifiers of their own, writes the table,
+    /// syncs, and makes the kernel read the table. A nil name writes the first sectors as they are in the image.
     @discardableResult
-    public func finish(growing name: String?) throws(DiskError) -> GPT? {
+    public func finish(growing name: String?, random: RandomSource = .system) throws(DiskError) -> GPT? {
         precondition(isComplete, "chunks are missing")
         try device.zero(position..<max(position, manifest.imageSize))
         position = manifest.imageSize
@@ -89,6 +89,8 @@ public final class DiskWriter {
             do throws(GPTError) {
                 var read = try GPT(primary: head)
                 try read.grow(name, toDiskSize: device.size)
+                var random = random
+                read.renew(using: &random)
                 table = read
             } catch {
                 throw .partitionTable(error)
