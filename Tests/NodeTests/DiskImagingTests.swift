@@ -107,6 +107,22 @@ struct NodeImage {
         Shell.run("cmp -i 17408 -n $((23 * 1048576 - 17408)) \(image.path) \(directory("disk"))")
     }
 
+    @Test("A resume asks the disk, not the memory in front of it")
+    func lostOnTheDisk() throws {
+        let image = try NodeImage(directory)
+        Shell.run("truncate -s 30M \(directory("disk"))")
+        let loop = LoopDevice(file: directory("disk"))
+        let writer = try DiskWriter(device: BlockDevice(path: loop.path), manifest: image.manifest)
+        let middle = image.stored.count / 2
+        for frame in image.stored[..<middle] { try writer.write(frame) }
+        #expect(try writer.resume() == middle)
+        let chunk = image.manifest.chunks[middle - 1]
+        Shell.run(
+            "dd if=/dev/zero of=\(directory("disk")) bs=4096 count=1 seek=\(chunk.offset / 4096) conv=notrunc status=none"
+        )
+        #expect(try writer.resume() == middle - 1)
+    }
+
     @Test("A disk that is too small says what it has and what is needed")
     func tooSmall() throws {
         let image = try NodeImage(directory)

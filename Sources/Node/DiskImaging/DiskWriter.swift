@@ -35,6 +35,8 @@ public final class DiskWriter {
         let edge = min(Self.wipedLength, device.size)
         try device.zero(0..<edge)
         try device.zero((device.size - edge)..<device.size)
+        // Before anything of the image is there: a power cut must not bring the old table back over it.
+        try device.sync()
     }
 
     /// Whether every chunk is written.
@@ -113,8 +115,11 @@ public final class DiskWriter {
         return count
     }
 
+    /// Whether the disk itself, not the memory in front of it, has the chunk.
     private func isKept(_ index: Int) throws(DiskError) -> Bool {
         let chunk = manifest.chunks[index]
+        try device.sync()
+        device.dropCache(chunk.offset..<chunk.end)
         var bytes = [UInt8](repeating: 0, count: chunk.length)
         try bytes.withUnsafeMutableBytes { raw in
             Result { () throws(DiskError) in try device.read(into: raw, at: chunk.offset) }
