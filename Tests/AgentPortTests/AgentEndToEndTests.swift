@@ -66,18 +66,28 @@ struct AgentEndToEndTests {
             "\(directory)/ca.pem", content: Array(site.authority.certificatePEM.utf8), mode: 0o644)
     }
 
+    private func makeAgent(
+        _ directory: String, _ module: RecordingModule, logs: LogBuffer = LogBuffer(),
+        clock: any WallClock = SystemWallClock(), setClock: @escaping @Sendable (Timestamp) throws -> Void = { _ in }
+    ) -> Agent {
+        var logger = quiet
+        logger.handler = AgentLogHandler(buffer: logs)
+        logger.logLevel = .info
+        return Agent(
+            configuration: AgentConfiguration(
+                directory: directory, program: "network-agent", version: "1", bootID: "boot"),
+            modules: [module], metrics: { [MetricsReport.Sample(name: "node", value: 1)] },
+            addresses: { [IPv4Address(0x7F00_0001)] }, logs: logs, logger: logger, clock: clock, setClock: setClock)
+    }
+
     private func withAgent(
         _ directory: String, _ module: RecordingModule, logs: LogBuffer = LogBuffer(),
         _ body: () async throws -> Void
     ) async throws {
-        var logger = quiet
-        logger.handler = AgentLogHandler(buffer: logs)
-        logger.logLevel = .info
-        let agent = Agent(
-            configuration: AgentConfiguration(
-                directory: directory, program: "network-agent", version: "1", bootID: "boot"),
-            modules: [module], metrics: { [MetricsReport.Sample(name: "node", value: 1)] },
-            addresses: { [IPv4Address(0x7F00_0001)] }, logs: logs, logger: logger)
+        try await withAgent(makeAgent(directory, module, logs: logs), body)
+    }
+
+    private func withAgent(_ agent: Agent, _ body: () async throws -> Void) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await agent.run() }
             try await body()
@@ -228,6 +238,46 @@ struct AgentEndToEndTests {
                 let renewed = try #require(files.credentials())
                 #expect(renewed.key.pem != key.pem)
                 #expect(renewed.validity.notAfter > old.notAfter)
+            }
+        }
+    }
+
+    @Test func aClockThatIsOffIsSetByTheStream() async throws {
+        let (times, setTime) = AsyncStream.makeStream(of: Timestamp.self)
+        let feed = AgentViewFeed(logger: quiet) { [] }
+        let view = view
+        let recorder = Recorder(onConnected: { session, hello in feed.open(session, hello: hello, view: view) })
+        try await withDirectory { directory in
+            try await withPort(site, delegate: recorder) { _, endpoint, _ in
+                try prepare(directory, conductor: endpoint)
+                let key = NodeKey()
+                let issued = try site.authority.issueNode(node, signingRequestPEM: key.signingRequest(for: node))
+                try AgentDirectory(path: directory).store(NodeCredentials(key: key, chainPEM: issued.certificatePEM))
+                let now = SystemWallClock().now
+                let agent = makeAgent(
+                    directory, RecordingModule(), clock: FixedClock(now: now.advanced(by: .seconds(-3600))),
+                    setClock: { setTime.yield($0) })
+                try await withAgent(agent) {
+                    let time = try #require(await times.first { _ in true })
+                    #expect(time >= now)
+                }
+            }
+        }
+    }
+
+    @Test func aClockBehindTheAgentsFilesIsRaisedToTheNewest() async throws {
+        try await withDirectory { directory in
+            let files = AgentDirectory(path: directory)
+            #expect(files.newestChange == nil)
+            try prepare(directory)
+            let newest = try #require(files.newestChange)
+            #expect(newest >= SystemWallClock().now.advanced(by: .seconds(-60)))
+            let cases: [(Int, [Timestamp])] = [(-3600, [newest]), (3600, [])]
+            for (seconds, expected) in cases {
+                var times: [Timestamp] = []
+                let clock = FixedClock(now: newest.advanced(by: .seconds(seconds)))
+                AgentProgram.raiseClock(clock, to: files, logger: quiet) { times.append($0) }
+                #expect(times == expected)
             }
         }
     }

@@ -238,6 +238,18 @@ struct AgentStateTests {
         #expect(bench.state.retryAt == next)
     }
 
+    @Test func aClockThatIsOffIsSetToTheConductors() {
+        var bench = opened()
+        let isClockSet: (AgentEffect) -> Bool = { if case .setClock = $0 { true } else { false } }
+        #expect(!bench.step(.received(welcome), at: 2).contains(where: isClockSet))
+        for seconds in [-3600, 4] {
+            let time = Bench.time(seconds).wall
+            let other = ConductorMessage.welcome(
+                ConductorWelcome(time: time, conductors: ["a:1", "b:2"], viewIsCurrent: true))
+            #expect(bench.step(.received(other), at: 2).contains(.setClock(time)))
+        }
+    }
+
     @Test func newConductorsAreKeptAndThePresentOneStaysFirst() {
         var bench = opened()
         let changed = ConductorMessage.welcome(

@@ -18,6 +18,11 @@ struct AgentDirectory: Sendable {
     private var newKeyPath: String { "\(path)/agent.key.new" }
     private var viewPath: String { "\(path)/view.json" }
 
+    /// When the newest of the agent's files was written; nil when there is none.
+    var newestChange: Timestamp? {
+        [identityPath, authorityPath, credentialsPath, viewPath].compactMap(SystemFile.modificationTime).max()
+    }
+
     /// Reads who this node is; throws `AgentDirectoryError` when that file is missing or damaged.
     func identity() throws(AgentDirectoryError) -> AgentIdentityFile {
         guard let bytes = SystemFile.bytes(identityPath, limit: Self.fileSizeMax) else {

@@ -78,9 +78,16 @@ actor AgentShell {
         case .collectMetrics: work.yield(.metrics)
         case .prepareRenewal: return prepareRenewal()
         case .installCertificate(let reply): return install(reply)
+        case .setClock(let time): setClock(time)
         case .log(let level, let text): log(level, text)
         }
         return nil
+    }
+
+    private func setClock(_ time: Timestamp) {
+        do { try agent.setClock(time) } catch {
+            agent.logger.error("The clock was not set: \(error)")
+        }
     }
 
     private func log(_ level: AgentLogLevel, _ text: String) {

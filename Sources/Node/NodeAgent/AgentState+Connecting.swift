@@ -133,8 +133,10 @@ extension AgentState {
         }
         let skew = now.wall.since(welcome.time).milliseconds
         if abs(skew) > 1000 {
-            effects.append(
-                .log(.warning, "This node's clock differs from the conductor's by \(skew) ms: check chrony."))
+            effects += [
+                .log(.warning, "This node's clock differs from the conductor's by \(skew) ms and is set to it."),
+                .setClock(welcome.time),
+            ]
         }
         return effects + sendStatus() + renewIfDue(now)
     }

@@ -69,6 +69,7 @@ enum AgentEffect: Sendable, Hashable {
     case collectMetrics
     case prepareRenewal
     case installCertificate(EnrolmentReply)
+    case setClock(Timestamp)
     case log(AgentLogLevel, String)
 }
 
