@@ -154,6 +154,39 @@ func inNewNetwork(_ body: @escaping () -> Void) {
         #expect(problems == ["'b' is not an overlay that this agent understands; upgrade it."])
     }
 
+    @Test("A tunnel begins where the node says it is reached, and a lost default route moves neither")
+    func defaultRouteComesAndGoes() throws {
+        var item = Self.item
+        item.local = nil
+        var devices: [Link] = []
+        var addresses: [IPv4Address] = []
+        var problems: [String] = []
+        var failure: (any Error)?
+        inNewNetwork {
+            do {
+                let plane = try NetworkDataplane()
+                let netlink = try Netlink()
+                for (name, address) in [("lan0", "10.10.0.1"), ("lan1", "10.20.0.1")] {
+                    try netlink.createBridge(name, mtu: 1500)
+                    let index = try netlink.links().first { $0.name == name }!.index
+                    try netlink.addAddress(IPv4Address(address), prefixLength: 24, index: index)
+                    try netlink.setUp(true, index: index)
+                }
+                for command in ["add default via 10.20.0.254", "del default", "add default via 10.10.0.254"] {
+                    Shell.run("ip route \(command)")
+                    problems += plane.apply([item]).overlays.problems
+                    devices += try netlink.links().filter { $0.name == "vx1001" }
+                    addresses += try netlink.reachableAddresses().prefix(1).map(\.address)
+                }
+            } catch { failure = error }
+        }
+        #expect(failure == nil && problems.isEmpty, "\(problems)")
+        try #require(devices.count == 3)
+        #expect(devices[0].index == devices[1].index, "the tunnel is not made anew")
+        #expect(devices.map(\.vxlan?.local) == addresses.map(Optional.some))
+        #expect(addresses.map(\.description) == ["10.20.0.1", "10.20.0.1", "10.10.0.1"])
+    }
+
     @Test("The interface with the default route")
     func defaultRoute() {
         let table = """

@@ -59,9 +59,10 @@ public enum AgentProgram {
         }
     }
 
-    /// The node's addresses without loopback, at most 64.
+    /// The node's addresses without loopback, at most 64; tunnels begin at the first, which the conductor gives to the
+    /// other ends.
     @Sendable private static func ownAddresses() -> [IPv4Address] {
-        let all = (try? Netlink().addresses()) ?? []
-        return Array(all.map(\.address).filter { $0.bytes[0] != 127 }.prefix(64))
+        let all = (try? Netlink().reachableAddresses()) ?? []
+        return Array(all.map(\.address).prefix(64))
     }
 }

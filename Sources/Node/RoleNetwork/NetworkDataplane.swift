@@ -67,15 +67,11 @@ struct NetworkDataplane {
         return (overlays, rules)
     }
 
-    /// The address that tunnels without one of their own begin at: the first of the interface with the default route,
-    /// else of any hardware interface.
+    /// The address that tunnels without one of their own begin at: the first that the node is reached at, except on
+    /// interfaces of this role.
     func underlayAddress() throws(SystemError) -> IPv4Address? {
-        let links = try netlink.links()
-        let addresses = try netlink.addresses().filter { $0.address.value >> 24 != 127 }
-        let routed = DefaultRoute.interface().flatMap { name in links.first { $0.name == name } }
-        let own = links.filter { $0.group == OverlayPlan.group }.map(\.index)
-        return addresses.first { $0.index == routed?.index }?.address
-            ?? addresses.first { !own.contains($0.index) }?.address
+        let own = try netlink.links().filter { $0.group == OverlayPlan.group }.map(\.index)
+        return try netlink.reachableAddresses().first { !own.contains($0.index) }?.address
     }
 
     private func plan(_ item: OverlayItem) throws -> [OverlayStep] {
@@ -121,17 +117,5 @@ struct NetworkDataplane {
         } catch {
             outcome.problems.append((error as? any UserFacingError)?.publicMessage ?? "\(error)")
         }
-    }
-}
-
-/// The kernel's IPv4 routes as procfs shows them.
-enum DefaultRoute {
-    /// The interface of the route to 0.0.0.0/0; nil when there is none.
-    static func interface(_ table: String? = SystemFile.text("/proc/thread-self/net/route")) -> String? {
-        for line in (table ?? "").split(separator: "\n").dropFirst() {
-            let fields = line.split { $0 == "\t" || $0 == " " }
-            if fields.count >= 8, fields[1] == "00000000", fields[7] == "00000000" { return String(fields[0]) }
-        }
-        return nil
     }
 }
