@@ -128,7 +128,6 @@ struct AgentEndToEndTests {
                     let session = try #require(await recorder.nextConnected())
                     #expect(session.node == node)
                     var applied = module.applied.makeAsyncIterator()
-                    #expect(await applied.next() == [])
                     #expect(await applied.next() == ["x"])
                     var seen: Set<String> = []
                     while seen.count < 3, let message = await recorder.nextMessage() {
@@ -179,6 +178,29 @@ struct AgentEndToEndTests {
                 #expect(await applied.next() == ["x"])
             }
         }
+    }
+
+    @Test func withoutAKeptViewTheRolesAreLeftAloneUntilOneComes() async throws {
+        let server = try await provisioning()
+        let feed = AgentViewFeed(logger: quiet) { [] }
+        let view = NodeView(revision: Revision(3), generation: Generation(1), items: [:])
+        let recorder = Recorder(onConnected: { session, hello in feed.open(session, hello: hello, view: view) })
+        try await withDirectory { directory in
+            try await withPort(site, delegate: recorder) { _, endpoint, recorder in
+                try prepare(directory, provisioning: server.endpoint, conductor: endpoint, token: "good")
+                try SystemFile.replace("\(directory)/view.json", content: Array("{".utf8), mode: 0o600)
+                let module = RecordingModule()
+                try await withAgent(directory, module) {
+                    while case .some(let message) = await recorder.nextMessage() {
+                        guard case .status(let status) = message else { continue }
+                        #expect(status.observedRevision == view.revision)
+                        break
+                    }
+                }
+                #expect(AgentDirectory(path: directory).view() == view)
+            }
+        }
+        try await server.stop()
     }
 
     @Test func aRefusedTokenIsToldInTheLogAndTheKeyStays() async throws {
@@ -293,7 +315,7 @@ struct AgentEndToEndTests {
             await #expect(throws: AgentDirectoryError.self) { try await withAgent(directory, module) {} }
             try prepare(directory)
             try SystemFile.replace("\(directory)/view.json", content: Array("{".utf8), mode: 0o600)
-            #expect(AgentDirectory(path: directory).view() == .empty)
+            #expect(AgentDirectory(path: directory).view() == nil)
             try SystemFile.replace("\(directory)/agent.pem", content: Array("x".utf8), mode: 0o600)
             #expect(AgentDirectory(path: directory).credentials() == nil)
         }

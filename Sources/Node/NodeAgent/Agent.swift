@@ -102,7 +102,7 @@ enum AgentWork: Sendable {
     case enrol(endpoint: String)
     case stream(endpoint: String)
     case apply(NodeView)
-    case check(NodeView)
+    case check
     case metrics
     case role(@Sendable () async -> Void)
     case sleep(until: ContinuousClock.Instant)

@@ -83,10 +83,10 @@ struct AgentDirectory: Sendable {
         try SystemFile.replace(identityPath, content: Array(try encoder.encode(identity)) + [10], mode: 0o600)
     }
 
-    /// The view kept last; `.empty` when there is none or it is damaged.
-    func view() -> NodeView {
+    /// The view kept last; nil when there is none or it cannot be read.
+    func view() -> NodeView? {
         SystemFile.bytes(viewPath, limit: Self.fileSizeMax)
-            .flatMap { try? AgentStream.decode(NodeView.self, from: $0) } ?? .empty
+            .flatMap { try? AgentStream.decode(NodeView.self, from: $0) }
     }
 
     /// Keeps a view.

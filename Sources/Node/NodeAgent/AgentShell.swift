@@ -74,7 +74,7 @@ actor AgentShell {
         case .saveView(let view): keep("the view") { try directory.store(view) }
         case .saveConductors(let list): keep("the list of conductors") { try directory.store(conductors: list) }
         case .apply(let view): work.yield(.apply(view))
-        case .check: work.yield(.check(state.view))
+        case .check: work.yield(.check)
         case .collectMetrics: work.yield(.metrics)
         case .prepareRenewal: return prepareRenewal()
         case .installCertificate(let reply): return install(reply)

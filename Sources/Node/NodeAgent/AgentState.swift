@@ -37,7 +37,7 @@ struct EnrolmentFailure: Error, Sendable, Hashable {
 
 /// What happens to an agent.
 enum AgentEvent: Sendable, Hashable {
-    case started(StoredIdentity, NodeView)
+    case started(StoredIdentity, NodeView?)
     case reloaded(StoredIdentity)
     case tick
     case enrolled(CertificateValidity)
@@ -123,7 +123,8 @@ struct AgentState: Sendable, Hashable {
     let bootID: String
     var identity: AgentIdentityFile?
     var certificate: CertificateValidity?
-    var view = NodeView.empty
+    /// What the node shall be; nil while nothing is known of that, and then the roles leave all as it is.
+    var view: NodeView?
     var phase = Phase.starting
     var target = 0
     var failures = 0
