@@ -304,6 +304,20 @@ struct AgentEndToEndTests {
         }
     }
 
+    @Test func aSleepThatNobodyWaitsForBeginsNoOther() async throws {
+        try await withDirectory { directory in
+            try prepare(directory)
+            let (work, continuation) = AsyncStream.makeStream(of: AgentWork.self)
+            let shell = AgentShell(agent: makeAgent(directory, RecordingModule()), workers: [], work: continuation)
+            try await shell.start()
+            await shell.perform(.sleep(until: .now))
+            await shell.stop()
+            var sleeps = 0
+            for await case .sleep in work { sleeps += 1 }
+            #expect(sleeps == 1)
+        }
+    }
+
     @Test func missingOrDamagedFilesAreClearErrors() async throws {
         try await withDirectory { directory in
             let module = RecordingModule()

@@ -198,12 +198,14 @@ actor AgentShell {
         case .role(let body): await body()
         case .sleep(let instant):
             do { try await ContinuousClock().sleep(until: instant) } catch { return }
-            await woke()
+            await woke(instant)
         }
     }
 
-    private func woke() {
-        nextTick = nil
+    /// Ends one sleep; one that an earlier tick took the place of ends unheard, or each would begin another.
+    private func woke(_ instant: ContinuousClock.Instant) {
+        guard let nextTick, began + nextTick == instant else { return }
+        self.nextTick = nil
         handle(.tick)
     }
 
