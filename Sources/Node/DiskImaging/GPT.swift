@@ -110,8 +110,8 @@ public struct GPT: Hashable, Sendable {
         }
     }
 
-    /// Gives the disk and each partition a random identifier (RFC 9562, version 4) in place of the image's, which are on
-    /// every disk that the image was written to.
+    /// Gives the disk and each partition a random identifier (RFC 9562, version 4) in place of the image's, which are
+    /// on every disk that the image was written to.
     public mutating func renew(using random: inout some RandomNumberGenerator) {
         header.replaceSubrange(56..<72, with: Self.identifier(using: &random))
         for entry in entries {

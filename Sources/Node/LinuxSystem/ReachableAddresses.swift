@@ -1,8 +1,8 @@
 import Primitives
 
 extension Netlink {
-    /// The IPv4 addresses of interfaces without loopback; the first is the one that tunnels begin at unless they have an
-    /// address of their own, and so the one that other nodes have to be told.
+    /// The IPv4 addresses of interfaces without loopback; the first is the one that tunnels begin at unless they have
+    /// an address of their own, and so the one that other nodes have to be told.
     ///
     /// First come those of the interface with the default route, then those that a VXLAN device sends from, so that a
     /// default route that is lost moves no tunnel. Those inside of overlays come last.
