@@ -28,7 +28,7 @@ if [ ! -d "$base" ]; then
     mv "$work/base" "$base"
 fi
 
-# The final layout. Sizes and starts in MiB; the identifiers are fixed, so that GRUB and fstab can name them.
+# The final layout. Sizes and starts in MiB; the identifiers are fixed, so that equal inputs give equal bytes.
 disk_uuid=4D757374-6572-4E6F-8465-000000000000
 root_a=4d757374-6572-4e6f-8465-00000000000a root_b=4d757374-6572-4e6f-8465-00000000000b
 state=4d757374-6572-4e6f-8465-000000000005 esp_id=4D555354
@@ -120,10 +120,10 @@ file_system "$work/state.ext4" $state_size state "$state" "$work/state" -m 1
 esp=$work/esp.img
 truncate -s ${esp_size}M "$esp"
 mkfs.vfat -s 1 -F 32 -n ESP --invariant -i "$esp_id" "$esp" >/dev/null
-modules=(part_gpt fat ext2 normal configfile linux echo serial terminal terminfo regexp test loadenv minicmd ls cat sleep reboot halt true)
+modules=(part_gpt fat ext2 normal configfile linux echo serial terminal terminfo regexp test probe loadenv minicmd ls cat sleep reboot halt true)
 grub-mkimage -O x86_64-efi -p /grub -o "$work/BOOTX64.EFI" "${modules[@]}" efi_gop efi_uga video all_video
 grub-mkimage -O i386-pc -p '(,gpt2)/grub' -o "$work/core.img" "${modules[@]}" biosdisk
-sed "s/@ROOT_A@/$root_a/; s/@ROOT_B@/$root_b/; s/@STATE@/$state/" "$images/node/grub.cfg" >"$work/grub.cfg"
+cp "$images/node/grub.cfg" "$work/grub.cfg"
 { printf '# GRUB Environment Block\nslot=a\n'; printf '%1024s' '' | tr ' ' '#'; } | head -c 1024 >"$work/grubenv"
 touch -d "@$SOURCE_DATE_EPOCH" "$work"/{BOOTX64.EFI,grub.cfg,grubenv}
 mmd -i "$esp" ::EFI ::EFI/BOOT ::grub

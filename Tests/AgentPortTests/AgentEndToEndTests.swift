@@ -66,18 +66,28 @@ struct AgentEndToEndTests {
             "\(directory)/ca.pem", content: Array(site.authority.certificatePEM.utf8), mode: 0o644)
     }
 
+    private func makeAgent(
+        _ directory: String, _ module: RecordingModule, logs: LogBuffer = LogBuffer(),
+        clock: any WallClock = SystemWallClock(), setClock: @escaping @Sendable (Timestamp) throws -> Void = { _ in }
+    ) -> Agent {
+        var logger = quiet
+        logger.handler = AgentLogHandler(buffer: logs)
+        logger.logLevel = .info
+        return Agent(
+            configuration: AgentConfiguration(
+                directory: directory, program: "network-agent", version: "1", bootID: "boot"),
+            modules: [module], metrics: { [MetricsReport.Sample(name: "node", value: 1)] },
+            addresses: { [IPv4Address(0x7F00_0001)] }, logs: logs, logger: logger, clock: clock, setClock: setClock)
+    }
+
     private func withAgent(
         _ directory: String, _ module: RecordingModule, logs: LogBuffer = LogBuffer(),
         _ body: () async throws -> Void
     ) async throws {
-        var logger = quiet
-        logger.handler = AgentLogHandler(buffer: logs)
-        logger.logLevel = .info
-        let agent = Agent(
-            configuration: AgentConfiguration(
-                directory: directory, program: "network-agent", version: "1", bootID: "boot"),
-            modules: [module], metrics: { [MetricsReport.Sample(name: "node", value: 1)] },
-            addresses: { [IPv4Address(0x7F00_0001)] }, logs: logs, logger: logger)
+        try await withAgent(makeAgent(directory, module, logs: logs), body)
+    }
+
+    private func withAgent(_ agent: Agent, _ body: () async throws -> Void) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await agent.run() }
             try await body()
@@ -118,7 +128,6 @@ struct AgentEndToEndTests {
                     let session = try #require(await recorder.nextConnected())
                     #expect(session.node == node)
                     var applied = module.applied.makeAsyncIterator()
-                    #expect(await applied.next() == [])
                     #expect(await applied.next() == ["x"])
                     var seen: Set<String> = []
                     while seen.count < 3, let message = await recorder.nextMessage() {
@@ -169,6 +178,29 @@ struct AgentEndToEndTests {
                 #expect(await applied.next() == ["x"])
             }
         }
+    }
+
+    @Test func withoutAKeptViewTheRolesAreLeftAloneUntilOneComes() async throws {
+        let server = try await provisioning()
+        let feed = AgentViewFeed(logger: quiet) { [] }
+        let view = NodeView(revision: Revision(3), generation: Generation(1), items: [:])
+        let recorder = Recorder(onConnected: { session, hello in feed.open(session, hello: hello, view: view) })
+        try await withDirectory { directory in
+            try await withPort(site, delegate: recorder) { _, endpoint, recorder in
+                try prepare(directory, provisioning: server.endpoint, conductor: endpoint, token: "good")
+                try SystemFile.replace("\(directory)/view.json", content: Array("{".utf8), mode: 0o600)
+                let module = RecordingModule()
+                try await withAgent(directory, module) {
+                    while case .some(let message) = await recorder.nextMessage() {
+                        guard case .status(let status) = message else { continue }
+                        #expect(status.observedRevision == view.revision)
+                        break
+                    }
+                }
+                #expect(AgentDirectory(path: directory).view() == view)
+            }
+        }
+        try await server.stop()
     }
 
     @Test func aRefusedTokenIsToldInTheLogAndTheKeyStays() async throws {
@@ -232,6 +264,60 @@ struct AgentEndToEndTests {
         }
     }
 
+    @Test func aClockThatIsOffIsSetByTheStream() async throws {
+        let (times, setTime) = AsyncStream.makeStream(of: Timestamp.self)
+        let feed = AgentViewFeed(logger: quiet) { [] }
+        let view = view
+        let recorder = Recorder(onConnected: { session, hello in feed.open(session, hello: hello, view: view) })
+        try await withDirectory { directory in
+            try await withPort(site, delegate: recorder) { _, endpoint, _ in
+                try prepare(directory, conductor: endpoint)
+                let key = NodeKey()
+                let issued = try site.authority.issueNode(node, signingRequestPEM: key.signingRequest(for: node))
+                try AgentDirectory(path: directory).store(NodeCredentials(key: key, chainPEM: issued.certificatePEM))
+                let now = SystemWallClock().now
+                let agent = makeAgent(
+                    directory, RecordingModule(), clock: FixedClock(now: now.advanced(by: .seconds(-3600))),
+                    setClock: { setTime.yield($0) })
+                try await withAgent(agent) {
+                    let time = try #require(await times.first { _ in true })
+                    #expect(time >= now)
+                }
+            }
+        }
+    }
+
+    @Test func aClockBehindTheAgentsFilesIsRaisedToTheNewest() async throws {
+        try await withDirectory { directory in
+            let files = AgentDirectory(path: directory)
+            #expect(files.newestChange == nil)
+            try prepare(directory)
+            let newest = try #require(files.newestChange)
+            #expect(newest >= SystemWallClock().now.advanced(by: .seconds(-60)))
+            let cases: [(Int, [Timestamp])] = [(-3600, [newest]), (3600, [])]
+            for (seconds, expected) in cases {
+                var times: [Timestamp] = []
+                let clock = FixedClock(now: newest.advanced(by: .seconds(seconds)))
+                AgentProgram.raiseClock(clock, to: files, logger: quiet) { times.append($0) }
+                #expect(times == expected)
+            }
+        }
+    }
+
+    @Test func aSleepThatNobodyWaitsForBeginsNoOther() async throws {
+        try await withDirectory { directory in
+            try prepare(directory)
+            let (work, continuation) = AsyncStream.makeStream(of: AgentWork.self)
+            let shell = AgentShell(agent: makeAgent(directory, RecordingModule()), workers: [], work: continuation)
+            try await shell.start()
+            await shell.perform(.sleep(until: .now))
+            await shell.stop()
+            var sleeps = 0
+            for await case .sleep in work { sleeps += 1 }
+            #expect(sleeps == 1)
+        }
+    }
+
     @Test func missingOrDamagedFilesAreClearErrors() async throws {
         try await withDirectory { directory in
             let module = RecordingModule()
@@ -243,7 +329,7 @@ struct AgentEndToEndTests {
             await #expect(throws: AgentDirectoryError.self) { try await withAgent(directory, module) {} }
             try prepare(directory)
             try SystemFile.replace("\(directory)/view.json", content: Array("{".utf8), mode: 0o600)
-            #expect(AgentDirectory(path: directory).view() == .empty)
+            #expect(AgentDirectory(path: directory).view() == nil)
             try SystemFile.replace("\(directory)/agent.pem", content: Array("x".utf8), mode: 0o600)
             #expect(AgentDirectory(path: directory).credentials() == nil)
         }

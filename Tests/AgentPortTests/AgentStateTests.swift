@@ -64,8 +64,8 @@ struct AgentStateTests {
         var fresh = file
         fresh.token = "secret"
         #expect(
-            bench.step(.started(StoredIdentity(identity: fresh, certificate: nil), .empty), at: 0)
-                == [.apply(.empty), .enrol(endpoint: "p:1")])
+            bench.step(.started(StoredIdentity(identity: fresh, certificate: nil), nil), at: 0)
+                == [.enrol(endpoint: "p:1")])
         #expect(bench.step(.enrolled(Self.day), at: 1) == [.connect(endpoint: "a:1")])
         #expect(bench.state.identity?.token == nil)
         let hello = AgentHello(agentVersion: "1", bootID: "boot", roles: [.network], viewRevision: .zero)
@@ -105,11 +105,34 @@ struct AgentStateTests {
         #expect(bench.step(.connected, at: 1) == [.send(.hello(hello))])
     }
 
+    @Test func withoutAViewTheRolesAreLeftAloneUntilOneComes() {
+        var bench = Bench()
+        let stored = StoredIdentity(identity: file, certificate: Self.day)
+        #expect(bench.step(.started(stored, nil), at: 0) == [.connect(endpoint: "a:1")])
+        #expect(bench.step(.roleCameBack(.network), at: 1).isEmpty)
+        #expect(bench.step(.tick, at: 31).isEmpty)
+        let hello = AgentHello(agentVersion: "1", bootID: "boot", roles: [.network], viewRevision: .zero)
+        #expect(bench.step(.connected, at: 32) == [.send(.hello(hello))])
+        let change = ViewChange(
+            from: .zero, revision: Revision(9), generation: Generation(1), upserts: [:], deletions: [])
+        var strayed = bench
+        let effects = strayed.step(.received(.change(change)), at: 33)
+        #expect(effects == [.disconnect("the change is for another revision")])
+
+        let none = NodeView(revision: Revision(8), generation: Generation(1), items: [:])
+        #expect(bench.step(.received(.view(none)), at: 33) == [.saveView(none), .apply(none)])
+        _ = bench.step(.received(welcome), at: 33)
+        let report = NodeStatusReport(
+            observedRevision: Revision(8), observedGeneration: Generation(1), roles: [], addresses: [])
+        let reports = bench.step(.rolesChecked([], addresses: []), at: 34)
+        #expect(reports == [.send(.status(report))])
+    }
+
     @Test func aRefusedEnrolmentIsToldAndTriedSlowly() {
         var bench = Bench()
         var fresh = file
         fresh.token = "used"
-        _ = bench.step(.started(StoredIdentity(identity: fresh, certificate: nil), .empty), at: 0)
+        _ = bench.step(.started(StoredIdentity(identity: fresh, certificate: nil), nil), at: 0)
         let lines = bench.lines(
             .enrolmentFailed(EnrolmentFailure(message: "The token was used.", isRefusal: true)), at: 1)
         #expect(lines.first?.contains("The token was used.") == true)
@@ -137,7 +160,7 @@ struct AgentStateTests {
     @Test func conductorsAreTriedInTurnWithGrowingPauses() {
         var bench = Bench()
         let stored = StoredIdentity(identity: file, certificate: Self.day)
-        _ = bench.step(.started(stored, .empty), at: 0)
+        _ = bench.step(.started(stored, nil), at: 0)
         var now = 0
         var tried: [String] = []
         var pauses: [Int64] = []
@@ -236,6 +259,18 @@ struct AgentStateTests {
         #expect((.seconds(70)...(.seconds(71))).contains(next))
         #expect(bench.step(.disconnected("closed"), at: 11).isEmpty)
         #expect(bench.state.retryAt == next)
+    }
+
+    @Test func aClockThatIsOffIsSetToTheConductors() {
+        var bench = opened()
+        let isClockSet: (AgentEffect) -> Bool = { if case .setClock = $0 { true } else { false } }
+        #expect(!bench.step(.received(welcome), at: 2).contains(where: isClockSet))
+        for seconds in [-3600, 4] {
+            let time = Bench.time(seconds).wall
+            let other = ConductorMessage.welcome(
+                ConductorWelcome(time: time, conductors: ["a:1", "b:2"], viewIsCurrent: true))
+            #expect(bench.step(.received(other), at: 2).contains(.setClock(time)))
+        }
     }
 
     @Test func newConductorsAreKeptAndThePresentOneStaysFirst() {

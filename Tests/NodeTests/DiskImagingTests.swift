@@ -53,6 +53,26 @@ struct NodeImage {
         #expect(Shell.run("blkid -p -s TYPE -o value -O $((9 << 20)) \(directory("disk"))") == "ext4\n")
     }
 
+    @Test("Each disk gets identifiers of its own, so that two disks with one image can be told apart")
+    func identifiers() throws {
+        let image = try NodeImage(directory)
+        /// The UUIDs (version 4) of the disk and its partitions, as another program reads them.
+        func write(_ disk: String, seed: UInt64) throws -> [Substring] {
+            Shell.run("truncate -s 40M \(directory(disk))")
+            let writer = try DiskWriter(device: BlockDevice(path: directory(disk)), manifest: image.manifest)
+            for frame in image.stored { try writer.write(frame) }
+            try writer.finish(growing: "state", random: .seeded(seed))
+            #expect(Shell.run("sfdisk --verify \(directory(disk))").contains("No errors detected"))
+            let pattern = "(label-id: |uuid=)[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}"
+            return Shell.run("sfdisk --dump \(directory(disk)) | grep -oE '\(pattern)'").split(separator: "\n")
+        }
+        let one = try write("one", seed: 1)
+        let other = try write("other", seed: 2)
+        #expect(Set(one).count == 3 && Set(other).count == 3)
+        #expect(Set(one).isDisjoint(with: other))
+        #expect(try write("again", seed: 1) == one)
+    }
+
     @Test("Until the end the disk has no partition table, so that half an image never starts")
     func halfAnImage() throws {
         let image = try NodeImage(directory)
@@ -85,6 +105,22 @@ struct NodeImage {
         for frame in image.stored[(middle - 1)...] { try writer.write(frame) }
         try writer.finish(growing: "state")
         Shell.run("cmp -i 17408 -n $((23 * 1048576 - 17408)) \(image.path) \(directory("disk"))")
+    }
+
+    @Test("A resume asks the disk, not the memory in front of it")
+    func lostOnTheDisk() throws {
+        let image = try NodeImage(directory)
+        Shell.run("truncate -s 30M \(directory("disk"))")
+        let loop = LoopDevice(file: directory("disk"))
+        let writer = try DiskWriter(device: BlockDevice(path: loop.path), manifest: image.manifest)
+        let middle = image.stored.count / 2
+        for frame in image.stored[..<middle] { try writer.write(frame) }
+        #expect(try writer.resume() == middle)
+        let chunk = image.manifest.chunks[middle - 1]
+        Shell.run(
+            "dd if=/dev/zero of=\(directory("disk")) bs=4096 count=1 seek=\(chunk.offset / 4096) conv=notrunc status=none"
+        )
+        #expect(try writer.resume() == middle - 1)
     }
 
     @Test("A disk that is too small says what it has and what is needed")

@@ -154,6 +154,72 @@ func inNewNetwork(_ body: @escaping () -> Void) {
         #expect(problems == ["'b' is not an overlay that this agent understands; upgrade it."])
     }
 
+    @Test("While some item cannot be read, nothing is taken down, and its tunnel ends stay in the rules")
+    func incomplete() throws {
+        let other = OverlayItem(
+            vni: 1002, bridge: "br1002", device: "vx1002", local: Self.local, peers: [try IPv4Address("10.10.0.4")])
+        var results: [(overlays: NetworkDataplane.Outcome, rules: NetworkDataplane.Outcome)] = []
+        var names: [[String]] = []
+        var failure: (any Error)?
+        inNewNetwork {
+            do {
+                let plane = try NetworkDataplane()
+                let netlink = try Netlink()
+                func look() throws { names.append(try netlink.links().map(\.name).filter { $0.contains("100") }) }
+                results.append(plane.apply([], isComplete: false))
+                results.append(plane.apply([Self.item]))
+                try look()
+                // The first can no longer be read, and the second has come.
+                results.append(plane.apply([other], isComplete: false))
+                results.append(plane.check([other], isComplete: false))
+                results.append(plane.apply([], isComplete: false))
+                results.append(plane.check([], isComplete: false))
+                results.append(plane.check([Self.item, other]))
+                try look()
+                results.append(plane.apply([other]))
+                try look()
+            } catch { failure = error }
+        }
+        #expect(failure == nil)
+        #expect(results.map(\.overlays.changes) == [0, 7, 6, 0, 0, 0, 0, 2])
+        #expect(results.map(\.rules.changes) == [0, 1, 1, 0, 0, 0, 0, 1])
+        #expect(results.allSatisfy { $0.overlays.problems.isEmpty && $0.rules.problems.isEmpty }, "\(results)")
+        #expect(names.map(\.count) == [2, 4, 2])
+    }
+
+    @Test("A tunnel begins where the node says it is reached, and a lost default route moves neither")
+    func defaultRouteComesAndGoes() throws {
+        var item = Self.item
+        item.local = nil
+        var devices: [Link] = []
+        var addresses: [IPv4Address] = []
+        var problems: [String] = []
+        var failure: (any Error)?
+        inNewNetwork {
+            do {
+                let plane = try NetworkDataplane()
+                let netlink = try Netlink()
+                for (name, address) in [("lan0", "10.10.0.1"), ("lan1", "10.20.0.1")] {
+                    try netlink.createBridge(name, mtu: 1500)
+                    let index = try netlink.links().first { $0.name == name }!.index
+                    try netlink.addAddress(IPv4Address(address), prefixLength: 24, index: index)
+                    try netlink.setUp(true, index: index)
+                }
+                for command in ["add default via 10.20.0.254", "del default", "add default via 10.10.0.254"] {
+                    Shell.run("ip route \(command)")
+                    problems += plane.apply([item]).overlays.problems
+                    devices += try netlink.links().filter { $0.name == "vx1001" }
+                    addresses += try netlink.reachableAddresses().prefix(1).map(\.address)
+                }
+            } catch { failure = error }
+        }
+        #expect(failure == nil && problems.isEmpty, "\(problems)")
+        try #require(devices.count == 3)
+        #expect(devices[0].index == devices[1].index, "the tunnel is not made anew")
+        #expect(devices.map(\.vxlan?.local) == addresses.map(Optional.some))
+        #expect(addresses.map(\.description) == ["10.20.0.1", "10.20.0.1", "10.10.0.1"])
+    }
+
     @Test("The interface with the default route")
     func defaultRoute() {
         let table = """

@@ -126,6 +126,22 @@ struct VirtualRackTests {
         try await rack.down()
     }
 
+    @Test(.timeLimit(.minutes(3))) func nothingIsLeftWhenTheTaskIsCancelled() async throws {
+        let rack = try makeRack("cancel")
+        let (moments, moment) = AsyncStream.makeStream(of: Void.self)
+        let task = Task {
+            defer { moment.finish() }
+            try await rack.whileUp {
+                moment.yield()
+                try await Task.sleep(for: .seconds(600))
+            }
+        }
+        _ = await moments.first { _ in true }
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+        try expectNothingLeft(of: rack)
+    }
+
     @Test(.timeLimit(.minutes(3))) func aRackThatLostItsAnchorComesBackWithItsDisks() async throws {
         let rack = try makeRack("anchor")
         try await rack.whileUp {

@@ -122,6 +122,12 @@ public final class BlockDevice {
         guard fsync(descriptor) == 0 else { throw .failed(action: "sync", path: path, errno: errno) }
     }
 
+    /// Forgets what memory has of `range`, whole pages, so that the next read asks the disk; what was not synced stays.
+    public func dropCache(_ range: Range<UInt64>) {
+        _ = posix_fadvise(
+            descriptor, Int(range.lowerBound), Int(range.upperBound - range.lowerBound), POSIX_FADV_DONTNEED)
+    }
+
     /// Makes the kernel read the partition table; nothing for a file. Tries again for 3 s while a prober of the system
     /// has a partition open.
     public func rereadPartitions() throws(DiskError) {

@@ -35,6 +35,8 @@ public final class DiskWriter {
         let edge = min(Self.wipedLength, device.size)
         try device.zero(0..<edge)
         try device.zero((device.size - edge)..<device.size)
+        // Before anything of the image is there: a power cut must not bring the old table back over it.
+        try device.sync()
     }
 
     /// Whether every chunk is written.
@@ -77,10 +79,10 @@ public final class DiskWriter {
     }
 
     /// Writes zeros up to the image's end, fits the partition table to the disk so that the last partition, which must
-    /// have the name `growing`, ends with it, writes the table, syncs, and makes the kernel read the table.
-    /// A nil name writes the first sectors as they are in the image.
+    /// have the name `growing`, ends with it, gives disk and partitions identifiers of their own, writes the table,
+    /// syncs, and makes the kernel read the table. A nil name writes the first sectors as they are in the image.
     @discardableResult
-    public func finish(growing name: String?) throws(DiskError) -> GPT? {
+    public func finish(growing name: String?, random: RandomSource = .system) throws(DiskError) -> GPT? {
         precondition(isComplete, "chunks are missing")
         try device.zero(position..<max(position, manifest.imageSize))
         position = manifest.imageSize
@@ -89,6 +91,8 @@ public final class DiskWriter {
             do throws(GPTError) {
                 var read = try GPT(primary: head)
                 try read.grow(name, toDiskSize: device.size)
+                var random = random
+                read.renew(using: &random)
                 table = read
             } catch {
                 throw .partitionTable(error)
@@ -111,8 +115,11 @@ public final class DiskWriter {
         return count
     }
 
+    /// Whether the disk itself, not the memory in front of it, has the chunk.
     private func isKept(_ index: Int) throws(DiskError) -> Bool {
         let chunk = manifest.chunks[index]
+        try device.sync()
+        device.dropCache(chunk.offset..<chunk.end)
         var bytes = [UInt8](repeating: 0, count: chunk.length)
         try bytes.withUnsafeMutableBytes { raw in
             Result { () throws(DiskError) in try device.read(into: raw, at: chunk.offset) }

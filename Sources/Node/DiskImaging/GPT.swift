@@ -110,6 +110,26 @@ public struct GPT: Hashable, Sendable {
         }
     }
 
+    /// Gives the disk and each partition a random identifier (RFC 9562, version 4) in place of the image's, which are
+    /// on every disk that the image was written to.
+    public mutating func renew(using random: inout some RandomNumberGenerator) {
+        header.replaceSubrange(56..<72, with: Self.identifier(using: &random))
+        for entry in entries {
+            let at = (entry.number - 1) * Self.entryLength + 16
+            table.replaceSubrange(at..<(at + 16), with: Self.identifier(using: &random))
+        }
+        header.setLittle(CRC32.of(table), 88)
+    }
+
+    /// Sixteen bytes as they are on the disk, where the first three fields of a UUID are little-endian.
+    private static func identifier(using random: inout some RandomNumberGenerator) -> [UInt8] {
+        var bytes: [UInt8] = []
+        for _ in 0..<16 { bytes.append(UInt8.random(in: 0...255, using: &random)) }
+        bytes[7] = bytes[7] & 0x0F | 0x40
+        bytes[8] = bytes[8] & 0x3F | 0x80
+        return bytes
+    }
+
     /// The first `primaryLength` bytes of the disk: MBR, header, entries. `mbr` is the image's first sector; a protective
     /// record in it is fitted to the disk, the boot loader's code stays.
     public func primary(mbr: [UInt8]) -> [UInt8] {

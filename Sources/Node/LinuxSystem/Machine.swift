@@ -11,12 +11,15 @@ public enum Machine {
     /// The kernel's identifier of this boot, a UUID.
     public static var bootID: String { SystemFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown" }
 
-    /// Sets the wall clock (CLOCK_REALTIME). Throws `SystemError` without the privilege.
+    /// Sets the wall clock (CLOCK_REALTIME), and the hardware's clock, which the next boot begins with, where there is
+    /// one. Throws `SystemError` without the privilege.
     public static func setClock(_ time: Timestamp) throws(SystemError) {
         let milliseconds = time.millisecondsSinceEpoch
         var value = timespec(
             tv_sec: Int(milliseconds / 1000), tv_nsec: Int(milliseconds % 1000) * 1_000_000)
         guard clock_settime(CLOCK_REALTIME, &value) == 0 else { throw SystemError("set the clock", errno: errno) }
+        let code = clinux_set_hardware_clock(milliseconds / 1000)
+        guard code == 0 else { throw SystemError("set the hardware's clock", errno: code) }
     }
 
     /// Writes back all file systems, then resets the machine; returns only by throwing `SystemError`.

@@ -32,6 +32,14 @@ public enum SystemFile {
     /// The content as a decimal number.
     public static func number(_ path: String) -> Int64? { text(path, limit: 64).flatMap { Int64($0) } }
 
+    /// When the content of the file at `path` was last changed; nil when there is no such file.
+    public static func modificationTime(_ path: String) -> Timestamp? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return Timestamp(
+            millisecondsSinceEpoch: Int64(status.st_mtim.tv_sec) * 1000 + Int64(status.st_mtim.tv_nsec) / 1_000_000)
+    }
+
     /// The last component of what the symbolic link at `path` points to, for example the driver of a device.
     public static func linkName(_ path: String) -> String? {
         var buffer = [UInt8](repeating: 0, count: 4096)

@@ -51,13 +51,15 @@ public final class Agent: Service {
     let logs: LogBuffer
     let logger: Logger
     let clock: any WallClock
+    let setClock: @Sendable (Timestamp) throws -> Void
     let group: any EventLoopGroup
 
-    /// An agent; `addresses` tells the node's own addresses for operators.
+    /// An agent; `addresses` tells the node's own addresses for operators, `setClock` sets the clock to a conductor's.
     public init(
         configuration: AgentConfiguration, modules: [any RoleModule], metrics: @escaping MetricsSource,
         addresses: @escaping @Sendable () -> [IPv4Address], logs: LogBuffer, logger: Logger,
-        clock: any WallClock = SystemWallClock(), on group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+        clock: any WallClock = SystemWallClock(), setClock: @escaping @Sendable (Timestamp) throws -> Void = { _ in },
+        on group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     ) {
         self.configuration = configuration
         self.modules = modules
@@ -66,6 +68,7 @@ public final class Agent: Service {
         self.logs = logs
         self.logger = logger
         self.clock = clock
+        self.setClock = setClock
         self.group = group
     }
 
@@ -99,7 +102,7 @@ enum AgentWork: Sendable {
     case enrol(endpoint: String)
     case stream(endpoint: String)
     case apply(NodeView)
-    case check(NodeView)
+    case check
     case metrics
     case role(@Sendable () async -> Void)
     case sleep(until: ContinuousClock.Instant)

@@ -18,6 +18,11 @@ struct AgentDirectory: Sendable {
     private var newKeyPath: String { "\(path)/agent.key.new" }
     private var viewPath: String { "\(path)/view.json" }
 
+    /// When the newest of the agent's files was written; nil when there is none.
+    var newestChange: Timestamp? {
+        [identityPath, authorityPath, credentialsPath, viewPath].compactMap(SystemFile.modificationTime).max()
+    }
+
     /// Reads who this node is; throws `AgentDirectoryError` when that file is missing or damaged.
     func identity() throws(AgentDirectoryError) -> AgentIdentityFile {
         guard let bytes = SystemFile.bytes(identityPath, limit: Self.fileSizeMax) else {
@@ -78,10 +83,10 @@ struct AgentDirectory: Sendable {
         try SystemFile.replace(identityPath, content: Array(try encoder.encode(identity)) + [10], mode: 0o600)
     }
 
-    /// The view kept last; `.empty` when there is none or it is damaged.
-    func view() -> NodeView {
+    /// The view kept last; nil when there is none or it cannot be read.
+    func view() -> NodeView? {
         SystemFile.bytes(viewPath, limit: Self.fileSizeMax)
-            .flatMap { try? AgentStream.decode(NodeView.self, from: $0) } ?? .empty
+            .flatMap { try? AgentStream.decode(NodeView.self, from: $0) }
     }
 
     /// Keeps a view.

@@ -32,20 +32,37 @@ public enum AgentProgram {
     ) async throws {
         let logs = LogBuffer()
         let logger = Logger(label: program) { _ in AgentLogHandler(buffer: logs) }
+        let setClock: @Sendable (Timestamp) throws -> Void = { try Machine.setClock($0) }
+        raiseClock(SystemWallClock(), to: AgentDirectory(path: directory), logger: logger, setClock: setClock)
         let configuration = AgentConfiguration(
             directory: directory, program: program, version: version, bootID: Machine.bootID)
         let agent = Agent(
             configuration: configuration, modules: modules(logger), metrics: { MachineMetrics.read() },
-            addresses: ownAddresses, logs: logs, logger: logger)
+            addresses: ownAddresses, logs: logs, logger: logger, setClock: setClock)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [agent], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
     }
 
-    /// The node's addresses without loopback, at most 64.
+    /// Sets a clock that is behind the agent's own files to the newest of them: a hardware clock without its battery
+    /// begins years ago, when no certificate was valid yet, and then no conductor could be asked for the time.
+    static func raiseClock(
+        _ clock: any WallClock, to directory: AgentDirectory, logger: Logger, setClock: (Timestamp) throws -> Void
+    ) {
+        guard let newest = directory.newestChange, clock.now < newest else { return }
+        do {
+            try setClock(newest)
+            logger.warning("The clock was behind the agent's own files and is set to the newest, \(newest).")
+        } catch {
+            logger.error("The clock is behind the agent's own files and was not set: \(error)")
+        }
+    }
+
+    /// The node's addresses without loopback, at most 64; tunnels begin at the first, which the conductor gives to the
+    /// other ends.
     @Sendable private static func ownAddresses() -> [IPv4Address] {
-        let all = (try? Netlink().addresses()) ?? []
-        return Array(all.map(\.address).filter { $0.bytes[0] != 127 }.prefix(64))
+        let all = (try? Netlink().reachableAddresses()) ?? []
+        return Array(all.map(\.address).prefix(64))
     }
 }

@@ -74,13 +74,20 @@ actor AgentShell {
         case .saveView(let view): keep("the view") { try directory.store(view) }
         case .saveConductors(let list): keep("the list of conductors") { try directory.store(conductors: list) }
         case .apply(let view): work.yield(.apply(view))
-        case .check: work.yield(.check(state.view))
+        case .check: work.yield(.check)
         case .collectMetrics: work.yield(.metrics)
         case .prepareRenewal: return prepareRenewal()
         case .installCertificate(let reply): return install(reply)
+        case .setClock(let time): setClock(time)
         case .log(let level, let text): log(level, text)
         }
         return nil
+    }
+
+    private func setClock(_ time: Timestamp) {
+        do { try agent.setClock(time) } catch {
+            agent.logger.error("The clock was not set: \(error)")
+        }
     }
 
     private func log(_ level: AgentLogLevel, _ text: String) {
@@ -191,12 +198,14 @@ actor AgentShell {
         case .role(let body): await body()
         case .sleep(let instant):
             do { try await ContinuousClock().sleep(until: instant) } catch { return }
-            await woke()
+            await woke(instant)
         }
     }
 
-    private func woke() {
-        nextTick = nil
+    /// Ends one sleep; one that an earlier tick took the place of ends unheard, or each would begin another.
+    private func woke(_ instant: ContinuousClock.Instant) {
+        guard let nextTick, began + nextTick == instant else { return }
+        self.nextTick = nil
         handle(.tick)
     }
 

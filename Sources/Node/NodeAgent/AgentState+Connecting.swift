@@ -5,7 +5,7 @@ import Primitives
 extension AgentState {
     // MARK: Start and enrolment
 
-    mutating func start(_ stored: StoredIdentity, _ view: NodeView, _ now: AgentTime) -> [AgentEffect] {
+    mutating func start(_ stored: StoredIdentity, _ view: NodeView?, _ now: AgentTime) -> [AgentEffect] {
         adopt(stored)
         self.view = view
         statusAt = now.uptime + Self.statusInterval
@@ -90,7 +90,7 @@ extension AgentState {
         phase = .greeting
         let hello = AgentHello(
             agentVersion: agentVersion, bootID: bootID, roles: roles,
-            viewRevision: mustResync ? .zero : view.revision)
+            viewRevision: mustResync ? .zero : view?.revision ?? .zero)
         return [.send(.hello(hello))]
     }
 
@@ -104,7 +104,7 @@ extension AgentState {
             mustResync = false
             return adopt(view, now)
         case .change(let change):
-            guard let next = view.applying(change) else {
+            guard let next = view?.applying(change) else {
                 mustResync = true
                 let effects = retry(after: .zero, now, "A change does not fit the view; the whole view is asked for")
                 return [.disconnect("the change is for another revision")] + effects
@@ -133,8 +133,10 @@ extension AgentState {
         }
         let skew = now.wall.since(welcome.time).milliseconds
         if abs(skew) > 1000 {
-            effects.append(
-                .log(.warning, "This node's clock differs from the conductor's by \(skew) ms: check chrony."))
+            effects += [
+                .log(.warning, "This node's clock differs from the conductor's by \(skew) ms and is set to it."),
+                .setClock(welcome.time),
+            ]
         }
         return effects + sendStatus() + renewIfDue(now)
     }

@@ -22,9 +22,9 @@ extension AgentState {
         return effects + startRoleWork()
     }
 
-    /// Begins the most urgent piece of role work unless one is under way.
+    /// Begins the most urgent piece of role work unless one is under way or there is no view yet.
     mutating func startRoleWork() -> [AgentEffect] {
-        guard runningWork == nil, let next = wantedWork.min() else { return [] }
+        guard let view, runningWork == nil, let next = wantedWork.min() else { return [] }
         wantedWork.remove(next)
         runningWork = next
         switch next {
@@ -91,7 +91,7 @@ extension AgentState {
 
     /// Between two metric reports, by the view's settings.
     var metricsInterval: Duration {
-        let item = view.items.values.first { $0.kind == AgentSettings.kind }
+        let item = view?.items.values.first { $0.kind == AgentSettings.kind }
         let settings = item.flatMap { try? $0.decode(AgentSettings.self) }
         return .seconds(min(3600, max(1, settings?.metricsIntervalSeconds ?? Self.metricsIntervalDefault)))
     }

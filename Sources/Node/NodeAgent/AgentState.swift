@@ -37,7 +37,7 @@ struct EnrolmentFailure: Error, Sendable, Hashable {
 
 /// What happens to an agent.
 enum AgentEvent: Sendable, Hashable {
-    case started(StoredIdentity, NodeView)
+    case started(StoredIdentity, NodeView?)
     case reloaded(StoredIdentity)
     case tick
     case enrolled(CertificateValidity)
@@ -69,6 +69,7 @@ enum AgentEffect: Sendable, Hashable {
     case collectMetrics
     case prepareRenewal
     case installCertificate(EnrolmentReply)
+    case setClock(Timestamp)
     case log(AgentLogLevel, String)
 }
 
@@ -122,7 +123,8 @@ struct AgentState: Sendable, Hashable {
     let bootID: String
     var identity: AgentIdentityFile?
     var certificate: CertificateValidity?
-    var view = NodeView.empty
+    /// What the node shall be; nil while nothing is known of that, and then the roles leave all as it is.
+    var view: NodeView?
     var phase = Phase.starting
     var target = 0
     var failures = 0

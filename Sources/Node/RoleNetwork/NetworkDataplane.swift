@@ -22,12 +22,14 @@ struct NetworkDataplane {
         nftables = try Nftables()
     }
 
-    /// Makes `items` so by difference, and takes away what this role made for others. Each overlay stands for itself: a
-    /// problem with one does not keep the others from being made.
-    func apply(_ items: [OverlayItem]) -> (overlays: Outcome, rules: Outcome) {
+    /// Makes `items` so by difference, and takes away what this role made for others, unless `items` is not complete:
+    /// then nothing is taken away. Each overlay stands for itself: a problem with one does not keep the others from
+    /// being made.
+    func apply(_ items: [OverlayItem], isComplete: Bool = true) -> (overlays: Outcome, rules: Outcome) {
         var overlays = Outcome()
         var rules = Outcome()
         attempt(&overlays) { () throws(SystemError) in
+            guard isComplete else { return 0 }
             let steps = OverlayPlan.leftovers(items, from: try observe(items))
             for step in steps { try execute(step) }
             return steps.count
@@ -40,42 +42,49 @@ struct NetworkDataplane {
             }
         }
         attempt(&rules) { () throws(SystemError) in
-            if items.isEmpty {
-                try nftables.delete(family: OverlayPlan.tableFamily, name: OverlayPlan.tableName)
-                return 0
-            }
-            return try nftables.ensure(OverlayPlan.table(for: items)) ? 1 : 0
+            if let table = try table(items, isComplete) { return try nftables.ensure(table) ? 1 : 0 }
+            if isComplete { try nftables.delete(family: OverlayPlan.tableFamily, name: OverlayPlan.tableName) }
+            return 0
         }
         return (overlays, rules)
     }
 
     /// What `apply` would change; changes nothing.
-    func check(_ items: [OverlayItem]) -> (overlays: Outcome, rules: Outcome) {
+    func check(_ items: [OverlayItem], isComplete: Bool = true) -> (overlays: Outcome, rules: Outcome) {
         var overlays = Outcome()
         var rules = Outcome()
         attempt(&overlays) { () throws(SystemError) in
-            OverlayPlan.leftovers(items, from: try observe(items)).count
+            try isComplete ? OverlayPlan.leftovers(items, from: observe(items)).count : 0
         }
         for item in items {
             attempt(&overlays) { () throws(any Error) in try plan(item).count }
         }
         attempt(&rules) { () throws(SystemError) in
             let found = try nftables.observe(family: OverlayPlan.tableFamily, name: OverlayPlan.tableName)
-            if items.isEmpty { return found == nil ? 0 : 1 }
-            return OverlayPlan.table(for: items).commands(from: found).isEmpty ? 0 : 1
+            if let table = try table(items, isComplete) { return table.commands(from: found).isEmpty ? 0 : 1 }
+            return isComplete && found != nil ? 1 : 0
         }
         return (overlays, rules)
     }
 
-    /// The address that tunnels without one of their own begin at: the first of the interface with the default route,
-    /// else of any hardware interface.
+    /// The rules for `items`, and while these are not complete also for the devices of this role that none of them
+    /// names; nil when there is nothing to guard.
+    private func table(_ items: [OverlayItem], _ isComplete: Bool) throws(SystemError) -> NftablesTable? {
+        var others: [IPv4Address] = []
+        if !isComplete {
+            let named = Set(items.map(\.device))
+            for link in try netlink.links() where link.group == OverlayPlan.group && link.kind == "vxlan" {
+                if !named.contains(link.name) { others += try netlink.floodPeers(index: link.index) }
+            }
+        }
+        return items.isEmpty && others.isEmpty ? nil : OverlayPlan.table(for: items, and: others)
+    }
+
+    /// The address that tunnels without one of their own begin at: the first that the node is reached at, except on
+    /// interfaces of this role.
     func underlayAddress() throws(SystemError) -> IPv4Address? {
-        let links = try netlink.links()
-        let addresses = try netlink.addresses().filter { $0.address.value >> 24 != 127 }
-        let routed = DefaultRoute.interface().flatMap { name in links.first { $0.name == name } }
-        let own = links.filter { $0.group == OverlayPlan.group }.map(\.index)
-        return addresses.first { $0.index == routed?.index }?.address
-            ?? addresses.first { !own.contains($0.index) }?.address
+        let own = try netlink.links().filter { $0.group == OverlayPlan.group }.map(\.index)
+        return try netlink.reachableAddresses().first { !own.contains($0.index) }?.address
     }
 
     private func plan(_ item: OverlayItem) throws -> [OverlayStep] {
@@ -121,17 +130,5 @@ struct NetworkDataplane {
         } catch {
             outcome.problems.append((error as? any UserFacingError)?.publicMessage ?? "\(error)")
         }
-    }
-}
-
-/// The kernel's IPv4 routes as procfs shows them.
-enum DefaultRoute {
-    /// The interface of the route to 0.0.0.0/0; nil when there is none.
-    static func interface(_ table: String? = SystemFile.text("/proc/thread-self/net/route")) -> String? {
-        for line in (table ?? "").split(separator: "\n").dropFirst() {
-            let fields = line.split { $0 == "\t" || $0 == " " }
-            if fields.count >= 8, fields[1] == "00000000", fields[7] == "00000000" { return String(fields[0]) }
-        }
-        return nil
     }
 }

@@ -22,7 +22,7 @@ public actor NetworkRole: RoleModule {
     public func apply(_ items: [String: NodeView.Item]) -> NodeStatusReport.RoleStatus {
         (self.items, unreadable) = Self.read(items)
         return status {
-            $0.apply(self.items)
+            $0.apply(self.items, isComplete: self.unreadable.isEmpty)
         } problem: { _ in
             nil
         }
@@ -30,7 +30,7 @@ public actor NetworkRole: RoleModule {
 
     public func check() -> NodeStatusReport.RoleStatus {
         status {
-            $0.check(self.items)
+            $0.check(self.items, isComplete: self.unreadable.isEmpty)
         } problem: { changes in
             changes == 0 ? nil : "\(changes) changes were made by somebody else; they are undone within seconds."
         }

@@ -94,9 +94,9 @@ enum OverlayPlan {
         return (gone.filter { $0.kind == "vxlan" } + gone.filter { $0.kind == "bridge" }).map { .delete($0.name) }
     }
 
-    /// The table for `items`: tunnel traffic is not tracked, and none comes but from the other tunnel ends.
-    static func table(for items: [OverlayItem]) -> NftablesTable {
-        let peers = Set(items.flatMap(\.peers)).sorted().map(\.description).joined(separator: ", ")
+    /// The table for `items`: tunnel traffic is not tracked, and none comes but from their tunnel ends and `others`.
+    static func table(for items: [OverlayItem], and others: [IPv4Address] = []) -> NftablesTable {
+        let peers = Set(items.flatMap(\.peers) + others).sorted().map(\.description).joined(separator: ", ")
         let guarded = peers.isEmpty ? "udp dport 4789 drop" : "udp dport 4789 ip saddr != { \(peers) } drop"
         return NftablesTable(
             family: tableFamily, name: tableName,

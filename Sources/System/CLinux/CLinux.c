@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/fs.h>
+#include <linux/rtc.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 static int result(int value) { return value < 0 ? errno : 0; }
@@ -60,6 +62,20 @@ int clinux_permanent_address(const char *interface_name, uint8_t address[32], ui
         *length = answer->size <= 32 ? answer->size : 32;
         memcpy(address, answer->data, *length);
     }
+    return code;
+}
+
+int clinux_set_hardware_clock(int64_t seconds) {
+    time_t time = (time_t)seconds;
+    struct tm parts;
+    if (!gmtime_r(&time, &parts)) return errno;
+    int descriptor = open("/dev/rtc0", O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return errno == ENOENT || errno == ENODEV || errno == ENXIO ? 0 : errno;
+    struct rtc_time value = {
+        .tm_sec = parts.tm_sec, .tm_min = parts.tm_min, .tm_hour = parts.tm_hour,
+        .tm_mday = parts.tm_mday, .tm_mon = parts.tm_mon, .tm_year = parts.tm_year};
+    int code = result(ioctl(descriptor, RTC_SET_TIME, &value));
+    close(descriptor);
     return code;
 }
 

@@ -30,24 +30,31 @@ extension Rack {
             do {
                 return try await ensure(wasUp: wasUp)
             } catch {
-                if !wasUp { try? await Self.takeDown(layout, name: file.name, removeFiles: isNew) }
+                if !wasUp {
+                    try? await Self.toTheEnd { try await Self.takeDown(layout, name: file.name, removeFiles: isNew) }
+                }
                 throw error
             }
         }
     }
 
-    /// Brings the rack up, runs `body`, and takes the rack down, also when `body` throws.
+    /// Brings the rack up, runs `body`, and takes the rack down, also when `body` throws or the task is cancelled.
     public func whileUp<Value>(_ body: () async throws -> Value) async throws -> Value {
         try await up()
         let result: Value
         do {
             result = try await body()
         } catch {
-            try? await down()
+            try? await Self.toTheEnd { try await down() }
             throw error
         }
-        try await down()
+        try await Self.toTheEnd { try await down() }
         return result
+    }
+
+    /// Runs `body` in a task that nobody cancels: whoever is cancelled has to clean up as well.
+    private static func toTheEnd(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        try await Task { try await body() }.value
     }
 
     private static func checkHost() throws(RackError) {

@@ -30,6 +30,9 @@ int clinux_reread_partitions(int descriptor);
 /// The permanent address of a network interface (ETHTOOL_GPERMADDR); `length` is what the driver gave.
 int clinux_permanent_address(const char *interface_name, uint8_t address[32], uint32_t *length);
 
+/// Sets the hardware's clock to a time in seconds since 1970, as UTC (RTC_SET_TIME); 0 also where there is none.
+int clinux_set_hardware_clock(int64_t seconds);
+
 /// Resets the machine now (RB_AUTOBOOT) or turns it off (RB_POWER_OFF); file systems are not synced.
 int clinux_restart(void);
 int clinux_power_off(void);
