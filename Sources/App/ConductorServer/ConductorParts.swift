@@ -93,7 +93,12 @@ struct ConductorParts {
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
             tls: certificate.agents,
             delegate: hub, logger: logger,
-            isRevoked: { node, _ in catalog.cache.revision > .zero && catalog.node(node) == nil })
+            isRevoked: { node, _ in
+                // A node that this version cannot read has not been deleted.
+                let snapshot = catalog.cache.snapshot()
+                return snapshot.isLoaded && snapshot.get(Node.self, node.raw) == nil
+                    && snapshot.undecodable[Node.key(node.raw)] == nil
+            })
     }
 
     func run() async throws {
