@@ -9,7 +9,6 @@ import CatalogBareMetal
 import FleetAPI
 import Hummingbird
 import Identity
-import ImageChunks
 import Logging
 import NIOCore
 import Primitives
@@ -77,7 +76,9 @@ struct ConductorParts {
             store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
             catalog: Registrar.Catalog(
                 nodes: { catalog.nodes() }, rules: { catalog.rules() }, bmcs: { catalog.bmcs() }),
-            saveInventory: { bytes in try blobs.put(bytes) }, clock: clock)
+            saveInventory: { bytes in
+                try await blobs.offPool { (blobs) throws(BlobError) in try blobs.put(bytes) }
+            }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
             authority: authority, names: configuration.names, clock: clock, logger: logger)
@@ -127,7 +128,9 @@ struct ConductorParts {
         let service = DiscoveryService(
             catalog: catalog, store: store, registrar: registrar, controller: controller,
             tokens: EnrolmentTokens(store: store), audit: audit, authority: authority,
-            readBlob: { [blobs] digest in try blobs.get(digest) }, logs: hub.logs, progress: progress,
+            readBlob: { [blobs] digest in
+                try await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+            }, logs: hub.logs, progress: progress,
             ports: configuration.ports, clock: clock, logger: logger)
         return Application(
             router: ProvisioningRoutes(service: service).router(),
@@ -157,7 +160,7 @@ struct ConductorParts {
                 manifest: { digest in
                     // Role images are public on the segment; nothing else that is stored is.
                     guard catalog.isImage(digest) else { return nil }
-                    return try ChunkManifest(decoding: try blobs.get(digest), named: digest)
+                    return try await ImageBlobs.manifest(digest, in: blobs)
                 },
                 blobs: BlobReader(blobs: blobs)),
             logger: logger
