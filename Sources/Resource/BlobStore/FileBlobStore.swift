@@ -39,7 +39,7 @@ public final class FileBlobStore: Sendable {
         try Directory.make(directory)
         for name in ["incoming", "corrupt", "blobs"] { try Directory.make("\(directory)/\(name)") }
         for byte in UInt8.min ... .max { try Directory.make("\(directory)/blobs/\(Hex.encode([byte]))") }
-        for path in ["\(directory)/blobs", directory] { try OpenFile.directory(path).sync() }
+        for path in ["\(directory)/blobs", directory, "\(directory)/.."] { try OpenFile.directory(path).sync() }
         for name in try Directory.names("\(directory)/incoming") {
             try Directory.remove("\(directory)/incoming/\(name)")
         }
