@@ -154,6 +154,19 @@ import Testing
         #expect(throws: BlobError.missing(digest)) { try store.verify(digest) }
     }
 
+    /// Address zero of a process reads as a bad sector does: with EIO.
+    @Test func whatTheDiskCannotReadIsDamage() throws {
+        let digest = try open().put(bytes("precious data"))
+        try FileManager.default.removeItem(atPath: file(digest))
+        try FileManager.default.createSymbolicLink(atPath: file(digest), withDestinationPath: "/proc/self/mem")
+        let store = try open()
+        #expect(throws: BlobError.corrupt(digest)) { try store.open(digest) }
+        #expect(store.missing(from: [digest]) == [digest])
+        #expect(try names("corrupt").count == 1)
+        try store.put(bytes("precious data"))
+        #expect(try store.get(digest) == bytes("precious data"))
+    }
+
     @Test func aPutMendsADamagedFile() throws {
         let digest = try open().put(bytes("precious data"))
         try damage(digest)

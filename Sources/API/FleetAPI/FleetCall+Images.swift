@@ -9,6 +9,7 @@ import NIOCore
 import Primitives
 import ReconcileRuntime
 import ResourceModel
+import Synchronization
 
 extension BlobError: APIErrorConvertible {
     public var apiError: APIError {
@@ -58,11 +59,11 @@ extension FleetCall {
             for blob in try splitter.take(buffer) {
                 batch.append(blob)
                 batchSize += blob.count
+                guard batchSize >= Self.writeSize || batch.count == BlobLimits.batchCountMax else { continue }
+                stored += try await write(batch)
+                size += batchSize
+                (batch, batchSize) = ([], 0)
             }
-            guard batchSize >= Self.writeSize else { continue }
-            stored += try await write(batch)
-            size += batchSize
-            (batch, batchSize) = ([], 0)
         }
         if !batch.isEmpty { stored += try await write(batch) }
         size += batchSize
@@ -82,9 +83,9 @@ extension FleetCall {
         let digest = try Digest(hex: try parameter("digest"))
         note.resource = ResourceKey(kind: NodeImage.kind, name: digest.hex)
         note.summary = "one blob"
-        var writer = try services.blobs.writer(sizeMax: FleetLimit.blobSize)
-        for try await buffer in request.body { try writer.append(Array(buffer.readableBytesView)) }
-        try writer.finish(expecting: digest)
+        let upload = try BlobUpload(to: services.blobs, sizeMax: FleetLimit.blobSize)
+        for try await buffer in request.body { try await upload.append(Array(buffer.readableBytesView)) }
+        try await upload.finish(expecting: digest)
         return .json(StoredBlobsReply(stored: [digest]))
     }
 
@@ -171,6 +172,33 @@ extension FleetCall {
         if let revision { try await services.cache.wait(for: revision) }
         guard let written else { throw APIError.conflict("'\(name)' was not written; try again.") }
         return written
+    }
+}
+
+/// A blob that comes in parts and is written outside of Swift's pool of threads; let go of, it leaves nothing behind.
+private final class BlobUpload: Sendable {
+    private let blobs: FileBlobStore
+    private let writer: Mutex<BlobWriter?>
+
+    /// Begins a blob of `sizeMax` bytes at most.
+    init(to blobs: FileBlobStore, sizeMax: ByteCount) throws(BlobError) {
+        self.blobs = blobs
+        writer = Mutex(try blobs.writer(sizeMax: sizeMax))
+    }
+
+    /// Appends a part, one after the other.
+    func append(_ bytes: [UInt8]) async throws(BlobError) {
+        try await blobs.offPool { (_) throws(BlobError) -> Void in
+            try self.writer.withLock { (writer) throws(BlobError) -> Void in try writer?.append(bytes) }
+        }
+    }
+
+    /// Stores the blob; throws `.mismatch`, and stores nothing, when it is not `digest`.
+    func finish(expecting digest: Digest) async throws(BlobError) {
+        try await blobs.offPool { (_) throws(BlobError) -> Void in
+            guard let writer = self.writer.withLock({ $0.take() }) else { return }
+            try writer.finish(expecting: digest)
+        }
     }
 }
 

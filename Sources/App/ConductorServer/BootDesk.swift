@@ -54,13 +54,22 @@ struct BootDesk: Sendable {
     }
 }
 
-/// Boot files and chunks out of the blob store.
+/// Boot files and chunks out of the blob store, read outside of Swift's pool of threads.
 struct BlobReader: BlobSource {
     let blobs: FileBlobStore
+
+    /// Bytes of a blob that is checked each time it is read; parts of larger ones rely on the check of the first.
+    private static let checkedSizeMax = 1 << 20
 
     func size(of blob: Digest) async throws -> UInt64? { try blobs.size(of: blob) }
 
     func read(_ blob: Digest, at offset: UInt64, count: Int) async throws -> ByteBuffer {
-        ByteBuffer(bytes: try blobs.read(blob, at: offset, count: count))
+        let bytes = try await blobs.offPool { (blobs) throws(BlobError) -> [UInt8] in
+            if offset == 0, count <= Self.checkedSizeMax, let size = try blobs.size(of: blob), size <= count {
+                return try blobs.get(blob)
+            }
+            return try blobs.read(blob, at: offset, count: count)
+        }
+        return ByteBuffer(bytes: bytes)
     }
 }

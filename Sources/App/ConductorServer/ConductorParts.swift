@@ -9,7 +9,6 @@ import CatalogBareMetal
 import FleetAPI
 import Hummingbird
 import Identity
-import ImageChunks
 import Logging
 import NIOCore
 import Primitives
@@ -78,7 +77,9 @@ struct ConductorParts {
             catalog: Registrar.Catalog(
                 nodes: { catalog.nodes() }, node: { catalog.node($0) }, rules: { catalog.rules() },
                 bmcs: { catalog.bmcs() }),
-            saveInventory: { bytes in try blobs.put(bytes) }, clock: clock)
+            saveInventory: { bytes in
+                try await blobs.offPool { (blobs) throws(BlobError) in try blobs.put(bytes) }
+            }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
             authority: authority, names: configuration.names, clock: clock, logger: logger)
@@ -94,7 +95,12 @@ struct ConductorParts {
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
             tls: certificate.agents,
             delegate: hub, logger: logger,
-            isRevoked: { node, _ in catalog.cache.revision > .zero && catalog.node(node) == nil })
+            isRevoked: { node, _ in
+                // A node that this version cannot read has not been deleted.
+                let snapshot = catalog.cache.snapshot()
+                return snapshot.isLoaded && snapshot.get(Node.self, node.raw) == nil
+                    && snapshot.undecodable[Node.key(node.raw)] == nil
+            })
     }
 
     func run() async throws {
@@ -123,7 +129,9 @@ struct ConductorParts {
         let service = DiscoveryService(
             catalog: catalog, store: store, registrar: registrar, controller: controller,
             tokens: EnrolmentTokens(store: store), audit: audit, authority: authority,
-            readBlob: { [blobs] digest in try blobs.get(digest) }, logs: hub.logs, progress: progress,
+            readBlob: { [blobs] digest in
+                try await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+            }, logs: hub.logs, progress: progress,
             ports: configuration.ports, clock: clock, logger: logger)
         return Application(
             router: ProvisioningRoutes(service: service).router(),
@@ -153,7 +161,7 @@ struct ConductorParts {
                 manifest: { digest in
                     // Role images are public on the segment; nothing else that is stored is.
                     guard catalog.isImage(digest) else { return nil }
-                    return try ChunkManifest(decoding: try blobs.get(digest), named: digest)
+                    return try await ImageBlobs.manifest(digest, in: blobs)
                 },
                 blobs: BlobReader(blobs: blobs)),
             logger: logger

@@ -50,21 +50,39 @@ struct Housekeeper: Service {
         }
     }
 
-    /// Deletes blobs that no image, ramdisk or node names.
-    private func sweepBlobs() async throws {
-        var kept: Set<Digest> = []
-        for image in catalog.images() {
-            kept.insert(image.spec.manifest)
-            kept.formUnion(try ImageBlobs.named(by: image.spec.manifest, in: blobs))
+    /// Deletes blobs that nothing in the catalog names; none while it has documents that this version cannot read.
+    func sweepBlobs() async throws {
+        try await catalog.cache.barrier()
+        let snapshot = catalog.cache.snapshot()
+        guard snapshot.isLoaded, snapshot.undecodable.isEmpty else {
+            let unread = snapshot.undecodable.keys.map { "\($0)" }.sorted().prefix(5).joined(separator: ", ")
+            logger.warning(
+                "housekeeping: no blobs are deleted, because documents that may name some cannot be read",
+                metadata: ["count": "\(snapshot.undecodable.count)", "documents": "\(unread)"])
+            return
         }
-        for node in catalog.nodes() {
-            if let inventory = node.status.inventory { kept.insert(inventory) }
-            guard let manifest = node.status.image else { continue }
-            kept.insert(manifest)
-            if blobs.contains(manifest) { kept.formUnion(try ImageBlobs.named(by: manifest, in: blobs)) }
+        let named = try await namedBlobs(snapshot)
+        let now = clock.now
+        let deleted = try await blobs.offPool { (blobs) throws(BlobError) in
+            try blobs.sweep(keeping: named, olderThan: Self.blobGrace, now: now)
         }
-        for ramdisk in catalog.cache.all(Ramdisk.self) { kept.formUnion([ramdisk.spec.kernel, ramdisk.spec.initrd]) }
-        let deleted = try blobs.sweep(keeping: kept, olderThan: Self.blobGrace, now: clock.now)
         if deleted > 0 { logger.info("housekeeping: \(deleted) blobs that nothing names are deleted") }
+    }
+
+    /// The blobs that images, ramdisks and nodes name.
+    private func namedBlobs(_ snapshot: CacheSnapshot) async throws -> Set<Digest> {
+        var named: Set<Digest> = []
+        for image in snapshot.all(NodeImage.self) where named.insert(image.spec.manifest).inserted {
+            named.formUnion(try await ImageBlobs.named(by: image.spec.manifest, in: blobs))
+        }
+        for ramdisk in snapshot.all(Ramdisk.self) { named.formUnion([ramdisk.spec.kernel, ramdisk.spec.initrd]) }
+        for node in snapshot.all(Node.self) {
+            if let inventory = node.status.inventory { named.insert(inventory) }
+            if let claimed = node.status.session?.claim?.inventory { named.insert(claimed) }
+            if let manifest = node.status.image, named.insert(manifest).inserted, blobs.contains(manifest) {
+                named.formUnion(try await ImageBlobs.named(by: manifest, in: blobs))
+            }
+        }
+        return named
     }
 }

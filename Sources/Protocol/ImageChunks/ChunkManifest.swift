@@ -27,10 +27,7 @@ public struct ChunkManifest: Hashable, Sendable {
         guard imageSize <= ChunkLimit.imageSize else {
             throw .limit(what: "image size", found: imageSize, limit: ChunkLimit.imageSize)
         }
-        guard chunks.count <= ChunkLimit.chunkCount else {
-            throw .limit(
-                what: "number of chunks", found: UInt64(chunks.count), limit: UInt64(ChunkLimit.chunkCount))
-        }
+        try Self.check(count: chunks.count)
         var end: UInt64 = 0
         var total: UInt64 = 0
         for (index, chunk) in chunks.enumerated() {
@@ -41,6 +38,13 @@ public struct ChunkManifest: Hashable, Sendable {
         self.imageSize = imageSize
         self.chunks = chunks
         dataSize = total
+    }
+
+    /// Throws `ChunkError.limit` for more chunks than an image may have.
+    static func check(count: Int) throws(ChunkError) {
+        guard count <= ChunkLimit.chunkCount else {
+            throw .limit(what: "number of chunks", found: UInt64(count), limit: UInt64(ChunkLimit.chunkCount))
+        }
     }
 
     private static func check(

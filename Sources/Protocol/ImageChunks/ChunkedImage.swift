@@ -21,6 +21,7 @@ public enum ChunkedImage {
             case .zero(let length):
                 window.advance(length)
             case .data(let length):
+                try ChunkManifest.check(count: chunks.count + 1)
                 let bytes = UnsafeRawBufferPointer(rebasing: window.bytes.prefix(length))
                 let frame = compressor.compress(bytes)
                 let chunk = ImageChunk(

@@ -10,8 +10,8 @@ public enum ChunkLimit {
     public static let maximumLength = 512 * 1024
     /// The most bytes a compressed chunk takes (`ZSTD_compressBound` of the longest chunk).
     public static let maximumStoredLength = 526_336
-    /// The most chunks of one image.
-    public static let chunkCount = 1 << 20
+    /// The most chunks of one image; its manifest then has 64 MB, which a blob store still reads as a whole.
+    public static let chunkCount = 800_000
     /// The largest image: 1 TiB.
     public static let imageSize: UInt64 = 1 << 40
 }

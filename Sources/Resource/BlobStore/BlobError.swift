@@ -8,7 +8,8 @@ import Primitives
 public enum BlobError: UserFacingError, Hashable {
     /// There is no such blob; store it again.
     case missing(Digest)
-    /// The file does not have its digest any more; it has been put aside, so that the blob can be stored again.
+    /// The file does not have its digest any more or cannot be read back from the disk; it has been put aside, so that
+    /// the blob can be stored again.
     case corrupt(Digest)
     /// What was written has another digest than was expected; nothing is stored.
     case mismatch(expected: Digest, found: Digest)

@@ -39,7 +39,7 @@ public final class FileBlobStore: Sendable {
         try Directory.make(directory)
         for name in ["incoming", "corrupt", "blobs"] { try Directory.make("\(directory)/\(name)") }
         for byte in UInt8.min ... .max { try Directory.make("\(directory)/blobs/\(Hex.encode([byte]))") }
-        for path in ["\(directory)/blobs", directory] { try OpenFile.directory(path).sync() }
+        for path in ["\(directory)/blobs", directory, "\(directory)/.."] { try OpenFile.directory(path).sync() }
         for name in try Directory.names("\(directory)/incoming") {
             try Directory.remove("\(directory)/incoming/\(name)")
         }
@@ -86,8 +86,9 @@ public final class FileBlobStore: Sendable {
         guard status.size <= BlobLimits.wholeReadSizeMax.bytes else {
             throw .limitExceeded("blob \(digest) has \(ByteCount(bytes: status.size)); read it in parts")
         }
-        let bytes = try file.read(at: 0, count: Int(status.size))
-        guard Digest(bytes: BlobHasher.digestBytes(of: bytes)) == digest else {
+        guard let bytes = try file.read(at: 0, count: Int(status.size)),
+            Digest(bytes: BlobHasher.digestBytes(of: bytes)) == digest
+        else {
             try quarantine(digest, inode: status.inode)
             throw .corrupt(digest)
         }
@@ -110,10 +111,10 @@ public final class FileBlobStore: Sendable {
         guard let file = try OpenFile.reading(path(digest)) else { throw .missing(digest) }
         let status = try file.status()
         if state.withLock({ $0.verified[digest] }) != status.inode { try check(file, is: digest) }
-        return BlobFile(digest: digest, size: status.size, file: file)
+        return BlobFile(store: self, digest: digest, status: status, file: file)
     }
 
-    /// Reads a blob and checks it; throws `.missing` or `.corrupt`.
+    /// Reads a blob and checks it; throws `.missing` or `.corrupt`, also when the disk fails to read it.
     public func verify(_ digest: Digest) throws(BlobError) {
         guard let file = try OpenFile.reading(path(digest)) else { throw .missing(digest) }
         try check(file, is: digest)
@@ -229,7 +230,7 @@ extension FileBlobStore {
     }
 
     /// Puts a damaged file aside, unless a good one has taken its place since.
-    private func quarantine(_ digest: Digest, inode: UInt64) throws(BlobError) {
+    func quarantine(_ digest: Digest, inode: UInt64) throws(BlobError) {
         let number = fileNumber.wrappingAdd(1, ordering: .relaxed).newValue
         let aside = "\(directory)/corrupt/\(digest.hex).\(clock.now.millisecondsSinceEpoch).\(number)"
         try state.withLock { (state) throws(BlobError) in

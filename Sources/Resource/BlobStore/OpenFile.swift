@@ -56,29 +56,30 @@ struct OpenFile: ~Copyable, Sendable {
         }
     }
 
-    /// At most `count` bytes from `offset`; fewer only at the end of the file.
-    func read(at offset: UInt64, count: Int) throws(BlobError) -> [UInt8] {
+    /// At most `count` bytes from `offset`, fewer only at the end of the file; nil when the disk has lost them (EIO).
+    func read(at offset: UInt64, count: Int) throws(BlobError) -> [UInt8]? {
+        var isLost = false
         var failure: BlobError?
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             while filled < count {
                 let got = pread(
                     descriptor, buffer.baseAddress.map { $0 + filled }, count - filled, off_t(offset) + off_t(filled))
                 if got < 0, errno == EINTR { continue }
-                if got < 0 { failure = .system("read", path) }
+                if got < 0, errno == EIO { isLost = true } else if got < 0 { failure = .system("read", path) }
                 guard got > 0 else { return }
                 filled += got
             }
         }
         if let failure { throw failure }
-        return bytes
+        return isLost ? nil : bytes
     }
 
-    /// The digest of the whole file.
-    func digest() throws(BlobError) -> Digest {
+    /// The digest of the whole file; nil when the disk has lost a part of it (EIO).
+    func digest() throws(BlobError) -> Digest? {
         var hasher = BlobHasher()
         var offset: UInt64 = 0
         while true {
-            let part = try read(at: offset, count: 1 << 18)
+            guard let part = try read(at: offset, count: 1 << 18) else { return nil }
             guard !part.isEmpty else { return Digest(bytes: hasher.digestBytes()) }
             part.withUnsafeBytes { hasher.update($0) }
             offset += UInt64(part.count)

@@ -53,7 +53,8 @@ public final class ReconcilerLoop<R: Reconciler>: Service {
     private let limits: LoopLimits
     private let wallClock: any WallClock
     private let elapsed: @Sendable () -> Duration
-    private let sleep: @Sendable (Duration) async throws -> Void
+    /// Sleeps until so much time has elapsed.
+    private let sleepUntil: @Sendable (Duration) async throws -> Void
     private let seed: UInt64
     private let performer: any EffectPerformer<R.Effect, R.Event>
 
@@ -69,7 +70,7 @@ public final class ReconcilerLoop<R: Reconciler>: Service {
         self.seed = seed
         let start = clock.now
         elapsed = { start.duration(to: clock.now) }
-        sleep = { try await clock.sleep(for: $0) }
+        sleepUntil = { try await clock.sleep(until: start.advanced(by: $0), tolerance: nil) }
     }
 
     /// Hands in an event; false when too many wait or the loop has ended: the caller decides what to do then.
@@ -188,9 +189,8 @@ public final class ReconcilerLoop<R: Reconciler>: Service {
             return earliest
         }
         guard let deadline else { return }
-        let remaining = deadline - elapsed()
         group.addTask {
-            if remaining > .zero { try? await self.sleep(remaining) }
+            try? await self.sleepUntil(deadline)
             self.wake { state in
                 if let index = state.sleepingUntil.firstIndex(of: deadline) { state.sleepingUntil.remove(at: index) }
             }

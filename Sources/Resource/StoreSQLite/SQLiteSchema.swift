@@ -15,6 +15,7 @@ enum SQLiteSchema {
 
     static func open(_ path: String, now: Timestamp) throws -> (DatabasePool, LeaseTable) {
         try makePrivateFile(path)
+        try checkUnchanged(path)
         var configuration = Configuration()
         configuration.label = "store"
         configuration.busyMode = .timeout(5)
@@ -34,18 +35,42 @@ enum SQLiteSchema {
         return (pool, LeaseTable(leases, now: now))
     }
 
+    /// Refuses a file that is no store of this version while it is as it was found: a pool would write to it at once.
+    private static func checkUnchanged(_ path: String) throws {
+        var info = stat()
+        guard stat(path, &info) == 0 else { throw StoreError.system("look at", path) }
+        guard info.st_size > 0 else { return }
+        var configuration = Configuration()
+        configuration.label = "store-check"
+        configuration.readonly = true
+        configuration.busyMode = .timeout(5)
+        do {
+            let queue = try DatabaseQueue(path: path, configuration: configuration)
+            defer { try? queue.close() }
+            _ = try queue.read { try isStore($0) }
+        } catch let error as DatabaseError where error.resultCode == .SQLITE_READONLY {
+            // A crash left what only a writer can undo; `migrate` checks after that.
+        }
+    }
+
     private static func migrate(_ db: Database) throws {
+        if try !isStore(db) { try create(db) }
+    }
+
+    /// Whether the tables are there, false in an empty file; throws when they are not of this version or of a store.
+    private static func isStore(_ db: Database) throws -> Bool {
         guard try db.tableExists("meta") else {
             guard try Int.fetchOne(db, sql: "SELECT count(*) FROM sqlite_master") == 0 else {
                 throw StoreError.unavailable("the file is an SQLite database of another program; choose another path")
             }
-            return try create(db)
+            return false
         }
         let found = try Int.fetchOne(db, sql: "SELECT value FROM meta WHERE name = 'schema'") ?? 0
         guard found <= version else { throw StoreError.tooNew(found: found, supported: version) }
         guard found == version else {
             throw StoreError.unavailable("the file has format \(found), which no version has written; restore a backup")
         }
+        return true
     }
 
     private static func create(_ db: Database) throws {

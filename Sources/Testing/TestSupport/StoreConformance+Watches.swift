@@ -81,10 +81,18 @@ extension StoreConformance {
             try require(
                 rest.map(\.revision.number), is: Array(last.number + 1...last.number + UInt64(count)), "the rest")
         },
-        Check("a watch ends when its task is cancelled") { bench in
+        Check("a watch ends when its task is cancelled, also while it waits") { bench in
             let stream = await bench.store.watch(after: .zero)
+            let (batches, taken) = AsyncStream.makeStream(of: Void.self)
             await withTaskGroup { group in
-                group.addTask { do { for try await _ in stream {} } catch {} }
+                group.addTask {
+                    do { for try await _ in stream { taken.yield() } } catch {}
+                    taken.finish()
+                }
+                // Nothing follows the bookmark of an empty store: by the end of the sleep the reader waits.
+                var iterator = batches.makeAsyncIterator()
+                _ = await iterator.next()
+                try? await Task.sleep(for: .milliseconds(50))
                 group.cancelAll()
             }
         },
