@@ -1,6 +1,7 @@
 import AgentProtocol
 import BareMetal
 import CatalogBareMetal
+import CatalogIdentity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -12,7 +13,7 @@ struct LiveCatalog: Sendable {
     /// The kinds that are kept in memory.
     static let kinds: [any Resource.Type] = [
         Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
-        Lease.self, NodeEvent.self,
+        Lease.self, NodeEvent.self, Secret.self,
     ]
 
     func nodes() -> [Node] { cache.all(Node.self) }
@@ -23,6 +24,9 @@ struct LiveCatalog: Sendable {
     func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }
 
     func images() -> [NodeImage] { cache.all(NodeImage.self) }
+
+    /// Tells one password of a BMC from the next.
+    func passwordVersion(of bmc: BMC) -> Metadata? { cache.get(Secret.self, bmc.spec.passwordSecret)?.metadata }
 
     /// Whether a manifest is a role image's, or one that a node was told to write.
     func isImage(_ manifest: Digest) -> Bool {
