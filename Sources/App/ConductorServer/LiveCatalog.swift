@@ -45,11 +45,17 @@ struct LiveCatalog: Sendable {
         return images.filter { $0.spec.role == node.spec.role }.max { $0.metadata.created < $1.metadata.created }
     }
 
-    /// The conductor's address on the segment that the node has a lease on, else on the first segment.
+    /// The conductor's address on the segment where the node was seen last, else on the first segment.
     func serverAddress(for node: Node) -> IPv4Address {
         let segments = segments().sorted { $0.metadata.name < $1.metadata.name }
-        let leases = cache.all(Lease.self).filter { node.status.identity.macs.contains($0.spec.mac) }
-        let segment = segments.first { segment in leases.contains { $0.spec.segment == segment.metadata.name } }
-        return (segment ?? segments.first)?.spec.server ?? .any
+        let leases = cache.all(Lease.self)
+            .filter { $0.status.phase == .bound && node.status.identity.macs.contains($0.spec.mac) }
+            .sorted { $0.status.lastSeen > $1.status.lastSeen }
+        for lease in leases {
+            if let segment = segments.first(where: { $0.metadata.name == lease.spec.segment }) {
+                return segment.spec.server
+            }
+        }
+        return segments.first?.spec.server ?? .any
     }
 }
