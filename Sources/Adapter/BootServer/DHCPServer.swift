@@ -52,7 +52,7 @@ public struct DHCPServer: Service {
         self.port = port
         self.segment = segment
         self.limits = limits
-        leases = LeaseStore(store: store, segment: segment.name, clock: clock)
+        leases = LeaseStore(store: store, segment: segment.name, network: segment.network, clock: clock)
         self.clock = clock
         self.group = group
         self.handlers = handlers
