@@ -74,7 +74,7 @@ import Testing
     @Test func nobodyListeningIsUnreachableAndNotOff() async throws {
         let port = try await StubBMC.with(reply: proper) { $0.port }
         let error = await #expect(throws: BMCError.self) {
-            try await redfish(port: port, limits: quick).powerState()
+            try await redfish(port: port).powerState()
         }
         guard case .unreachable(let cause) = error else { return #expect(Bool(false), "\(error!)") }
         #expect(cause.lowercased().contains("refused"))
@@ -85,11 +85,13 @@ import Testing
         try await StubBMC.with { _, _ in
             .hang
         } _: { bmc in
+            var limits = quick
+            limits.request = .seconds(1)
+            limits.call = .seconds(10)
+            let driver = redfish(port: bmc.port, limits: limits)
             let clock = ContinuousClock()
             let start = clock.now
-            let error = await #expect(throws: BMCError.self) {
-                try await redfish(port: bmc.port, limits: quick).powerState()
-            }
+            let error = await #expect(throws: BMCError.self) { try await driver.powerState() }
             guard case .timeout = error else { return #expect(Bool(false), "\(error!)") }
             #expect(bmc.requests.count == 3)
             #expect(start.duration(to: clock.now) < .seconds(20))
@@ -382,7 +384,7 @@ import Testing
     @Test func plainServiceIsNoTLSService() async throws {
         try await StubBMC.with(reply: proper) { bmc in
             let error = await #expect(throws: BMCError.self) {
-                try await redfish(port: bmc.port, scheme: .https, limits: quick).powerState()
+                try await redfish(port: bmc.port, scheme: .https).powerState()
             }
             guard case .unreachable = error else { return #expect(Bool(false), "\(error!)") }
             #expect(bmc.requests.isEmpty)
