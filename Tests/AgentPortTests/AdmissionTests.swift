@@ -102,7 +102,7 @@ struct AdmissionTests {
 
     @Test func otherPathsAndMissingHelloAreRefused() async throws {
         let security = try site.security(for: TestSite.node(1))
-        try await withPort(site, change: { $0.admissionTimeout = .milliseconds(1500) }) { port, endpoint, _ in
+        try await withPort(site, change: { $0.admissionTimeout = .seconds(5) }) { port, endpoint, _ in
             let wrong = await #expect(throws: TransportError.self) {
                 try await AgentConnection.open(to: endpoint, path: "/other", security: security)
             }

@@ -81,7 +81,7 @@ struct StreamTests {
 
     @Test func deadPeerIsNoticedAndItsSocketGone() async throws {
         let change = { (configuration: inout AgentPortConfiguration) in
-            configuration.stream.pingInterval = .milliseconds(400)
+            configuration.stream.pingInterval = .seconds(1)
         }
         try await withPort(site, change: change) { port, endpoint, recorder in
             let dead = try await connect(endpoint, site.security(for: TestSite.node(1)))

@@ -11,8 +11,15 @@ import Testing
 struct LeaseStoreTests {
     private let clock = ManualWallClock(Lab.start)
     private let store = MemoryStore()
+    private let network: IPv4Network
 
-    private var leases: LeaseStore { LeaseStore(store: store, segment: "lab", clock: clock) }
+    init() throws { network = try IPv4Network("10.77.0.0/24") }
+
+    private var leases: LeaseStore { leases(of: "lab") }
+
+    private func leases(of segment: String) -> LeaseStore {
+        LeaseStore(store: store, segment: segment, network: network, clock: clock)
+    }
 
     private func record(
         _ client: UInt8, _ last: UInt8, seconds: Int64 = 3600, phase: Lease.Phase = .bound
@@ -26,11 +33,35 @@ struct LeaseStoreTests {
     func load() async throws {
         try await leases.commit(record(1, 50))
         try await leases.commit(record(2, 51, phase: .quarantined))
-        try await LeaseStore(store: store, segment: "lab2", clock: clock).commit(record(3, 50))
+        let other = Segment(
+            metadata: Metadata(name: "lab2", schemaVersion: Segment.schemaVersion, created: clock.now),
+            spec: Segment.Spec(
+                interface: "eth2", network: network, server: Lab.server,
+                poolStart: Lab.address(50), poolEnd: Lab.address(99)))
+        _ = try await store.commit(Transaction(operations: [try Stored(new: other).put()]))
+        try await leases(of: "lab2").commit(record(3, 50))
+        try await leases(of: "lab2").commit(record(4, 52))
         #expect(Set(try await leases.load()) == [record(1, 50), record(2, 51, phase: .quarantined)])
         let stored = try await store.fetch(Lease.self, "lab-10.77.0.50")
         #expect(stored?.value.spec == Lease.Spec(segment: "lab", address: Lab.address(50), mac: Lab.mac(1)))
         #expect(stored?.value.status.hostname == "n1")
+    }
+
+    @Test("a segment with a new name keeps the addresses that still run, and no others")
+    func renamed() async throws {
+        try await leases(of: "old").commit(record(1, 50))
+        try await leases(of: "old").commit(record(2, 51, seconds: 60))
+        try await leases(of: "old").commit(
+            LeaseRecord(
+                address: IPv4Address(bytes: [10, 78, 0, 50]), mac: Lab.mac(3), expires: record(3, 50).expires,
+                lastSeen: clock.now))
+        clock.advance(by: .seconds(60))
+        let kept = try await leases.load()
+        #expect(kept.map(\.address) == [Lab.address(50)])
+        #expect(kept.map(\.mac) == [Lab.mac(1)])
+        let renewed = record(1, 50, seconds: 7200)
+        try await leases.commit(renewed)
+        #expect(try await leases.load() == [renewed])
     }
 
     @Test("an address stays with its machine until its lease has expired")

@@ -43,15 +43,6 @@ enum Document {
     case ("GET", "/redfish/v1/"): .answer(200, Document.root)
     case ("GET", "/redfish/v1/Systems"): .answer(200, Document.systems("1"))
     case ("GET", "/redfish/v1/Systems/1"): .answer(200, Document.system())
-    case ("GET", "/redfish/v1/Systems/1/EthernetInterfaces"):
-        .answer(
-            200,
-            #"{"Members":[{"@odata.id":"/redfish/v1/Systems/1/EthernetInterfaces/b"},{"@odata.id":"/redfish/v1/Systems/1/EthernetInterfaces/a"}]}"#
-        )
-    case ("GET", "/redfish/v1/Systems/1/EthernetInterfaces/a"):
-        .answer(200, #"{"MACAddress":"52:54:00:77:00:01"}"#)
-    case ("GET", "/redfish/v1/Systems/1/EthernetInterfaces/b"):
-        .answer(200, #"{"MACAddress":"02:00:00:00:00:00","PermanentMACAddress":"52:54:00:77:00:02"}"#)
     case ("PATCH", "/redfish/v1/Systems/1"), ("POST", "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset"):
         .answer(204, "")
     default: .answer(404, Document.error("no such thing"))

@@ -13,9 +13,6 @@ import Redfish
 /// are repeated when the BMC cannot be reached or is busy; what changes something is sent once, but for a boot override
 /// that met another version of the system.
 public struct RedfishDriver: BMCDriver {
-    /// The most network cards that are read.
-    public static let interfaceCountMax = 32
-
     private let address: BMCAddress
     private let password: SecretText
     private let trust: BMCTrust
@@ -109,7 +106,7 @@ public struct RedfishDriver: BMCDriver {
             let system = try await system(session).resource
             return BMCIdentification(
                 system: system.id, serial: system.serialNumber, uuid: system.uuid?.lowercased(),
-                macs: try await addresses(system, session), manufacturer: system.manufacturer, model: system.model)
+                manufacturer: system.manufacturer, model: system.model)
         }
     }
 
@@ -161,30 +158,6 @@ public struct RedfishDriver: BMCDriver {
         }
         guard members.count == 1 else { throw .systemNotNamed(available: names) }
         return members[0]
-    }
-
-    /// The cards' addresses; none when the BMC does not tell them.
-    private func addresses(
-        _ system: ComputerSystem, _ session: RedfishSession
-    ) async throws(BMCError) -> [MACAddress] {
-        guard let collection = system.ethernetInterfaces else { return [] }
-        var found: Set<MACAddress> = []
-        do {
-            let members = try await session.read(ResourceCollection.self, at: collection).resource.members
-            for member in members.prefix(Self.interfaceCountMax) {
-                if let mac = try await session.read(EthernetInterface.self, at: member).resource.mac {
-                    found.insert(mac)
-                }
-            }
-        } catch {
-            switch error {
-            case .refused, .protocolViolation:
-                logger.debug("BMC tells no network cards", metadata: ["cause": .string(error.diagnostic)])
-            default:
-                throw error
-            }
-        }
-        return found.sorted()
     }
 
     private func call<Result: Sendable>(

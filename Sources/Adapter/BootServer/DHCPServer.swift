@@ -52,7 +52,7 @@ public struct DHCPServer: Service {
         self.port = port
         self.segment = segment
         self.limits = limits
-        leases = LeaseStore(store: store, segment: segment.name, clock: clock)
+        leases = LeaseStore(store: store, segment: segment.name, network: segment.network, clock: clock)
         self.clock = clock
         self.group = group
         self.handlers = handlers
@@ -69,7 +69,8 @@ public struct DHCPServer: Service {
         var (socket, link, frames) = try await open()
         logger.info("answering DHCP", metadata: ["interface": "\(interface)", "pool": "\(segment.pool)"])
         handlers.listening()
-        while !Task.isCancelled, !Task.isShuttingDownGracefully {
+        // Also when cancelled while opening: a socket that is open has to be closed by `serve`, which ends at once then.
+        while true {
             do {
                 let (current, sender) = (socket, ReplySender(link: link, frames: frames, server: segment.server))
                 try await cancelWhenGracefulShutdown { try await serve(current, sender, state) }

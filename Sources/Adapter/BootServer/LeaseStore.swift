@@ -9,20 +9,34 @@ import ResourceModel
 public struct LeaseStore: Sendable {
     private let store: any ResourceStore
     private let segment: String
+    private let network: IPv4Network
     private let clock: any WallClock
 
     private static let tryCountMax = 8
 
-    /// The leases of `segment` in `store`.
-    public init(store: any ResourceStore, segment: String, clock: any WallClock) {
+    /// The leases of `segment`, which has `network`, in `store`.
+    public init(store: any ResourceStore, segment: String, network: IPv4Network, clock: any WallClock) {
         self.store = store
         self.segment = segment
+        self.network = network
         self.clock = clock
     }
 
-    /// All leases of the segment. Throws `StoreError`.
+    /// All leases of the segment, and those of its network that still run from a segment that is not in the catalog
+    /// any more, so that a segment with a new name keeps its machines' addresses. Throws `StoreError`.
     public func load() async throws(StoreError) -> [LeaseRecord] {
-        try await store.fetchAll(Lease.self).map(\.value).filter { $0.spec.segment == segment }.map(LeaseRecord.init)
+        let leases = try await store.fetchAll(Lease.self).map(\.value)
+        let own = leases.filter { $0.spec.segment == segment }.map(LeaseRecord.init)
+        let segments = Set(try await store.fetchAll(Segment.self).map(\.value.metadata.name) + [segment])
+        let left = leases.filter { lease in
+            !segments.contains(lease.spec.segment) && network.contains(lease.spec.address)
+                && lease.status.expires > clock.now
+        }
+        // Of two leases of one address the later counts.
+        let newest = Dictionary((own + left.map(LeaseRecord.init)).map { ($0.address, $0) }) { first, second in
+            second.expires > first.expires ? second : first
+        }
+        return newest.values.sorted { $0.address < $1.address }
     }
 
     /// Stores `record` durably, and deletes its machine's lease of `replacing` in the same transaction.

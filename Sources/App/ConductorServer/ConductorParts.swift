@@ -66,7 +66,8 @@ struct ConductorParts {
             power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock, conductor: run, logger: logger)
         let controller = controller
         bmcs = BMCController(
-            store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes() }, driver: driver,
+            store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes() },
+            passwordVersion: { catalog.passwordVersion(of: $0) }, driver: driver,
             powerRead: { node, reading in
                 do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
                     logger.warning("\(node.spec.name): its power was not noted: \(error)")

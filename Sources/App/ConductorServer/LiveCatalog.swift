@@ -1,6 +1,7 @@
 import AgentProtocol
 import BareMetal
 import CatalogBareMetal
+import CatalogIdentity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -12,7 +13,7 @@ struct LiveCatalog: Sendable {
     /// The kinds that are kept in memory.
     static let kinds: [any Resource.Type] = [
         Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
-        Lease.self, NodeEvent.self,
+        Lease.self, NodeEvent.self, Secret.self,
     ]
 
     func nodes() -> [Node] { cache.all(Node.self) }
@@ -23,6 +24,9 @@ struct LiveCatalog: Sendable {
     func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }
 
     func images() -> [NodeImage] { cache.all(NodeImage.self) }
+
+    /// Tells one password of a BMC from the next.
+    func passwordVersion(of bmc: BMC) -> Metadata? { cache.get(Secret.self, bmc.spec.passwordSecret)?.metadata }
 
     /// Whether a manifest is a role image's, or one that a node was told to write.
     func isImage(_ manifest: Digest) -> Bool {
@@ -41,11 +45,17 @@ struct LiveCatalog: Sendable {
         return images.filter { $0.spec.role == node.spec.role }.max { $0.metadata.created < $1.metadata.created }
     }
 
-    /// The conductor's address on the segment that the node has a lease on, else on the first segment.
+    /// The conductor's address on the segment where the node was seen last, else on the first segment.
     func serverAddress(for node: Node) -> IPv4Address {
         let segments = segments().sorted { $0.metadata.name < $1.metadata.name }
-        let leases = cache.all(Lease.self).filter { node.status.identity.macs.contains($0.spec.mac) }
-        let segment = segments.first { segment in leases.contains { $0.spec.segment == segment.metadata.name } }
-        return (segment ?? segments.first)?.spec.server ?? .any
+        let leases = cache.all(Lease.self)
+            .filter { $0.status.phase == .bound && node.status.identity.macs.contains($0.spec.mac) }
+            .sorted { $0.status.lastSeen > $1.status.lastSeen }
+        for lease in leases {
+            if let segment = segments.first(where: { $0.metadata.name == lease.spec.segment }) {
+                return segment.spec.server
+            }
+        }
+        return segments.first?.spec.server ?? .any
     }
 }

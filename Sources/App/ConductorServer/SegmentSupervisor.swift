@@ -6,7 +6,7 @@ import ResourceModel
 import ServiceLifecycle
 
 /// Answers machines on every segment of the catalog: starts, restarts and stops their DHCP servers and router
-/// advertisers as the catalog changes.
+/// advertisers as the catalog changes. An interface has one server at a time: the next waits until the last has ended.
 struct SegmentSupervisor: Service {
     let catalog: LiveCatalog
     let store: any ResourceStore
@@ -20,6 +20,7 @@ struct SegmentSupervisor: Service {
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
                 var running: [String: (Segment.Spec, StopSignal)] = [:]
+                var ends: [String: StopSignal] = [:]
                 while !Task.isCancelled {
                     let segments = Dictionary(
                         catalog.segments().map { ($0.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
@@ -28,9 +29,14 @@ struct SegmentSupervisor: Service {
                         running[name] = nil
                     }
                     for (name, segment) in segments where running[name] == nil {
-                        let signal = StopSignal()
+                        let (signal, end) = (StopSignal(), StopSignal())
                         running[name] = (segment.spec, signal)
-                        group.addTask { await serve(segment, until: signal) }
+                        let last = ends.updateValue(end, forKey: segment.spec.interface)
+                        group.addTask {
+                            await last?.wait()
+                            await serve(segment, until: signal)
+                            end.stop()
+                        }
                     }
                     try? await Task.sleep(for: .milliseconds(500))
                 }
@@ -82,7 +88,7 @@ struct SegmentSupervisor: Service {
     }
 }
 
-/// Tells one task to stop.
+/// Tells one task, the only one that may wait, that something stops or has stopped.
 struct StopSignal: Sendable {
     private let stream: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation

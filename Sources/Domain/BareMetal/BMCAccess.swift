@@ -17,13 +17,13 @@ public struct BMCAccess: MachinePower {
 
     public func verify(_ node: Node) async throws -> Bool {
         guard let name = node.bmcName else { return false }
-        _ = try await driver(named: name).powerState()
+        _ = try await driver(of: node, named: name).powerState()
         return true
     }
 
     public func boot(_ node: Node, _ order: BootOrder) async throws {
         guard let name = node.bmcName else { throw MachineWithoutBMC(name: node.spec.name, order: order.instruction) }
-        let driver = try await driver(named: name)
+        let driver = try await driver(of: node, named: name)
         switch order {
         case .ramdisk: try await driver.setBoot(.network, once: true)
         // For good: BMCs that turn "once" into "always" would boot the network for ever.
@@ -36,11 +36,12 @@ public struct BMCAccess: MachinePower {
         guard let name = node.bmcName else {
             throw MachineWithoutBMC(name: node.spec.name, order: "Switch its power by hand")
         }
-        try await driver(named: name).setPower(PowerAction(action))
+        try await driver(of: node, named: name).setPower(PowerAction(action))
     }
 
-    private func driver(named name: String) async throws -> any BMCDriver {
+    private func driver(of node: Node, named name: String) async throws -> any BMCDriver {
         guard let bmc = bmcs().first(where: { $0.metadata.name == name }) else { throw UnknownBMC(name: name) }
+        guard !node.hasLost(bmc.status) else { throw BMCOfAnotherMachine(name: name, node: node.spec.name) }
         return try await driver(bmc)
     }
 }
@@ -59,6 +60,12 @@ extension PowerAction {
 extension Node {
     /// The BMC that was asked for, else the one found by the machine's identity.
     public var bmcName: String? { spec.bmc ?? status.identity.bmc }
+
+    /// Whether the BMC that was found by the machine's identity tells by now that it is another machine's.
+    func hasLost(_ bmc: BMC.Status) -> Bool {
+        guard spec.bmc == nil, let found = bmc.systemUUID, let own = status.identity.smbiosUUID else { return false }
+        return found.lowercased() != own.lowercased()
+    }
 }
 
 extension BootOrder {
@@ -97,4 +104,23 @@ public struct UnknownBMC: UserFacingError, Hashable {
     public init(name: String) { self.name = name }
 
     public var publicMessage: String { "There is no BMC '\(name)'; add it to the site file and apply that." }
+}
+
+/// The BMC that was found for a node is another machine's by now: its address or system has been corrected.
+public struct BMCOfAnotherMachine: UserFacingError, Hashable {
+    /// The BMC's name.
+    public let name: String
+    /// The node's name.
+    public let node: String
+
+    /// An error about the BMC `name` of `node`.
+    public init(name: String, node: String) {
+        self.name = name
+        self.node = node
+    }
+
+    public var publicMessage: String {
+        "The BMC '\(name)' is another machine's than '\(node)'. Name the right one with 'muster node set \(node) "
+            + "--bmc NAME', or boot the machine over the network by hand, so that its BMC is found again."
+    }
 }

@@ -57,8 +57,6 @@ public struct BMCIdentification: Sendable, Hashable, Codable {
     public var serial: String?
     /// The SMBIOS UUID, lowercase with hyphens.
     public var uuid: String?
-    /// The addresses of the machine's network cards, sorted.
-    public var macs: [MACAddress]
     /// The manufacturer.
     public var manufacturer: String?
     /// The model.
@@ -66,13 +64,11 @@ public struct BMCIdentification: Sendable, Hashable, Codable {
 
     /// What a BMC tells.
     public init(
-        system: String, serial: String? = nil, uuid: String? = nil, macs: [MACAddress] = [],
-        manufacturer: String? = nil, model: String? = nil
+        system: String, serial: String? = nil, uuid: String? = nil, manufacturer: String? = nil, model: String? = nil
     ) {
         self.system = system
         self.serial = serial
         self.uuid = uuid
-        self.macs = macs
         self.manufacturer = manufacturer
         self.model = model
     }

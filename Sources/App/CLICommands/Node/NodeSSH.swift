@@ -29,7 +29,7 @@ struct NodeSSH: FleetCommand {
     func run(_ client: FleetClient, _ terminal: Terminal) async throws {
         let detail = try await client.node(node.name)
         let leases = try await client.leases().filter { detail.identity.macs.contains($0.mac) && $0.phase == .bound }
-        guard let address = detail.node.address ?? leases.first?.address else {
+        guard let address = detail.node.address ?? leases.max(by: { $0.expires < $1.expires })?.address else {
             throw Failure(
                 message:
                     "No address of '\(detail.node.name)' is known; 'muster node why \(detail.node.name)' tells more.",
