@@ -242,7 +242,7 @@ let package = Package(
             "BareMetalTests",
             [
                 "BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory",
-                "Primitives",
+                "Primitives", logging,
             ]),
         suite(
             "FleetTests",

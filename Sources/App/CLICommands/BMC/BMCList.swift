@@ -31,7 +31,7 @@ struct BMCList: FleetCommand {
                 .init(bmc.name, .bold), .init(answers, bmc.status.isReachable ? .green : wasAsked ? .red : .plain),
                 .init(bmc.status.power), .init(bmc.nodes.isEmpty ? "-" : bmc.nodes.joined(separator: ", ")),
                 .init(bmc.address), .init(bmc.status.serial ?? "-"), .init(bmc.status.model ?? "-"),
-                .init(bmc.status.isReachable ? "" : bmc.status.lastError ?? ""),
+                .init(bmc.status.lastError ?? ""),
             ]
         }
         return table
