@@ -46,8 +46,8 @@ struct AdmissionTests {
     }
 
     @Test func expiredCertificateIsRefused() async throws {
-        let twoDaysAgo = SystemWallClock().now.advanced(by: .seconds(-2 * 86_400))
-        let security = try site.security(for: TestSite.node(1), at: twoDaysAgo)
+        let longAgo = SystemWallClock().now.advanced(by: .zero - CertificateAuthority.nodeLifetime - .seconds(86_400))
+        let security = try site.security(for: TestSite.node(1), at: longAgo)
         try await withPort(site) { port, endpoint, _ in
             let error = await #expect(throws: TransportError.self) { try await connect(endpoint, security) }
             #expect([.tls, .closed].contains(error?.kind))

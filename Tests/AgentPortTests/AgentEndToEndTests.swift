@@ -228,7 +228,7 @@ struct AgentEndToEndTests {
         let site = site
         let aged = try CertificateAuthority(
             certificatePEM: site.authority.certificatePEM, privateKeyPEM: site.authority.privateKeyPEM,
-            clock: FixedClock(now: SystemWallClock().now.advanced(by: .seconds(-20 * 3600))))
+            clock: FixedClock(now: SystemWallClock().now.advanced(by: .zero - CertificateAuthority.nodeLifetime / 2)))
         let feed = AgentViewFeed(logger: quiet) { [] }
         let recorder = Recorder(
             onConnected: { session, hello in feed.open(session, hello: hello, view: .empty) },

@@ -18,18 +18,17 @@ import Testing
         #expect(system.reset?.target.text == "/redfish/v1/Systems/1/Actions/ComputerSystem.Reset")
         #expect(system.boot?.allowableTargets == ["Pxe", "Hdd"])
         #expect(system.etag?.strong.text == "\"7\"")
-        #expect(system.ethernetInterfaces?.lastComponent == "EthernetInterfaces")
     }
 
     @Test func membersOfTheWrongTypeAreAbsent() throws {
         let body = """
             {"Id":"x","UUID":7,"SerialNumber":[],"PowerState":"Sideways","Boot":"no","Actions":[],
-            "EthernetInterfaces":{"@odata.id":"http://evil.example/redfish/v1"},"@odata.id":5,"Model":"  "}
+            "@odata.id":5,"Model":"  "}
             """
         let system = try response(body).decode(ComputerSystem.self)
         #expect(system.id == "x")
         #expect(system.uuid == nil && system.serialNumber == nil && system.powerState == nil && system.boot == nil)
-        #expect(system.reset == nil && system.ethernetInterfaces == nil && system.path == nil && system.model == nil)
+        #expect(system.reset == nil && system.path == nil && system.model == nil)
     }
 
     @Test(arguments: [
@@ -63,19 +62,6 @@ import Testing
         #expect(many.members.count == ResourceCollection.memberCountMax)
         let odd = #"{"Members":[1,{"@odata.id":"/redfish/v1/Systems/a"},{"@odata.id":"//evil/x"},null,{}]}"#
         #expect(try response(odd).decode(ResourceCollection.self).members.map(\.lastComponent) == ["a"])
-    }
-
-    @Test func interfacesPreferTheHardwareAddress() throws {
-        func mac(_ body: String) throws -> String? {
-            try response(body).decode(EthernetInterface.self).mac?.description
-        }
-        #expect(
-            try mac(#"{"MACAddress":"02:00:00:00:00:01","PermanentMACAddress":"52-54-00-77-00-01"}"#)
-                == "52:54:00:77:00:01")
-        #expect(try mac(#"{"MACAddress":"02:00:00:00:00:01","PermanentMACAddress":""}"#) == "02:00:00:00:00:01")
-        #expect(try mac(#"{"MACAddress":"00:00:00:00:00:00"}"#) == nil)
-        #expect(try mac(#"{"MACAddress":"ff:ff:ff:ff:ff:ff"}"#) == nil)
-        #expect(try mac(#"{}"#) == nil)
     }
 
     @Test func errorsTellTheExtendedMessages() {

@@ -69,8 +69,6 @@ public struct ComputerSystem: RedfishResource, Decodable, Hashable {
     public let boot: Boot?
     /// How to reset it.
     public let reset: ResetAction?
-    /// The collection of its network cards.
-    public let ethernetInterfaces: ResourcePath?
     /// The resource's version, where the body has it.
     public let etag: EntityTag?
 
@@ -111,7 +109,6 @@ public struct ComputerSystem: RedfishResource, Decodable, Hashable {
         model = container.text("Model")
         powerState = try? container.decodeIfPresent(Power.self, forKey: "PowerState")
         etag = container.text("@odata.etag").flatMap(EntityTag.init)
-        ethernetInterfaces = container.link("EthernetInterfaces")
         boot = (try? container.nestedContainer(keyedBy: MemberName.self, forKey: "Boot")).map { boot in
             Boot(
                 target: boot.text("BootSourceOverrideTarget"), enabled: boot.text("BootSourceOverrideEnabled"),
@@ -124,20 +121,6 @@ public struct ComputerSystem: RedfishResource, Decodable, Hashable {
                 return ResetAction(
                     target: target, allowableTypes: action.texts("ResetType@Redfish.AllowableValues"))
             }
-    }
-}
-
-/// A network card (DSP0268 EthernetInterface).
-public struct EthernetInterface: RedfishResource, Decodable, Hashable {
-    public static let typeName = "EthernetInterface"
-
-    /// The address in the hardware, else the one in use.
-    public let mac: MACAddress?
-
-    public init(from decoder: any Decoder) throws {
-        let container = try decoder.container(keyedBy: MemberName.self)
-        let texts = [container.text("PermanentMACAddress"), container.text("MACAddress")]
-        mac = texts.compactMap { text in text.flatMap { try? MACAddress($0) } }.first { !$0.isGroup && $0.value != 0 }
     }
 }
 
