@@ -242,12 +242,15 @@ struct PathTests {
         let address = try #require(detail.agent?.addresses.first).description
         let seen = try await bed.ssh(
             address,
-            "hostname; touch /x 2>&1; ip -d link show type vxlan; nft list tables; blkid -o value -s LABEL /dev/vdb")
+            "hostname; touch /x 2>&1; ip -d link show type vxlan; nft list tables; "
+                + "blkid -o value -s LABEL /dev/vdb; cat /proc/cmdline")
         #expect(seen.contains(bed.node))
         #expect(seen.contains("Read-only file system"))
         #expect(seen.contains("vxlan id 4242"))
         #expect(seen.contains("table"))
         #expect(seen.contains("data"), "the second disk was touched: \(seen)")
+        let imageIdentifiers = "4d757374-6572-4e6f"
+        #expect(seen.contains("root=PARTUUID=") && !seen.contains(imageIdentifiers), "not this disk's own: \(seen)")
         try await waitUntil("the node's figures", within: .seconds(60)) {
             let text = try await metrics(bed, detail.node.id.raw)
             return ["node_cpu_seconds_total", "node_memory_", "node_network_", "muster_agent_resident_memory_bytes"]

@@ -105,7 +105,8 @@ extension FleetCall {
                 "'\(node.spec.name)' has not been inventoried yet; boot it over the network, for example with "
                     + "'muster node power \(node.spec.name) reset'.")
         }
-        return .json(bytes: try services.blobs.get(digest))
+        let bytes = try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+        return .json(bytes: bytes)
     }
 
     func logs() async throws -> Response {

@@ -32,7 +32,7 @@ extension FleetCall {
             var probe = await services.store.watch(after: since).makeAsyncIterator()
             _ = try await probe.next()
         }
-        guard counters.beginWatch(limit: FleetLimit.watchCount) else {
+        guard let slot = counters.beginWatch(limit: FleetLimit.watchCount) else {
             throw APIError(
                 .serviceUnavailable, "busy", "There are \(FleetLimit.watchCount) watches already; end one, or wait.",
                 headers: [.retryAfter: "10"])
@@ -41,7 +41,7 @@ extension FleetCall {
             store: services.store, start: since ?? current, summary: summary, progress: services.live.progress)
         let requestID = context.requestID
         let body = ResponseBody { writer in
-            defer { counters.endWatch() }
+            defer { withExtendedLifetime(slot) {} }
             do {
                 for line in first { try await writer.write(stream.encoded(line)) }
                 try await stream.run { try await writer.write($0) }

@@ -19,16 +19,24 @@ final class RequestCounters: Sendable {
         counts.withLock { $0[key, default: 0] += 1 }
     }
 
-    /// Counts a watch that begins; false when there are `limit` already.
-    func beginWatch(limit: Int) -> Bool {
-        watches.withLock { count in
+    /// A watch that is counted until it is let go, also when its answer was never begun.
+    final class WatchSlot: Sendable {
+        private let counters: RequestCounters
+
+        fileprivate init(_ counters: RequestCounters) { self.counters = counters }
+
+        deinit { counters.watches.withLock { $0 -= 1 } }
+    }
+
+    /// Counts a watch that begins; nil when there are `limit` already.
+    func beginWatch(limit: Int) -> WatchSlot? {
+        let isFree = watches.withLock { count in
             guard count < limit else { return false }
             count += 1
             return true
         }
+        return isFree ? WatchSlot(self) : nil
     }
-
-    func endWatch() { watches.withLock { $0 -= 1 } }
 
     var samples: [MetricsReport.Sample] {
         let requests = counts.withLock { $0 }.map { key, count in
