@@ -43,8 +43,9 @@ struct NodeInventory: FleetCommand {
         return lines
     }
 
+    /// Nil below 5 s: it is measured against a clock that tells whole seconds, and the boot takes its time.
     private static func skew(_ milliseconds: Int64) -> String? {
-        guard abs(milliseconds) >= 1000 else { return nil }
+        guard abs(milliseconds) >= 5000 else { return nil }
         let text = Ages.text(.milliseconds(abs(milliseconds)))
         return "was \(text) \(milliseconds > 0 ? "fast" : "slow") when it booted; look at its battery"
     }
