@@ -3,6 +3,7 @@ import ImageChunks
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Primitives
 import Synchronization
 import TestSupport
 import Testing
@@ -48,13 +49,13 @@ struct BootHTTPStreamTests {
         let (blobs, manifest, path) = (lab.blobs, lab.manifest, "/images/\(lab.manifest.digest)/chunks")
         try await lab.run(server) { port in
             let slow = try await SlowClient(port, path)
-            try await waitUntil { server.imageStreams.open == 1 && blobs.reads.withLock { $0 } > 0 }
+            try await waitUntil { server.imageStreams.taken == 1 && blobs.reads.withLock { $0 } > 0 }
             #expect(try await Answer(port, "/boot/ca.pem").status == 200)
             let busy = try await Answer(port, path)
             #expect(busy.status == 503)
             #expect(busy.headers.first(name: "retry-after") == "5")
             #expect(busy.text.contains("Too many image streams"))
-            try await waitUntil { server.imageStreams.open == 0 }
+            try await waitUntil { server.imageStreams.taken == 0 }
             #expect(blobs.reads.withLock { $0 } < manifest.chunks.count, "the stream was not held back")
             #expect(try await Answer(port, path).status == 200)
             await slow.close()
@@ -71,9 +72,9 @@ struct BootHTTPStreamTests {
             for _ in 0..<3 {
                 var clients: [SlowClient] = []
                 for _ in 0..<4 { clients.append(try await SlowClient(port, path)) }
-                try await waitUntil { server.imageStreams.open == 4 }
+                try await waitUntil { server.imageStreams.taken == 4 }
                 for client in clients { try await client.reset() }
-                try await waitUntil { server.imageStreams.open == 0 }
+                try await waitUntil { server.imageStreams.taken == 0 }
             }
             #expect(try await Answer(port, path, method: .HEAD).status == 200)
         }

@@ -1,10 +1,8 @@
 import APISupport
 import AgentProtocol
-import BareMetal
 import CatalogBareMetal
 import CatalogIdentity
 import FleetContract
-import HTTPTypes
 import Hummingbird
 import Primitives
 import ReconcileRuntime

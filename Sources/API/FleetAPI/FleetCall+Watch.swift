@@ -32,7 +32,7 @@ extension FleetCall {
             var probe = await services.store.watch(after: since).makeAsyncIterator()
             _ = try await probe.next()
         }
-        guard let slot = counters.beginWatch(limit: FleetLimit.watchCount) else {
+        guard let slot = counters.watches.take() else {
             throw APIError(
                 .serviceUnavailable, "busy", "There are \(FleetLimit.watchCount) watches already; end one, or wait.",
                 headers: [.retryAfter: "10"])

@@ -1,6 +1,8 @@
 import APISupport
 import AgentProtocol
+import FleetContract
 import Hummingbird
+import Primitives
 import Synchronization
 
 /// Counts the API's requests by method and status class, for `/metrics`.
@@ -11,31 +13,13 @@ final class RequestCounters: Sendable {
     }
 
     private let counts = Mutex<[Key: Int]>([:])
-    private let watches = Mutex(0)
+    /// Watches that are open.
+    let watches = PlaceLimit(FleetLimit.watchCount)
     private static let methods: Set<String> = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
     func count(method: String, status: Int) {
         let key = Key(method: Self.methods.contains(method) ? method : "other", status: "\(status / 100)xx")
         counts.withLock { $0[key, default: 0] += 1 }
-    }
-
-    /// A watch that is counted until it is let go, also when its answer was never begun.
-    final class WatchSlot: Sendable {
-        private let counters: RequestCounters
-
-        fileprivate init(_ counters: RequestCounters) { self.counters = counters }
-
-        deinit { counters.watches.withLock { $0 -= 1 } }
-    }
-
-    /// Counts a watch that begins; nil when there are `limit` already.
-    func beginWatch(limit: Int) -> WatchSlot? {
-        let isFree = watches.withLock { count in
-            guard count < limit else { return false }
-            count += 1
-            return true
-        }
-        return isFree ? WatchSlot(self) : nil
     }
 
     var samples: [MetricsReport.Sample] {
@@ -49,7 +33,7 @@ final class RequestCounters: Sendable {
                 $1.labels["method"] ?? "", $1.labels["status"] ?? ""
             )
         }
-        return ordered + [MetricsReport.Sample(name: "muster_watches", value: Double(watches.withLock { $0 }))]
+        return ordered + [MetricsReport.Sample(name: "muster_watches", value: Double(watches.taken))]
     }
 }
 

@@ -23,8 +23,8 @@ public struct BootHTTP: Sendable {
     let content: BootContent
     let limits: Limits
     let logger: Logger
-    let imageStreams: StreamLimit
-    let fileStreams: StreamLimit
+    let imageStreams: PlaceLimit
+    let fileStreams: PlaceLimit
 
     /// The most there may be of each.
     public struct Limits: Hashable, Sendable {
@@ -50,8 +50,8 @@ public struct BootHTTP: Sendable {
         self.content = content
         self.limits = limits
         self.logger = logger
-        imageStreams = StreamLimit(limits.imageStreamCountMax)
-        fileStreams = StreamLimit(limits.fileStreamCountMax)
+        imageStreams = PlaceLimit(limits.imageStreamCountMax)
+        fileStreams = PlaceLimit(limits.fileStreamCountMax)
     }
 
     /// The whole server as a service. `port` 0 takes a free one; `onListening` is given the port.

@@ -161,7 +161,7 @@ public struct Registrar: Sendable {
     }
 
     /// The names of the marks of an identity; see `MachineMark`.
-    public static func marks(of identity: MachineIdentity) -> [String] {
+    static func marks(of identity: MachineIdentity) -> [String] {
         let uuid = identity.smbiosUUID.map { uuid in
             "uuid-"
                 + uuid.unicodeScalars.filter { $0.isASCII && $0.value > 0x20 && $0 != "/" }.prefix(150).map(String.init)

@@ -13,8 +13,6 @@ struct ImageSender {
 
     /// Bytes of one request; a chunk more may come.
     private static let batchSize = 16 << 20
-    /// Blobs of one request: as many as the conductor stores at once.
-    private static let batchCount = 4096
 
     struct Result {
         var manifest: Digest
@@ -44,7 +42,7 @@ struct ImageSender {
             let frame = try reader.frame(of: chunk)
             batch.append((chunk.blob, frame))
             batchSize += frame.count
-            guard batchSize >= Self.batchSize || batch.count == Self.batchCount else { continue }
+            guard batchSize >= Self.batchSize else { continue }
             try await client.storeBlobs(batch)
             sentBytes += UInt64(batchSize)
             screen.show("sending", done: sentBytes, total: total)

@@ -1,34 +1,4 @@
 import NIOCore
-import Synchronization
-
-/// Bounds how many streams are open; a place comes back when its slot is let go of, however the stream ended.
-final class StreamLimit: Sendable {
-    private let count = Mutex(0)
-    private let countMax: Int
-
-    init(_ countMax: Int) { self.countMax = countMax }
-
-    /// Streams open now.
-    var open: Int { count.withLock { $0 } }
-
-    /// A place; nil when all are taken.
-    func take() -> Slot? {
-        let isFree = count.withLock { count in
-            guard count < countMax else { return false }
-            count += 1
-            return true
-        }
-        return isFree ? Slot(self) : nil
-    }
-
-    final class Slot: Sendable {
-        private let limit: StreamLimit
-
-        fileprivate init(_ limit: StreamLimit) { self.limit = limit }
-
-        deinit { limit.count.withLock { $0 -= 1 } }
-    }
-}
 
 /// Closes a connection whose client takes no bytes for a time although there are some for it.
 final class StalledWriteHandler: ChannelOutboundHandler, ChannelInboundHandler, RemovableChannelHandler {
