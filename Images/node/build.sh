@@ -12,21 +12,33 @@ parse_options "$@"
 [ -n "$role" ] || die "--role is missing: one of $(basename -as .packages "$images"/node/roles/*.packages | paste -sd' ')"
 [ -f "$images/node/roles/$role.packages" ] || die "no role $role: one of $(basename -as .packages "$images"/node/roles/*.packages | paste -sd' ')"
 [ -z "$variant" ] || [ -d "$variant" ] || die "--variant $variant is not a folder"
-begin 4096
+begin 6144
+# role_files: what the role adds to the base, as seen from Images/.
+role_files() { (cd "$images" && find node/roles -maxdepth 1 -name "$role.*"); }
 apt_sources "$work/apt.sources"
-digest=$(digest lib.sh select-modules.py node)
-base=$cache/node-$role-$({
-    digest lib.sh select-modules.py node/base.sh node/initramfs node/packages node/modules "node/roles/$role.packages"
-    cat "$work/apt.sources"
-} | sha256sum | cut -c1-16)
+digest=$(digest lib.sh select-modules.py node/base.sh node/build.sh node/grub.cfg node/initramfs node/packages node/modules node/root node/units $(role_files))
+# key FILE...: names what is made of these files and the mirrors.
+key() { { digest "$@"; cat "$work/apt.sources"; } | sha256sum | cut -c1-16; }
+base_key=$(key lib.sh select-modules.py node/base.sh node/initramfs node/packages node/modules)
+base=$cache/node-base-$base_key
+role_base=$cache/node-$role-$({ echo "$base_key"; digest "node/roles/$role.packages"; } | sha256sum | cut -c1-16)
+# shellcheck source=base.sh
+. "$images/node/base.sh"
 
-if [ ! -d "$base" ]; then
-    mkdir "$work/base"
-    # shellcheck source=base.sh
-    . "$images/node/base.sh"
-    build_base "$work/base"
-    mv "$work/base" "$base"
+# keep FOLDER COMMAND...: makes the cached FOLDER, whole or not at all, by COMMAND with a scratch folder as its last argument.
+keep() {
+    local folder=$1
+    shift
+    [ ! -d "$folder" ] || return 0
+    mkdir "$work/kept"
+    "$@" "$work/kept"
+    mv "$work/kept" "$folder"
+}
+if [ ! -d "$role_base" ]; then
+    keep "$base" build_base
+    keep "$role_base" build_role "$base"
 fi
+base=$role_base
 
 # The final layout. Sizes and starts in MiB; the identifiers are fixed, so that equal inputs give equal bytes.
 disk_uuid=4D757374-6572-4E6F-8465-000000000000
@@ -59,10 +71,11 @@ build_root() {
     mkdir "$tree"
     zstd -dcq "$base/base.tar.zst" | tar -x --numeric-owner --xattrs --xattrs-include='*' -C "$tree"
     cp -a --no-preserve=ownership "$images/node/root/." "$tree/"
+    [ ! -d "$images/node/roles/$role.root" ] || cp -a --no-preserve=ownership "$images/node/roles/$role.root/." "$tree/"
     mkdir -p "$tree/usr/lib/muster/lib"
     while read -r verb unit; do
         chroot "$tree" systemctl -q "$verb" "$unit" 2>/dev/null || die "cannot $verb $unit"
-    done < <(grep -v '^#' "$images/node/units")
+    done < <(cat "$images/node/units" "$images/node/roles/$role.units" 2>/dev/null | grep -v '^#')
     cp "$tree/etc/debian_version" "$1/debian_version"
     find "$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/lib64" -maxdepth 1 -name '*.so*' -printf '%f\n' | sort -u >"$1/sonames"
     find "$tree" -mindepth 1 -printf '%P\n' | sort >"$1/paths"
@@ -97,12 +110,10 @@ add_files() {
     e2fsck -fn "$1" >"$work/e2fsck" 2>&1 || die "the root file system is damaged: $(cat "$work/e2fsck")"
 }
 
-root=$base/root-$(digest lib.sh node/build.sh node/root node/units | cut -c1-16)
+root=$base/root-$(digest lib.sh node/build.sh node/root node/units $(role_files) | cut -c1-16)
 if [ ! -d "$root" ]; then
-    mkdir "$work/rootfs"
-    build_root "$work/rootfs"
     rm -rf "$base"/root-*
-    mv "$work/rootfs" "$root"
+    keep "$root" build_root
 fi
 mkdir -p "$work/add/usr/lib/muster" "$work/add/etc"
 add_agent "$work/add/usr/lib/muster" agent "$root/sonames"
