@@ -86,6 +86,7 @@ let package = Package(
         module("Protocol", "DHCP", ["Primitives", "WireCoding"]),
         module("Protocol", "NetworkBoot", ["Primitives"]),
         module("Protocol", "Redfish", ["Primitives"]),
+        module("Protocol", "IPMI", ["Primitives"]),
         module("Protocol", "WebSocketMessages", ["Primitives", nioCore, nioWebSocket]),
         module("Protocol", "ImageChunks", ["Primitives", "WireCoding", "CZstd", crypto]),
 
@@ -119,9 +120,8 @@ let package = Package(
         module(
             "Adapter", "BMCDrivers",
             [
-                "Primitives", "BareMetal", "CatalogBareMetal", "Redfish", httpClient, nioCore, nioPosix, nioHTTP1,
-                nioSSL,
-                crypto, logging,
+                "Primitives", "BareMetal", "CatalogBareMetal", "Redfish", "IPMI", httpClient, nioCore, nioPosix,
+                nioHTTP1, nioSSL, crypto, logging, subprocess, systemPackage,
             ]),
         module(
             "Adapter", "BootServer",
@@ -222,8 +222,14 @@ let package = Package(
         suite(
             "RedfishTests",
             [
-                "Redfish", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", nioCore, nioPosix, nioHTTP1,
+                "Redfish", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", nioCore, nioPosix,
+                nioHTTP1,
                 nioSSL, httpClient, x509, asn1, crypto, logging, subprocess, systemPackage,
+            ]),
+        suite(
+            "IPMITests",
+            [
+                "IPMI", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", logging, subprocess, systemPackage,
             ]),
         suite("ImageChunksTests", ["ImageChunks", "Primitives"]),
         suite(

@@ -55,7 +55,7 @@ private final class FakeBMC: BMCDriver {
         }
     }
 
-    func setBoot(_ target: BootTarget, once: Bool) async throws(BMCError) {
+    func setBoot(_ target: BootTarget, once: Bool, firmware: MachineFirmware?) async throws(BMCError) {
         if let refusal = state.withLock({ $0.refusal }) { throw refusal }
     }
 }

@@ -188,12 +188,21 @@ let goodSite = """
         Bad(
             old: "address: http://10.77.0.3", new: "address: ftp://bmc-1",
             message:
-                "line 25: bmcs[1].address: 'ftp://bmc-1' is not a valid BMC address: expected http:// or https://, a "
-                + "host, and a port if it is not the usual one."),
+                "line 25: bmcs[1].address: 'ftp://bmc-1' is not a valid BMC address: expected http://, https:// or "
+                + "ipmi://, a host, and a port if it is not the usual one."),
         Bad(
             old: "address: http://10.77.0.3", new: "address: http://root:x@10.77.0.3/redfish",
             message: "line 25: bmcs[1].address: 'http://root:x@10.77.0.3/redfish' is not a valid BMC address: expected "
-                + "http:// or https://, a host, and a port if it is not the usual one."),
+                + "http://, https:// or ipmi://, a host, and a port if it is not the usual one."),
+        Bad(
+            old: "address: http://10.77.0.3", new: "address: http://10.77.0.3\n    cipherSuite: 17",
+            message: "line 26: bmcs[1].cipherSuite: only an ipmi:// address has a cipher suite"),
+        Bad(
+            old: "address: http://10.77.0.3", new: "address: ipmi://10.77.0.3\n    cipherSuite: 18",
+            message: "line 26: bmcs[1].cipherSuite: 18 is not between 1 and 17"),
+        Bad(
+            old: "address: http://10.77.0.3", new: "address: ipmi://10.77.0.3\n    system: 1",
+            message: "line 26: bmcs[1].system: an IPMI BMC has one machine only; leave 'system' out"),
         Bad(
             old: sshKey, new: "ssh-ed25519 AAAAB3NzaC1yc2E= x",
             message:

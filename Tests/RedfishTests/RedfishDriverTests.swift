@@ -17,7 +17,7 @@ import Testing
             #expect(found.serial == "SN1")
             #expect(bmc.requests.count == 2, "nothing is read that nobody uses")
             try await driver.setPower(.reset)
-            try await driver.setBoot(.network, once: true)
+            try await driver.setBoot(.network, once: true, firmware: nil)
             let sent = bmc.requests.filter { $0.method != "GET" }
             #expect(
                 sent.map(\.body) == [
@@ -228,7 +228,7 @@ import Testing
             default: .answer(412, Document.error("changed"))
             }
         } _: { bmc in
-            try await redfish(port: bmc.port).setBoot(.disk, once: false)
+            try await redfish(port: bmc.port).setBoot(.disk, once: false, firmware: nil)
             #expect(bmc.requests.map(\.method) == ["GET", "PATCH", "GET", "PATCH"])
             #expect(bmc.requests[1].headers["If-Match"] == ["W/\"1\""])
         }
@@ -236,7 +236,7 @@ import Testing
             request.method == "GET" ? proper(request, number) : .answer(412, Document.error("changed"))
         } _: { bmc in
             await #expect(throws: BMCError.refused("changed")) {
-                try await redfish(port: bmc.port).setBoot(.disk, once: false)
+                try await redfish(port: bmc.port).setBoot(.disk, once: false, firmware: nil)
             }
             #expect(bmc.requests.filter { $0.method == "PATCH" }.count == 2)
         }
@@ -329,7 +329,7 @@ import Testing
                 200, #"{"Id":"1","Boot":{"BootSourceOverrideTarget@Redfish.AllowableValues":["Hdd"]}}"#)
         } _: { bmc in
             await #expect(throws: BMCError.refused("it cannot boot 'Pxe'; it offers: Hdd")) {
-                try await redfish(port: bmc.port).setBoot(.network, once: true)
+                try await redfish(port: bmc.port).setBoot(.network, once: true, firmware: nil)
             }
         }
     }
@@ -339,7 +339,7 @@ import Testing
             request.method == "GET"
                 ? .answer(200, Document.system(manufacturer: "Sushy Emulator")) : proper(request, number)
         } _: { bmc in
-            try await redfish(port: bmc.port).setBoot(.network, once: true)
+            try await redfish(port: bmc.port).setBoot(.network, once: true, firmware: nil)
             #expect(bmc.requests.last?.body.contains("Continuous") == true)
         }
     }
@@ -351,7 +351,9 @@ import Testing
             #expect(error?.publicMessage.contains("by hand") == true)
         }
         for target in BootTarget.allCases {
-            let error = await #expect(throws: BMCError.self) { try await driver.setBoot(target, once: true) }
+            let error = await #expect(throws: BMCError.self) {
+                try await driver.setBoot(target, once: true, firmware: nil)
+            }
             #expect(error?.publicMessage.contains("boot menu") == true)
         }
         await #expect(throws: BMCError.self) { try await driver.powerState() }

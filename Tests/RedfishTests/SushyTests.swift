@@ -59,8 +59,8 @@ struct SushyTests {
             #expect(try await only.powerState() == .off)
 
             let named = redfish(port: port, system: Sushy.machine)
-            try await named.setBoot(.network, once: true)
-            try await named.setBoot(.disk, once: false)
+            try await named.setBoot(.network, once: true, firmware: nil)
+            try await named.setBoot(.disk, once: false, firmware: nil)
             try await named.setPower(.forceOff)
             try await named.setPower(.on)
             try await named.waitForPower(.on, within: .seconds(60), every: .milliseconds(200))

@@ -29,7 +29,7 @@ import Testing
         "GRDB": ["StoreSQLite"],
         "Yams": ["Fleet", "VirtualRack"],
         "ArgumentParser": ["CLICommands", "muster", "muster-conductor", "muster-rack"],
-        "Subprocess": ["VirtualRack"],
+        "Subprocess": ["VirtualRack", "BMCDrivers"],
         "AsyncHTTPClient": ["BMCDrivers", "ClientSDK"],
         "CNetlink": ["LinuxSystem"],
         "CNftables": ["LinuxSystem"],

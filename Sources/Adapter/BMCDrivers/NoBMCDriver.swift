@@ -17,7 +17,7 @@ public struct NoBMCDriver: BMCDriver {
         }
     }
 
-    public func setBoot(_ target: BootTarget, once: Bool) async throws(BMCError) {
+    public func setBoot(_ target: BootTarget, once: Bool, firmware: MachineFirmware?) async throws(BMCError) {
         switch target {
         case .network: throw .manual("Choose the network in the machine's boot menu, or put it first in its setup.")
         case .disk: throw .manual("Choose the disk in the machine's boot menu, or put it first in its setup.")

@@ -1,6 +1,5 @@
 import AsyncHTTPClient
 import BareMetal
-import CatalogBareMetal
 import Logging
 import NIOCore
 import NIOPosix
@@ -37,17 +36,6 @@ public struct RedfishDriver: BMCDriver {
         self.logger = logger
     }
 
-    /// A driver of the BMC that the catalog describes; throws `InvalidValue` when its address cannot be one.
-    public init(
-        _ bmc: BMC.Spec, password: SecretText, limits: BMCLimits = BMCLimits(),
-        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, logger: Logger
-    ) throws(InvalidValue) {
-        self.init(
-            address: try BMCAddress(bmc.address, system: bmc.system, user: bmc.username), password: password,
-            trust: bmc.certificateDigest.map(BMCTrust.certificate) ?? .systemStore, limits: limits, group: group,
-            logger: logger)
-    }
-
     public func powerState() async throws(BMCError) -> PowerState {
         try await call { session throws(BMCError) in
             switch try await system(session).resource.powerState {
@@ -77,7 +65,7 @@ public struct RedfishDriver: BMCDriver {
         }
     }
 
-    public func setBoot(_ target: BootTarget, once: Bool) async throws(BMCError) {
+    public func setBoot(_ target: BootTarget, once: Bool, firmware: MachineFirmware?) async throws(BMCError) {
         try await call { session throws(BMCError) in
             let source: BootSource =
                 switch target {

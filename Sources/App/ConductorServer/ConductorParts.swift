@@ -55,8 +55,9 @@ struct ConductorParts {
         let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, logger: logger)
         let catalog = LiveCatalog(cache: cache)
         self.catalog = catalog
+        let opener = BMCOpener(logger: logger)
         let driver: @Sendable (BMC) async throws -> any BMCDriver = { bmc in
-            try RedfishDriver(bmc.spec, password: try await vault.open(bmc.spec.passwordSecret), logger: logger)
+            try opener.driver(of: bmc.spec, password: try await vault.open(bmc.spec.passwordSecret))
         }
         var random = RandomSource.system
         let run = UUIDText.random(using: &random)

@@ -135,7 +135,7 @@ public struct BMC: Resource {
 
     /// What was asked for.
     public struct Spec: Codable, Sendable, Hashable {
-        /// `http://host:port` or `https://host:port`; the machine's own segment should not reach it.
+        /// `http://host:port`, `https://host:port` or `ipmi://host:port`; the machine's own segment should not reach it.
         public var address: String
         /// The Redfish system's identifier; nil: the only one there is.
         public var system: String?
@@ -145,6 +145,8 @@ public struct BMC: Resource {
         public var passwordSecret: String
         /// SHA-256 of the TLS certificate that is trusted; nil: the system's trust store.
         public var certificateDigest: Digest?
+        /// The cipher suite of IPMI; nil: 3.
+        public var cipherSuite: Int?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
         /// The newest power order for a machine that is no node yet; a node's own order is in its specification.
@@ -153,13 +155,14 @@ public struct BMC: Resource {
         /// A BMC.
         public init(
             address: String, system: String?, username: String, passwordSecret: String,
-            certificateDigest: Digest? = nil, powersOnForDiscovery: Bool = false
+            certificateDigest: Digest? = nil, cipherSuite: Int? = nil, powersOnForDiscovery: Bool = false
         ) {
             self.address = address
             self.system = system
             self.username = username
             self.passwordSecret = passwordSecret
             self.certificateDigest = certificateDigest
+            self.cipherSuite = cipherSuite
             self.powersOnForDiscovery = powersOnForDiscovery
         }
     }

@@ -31,7 +31,7 @@ public struct SiteDocument: Codable, Sendable, Hashable {
     public struct BMCEntry: Codable, Sendable, Hashable {
         /// Its name.
         public var name: String
-        /// `http://host:port` or `https://host:port`.
+        /// `http://host:port`, `https://host:port` or `ipmi://host:port`.
         public var address: String
         /// The Redfish system's identifier; nil: the only one there is.
         public var system: String?
@@ -41,13 +41,15 @@ public struct SiteDocument: Codable, Sendable, Hashable {
         public var password: Password?
         /// SHA-256 of the TLS certificate that is trusted; nil: the system's trust store.
         public var certificateDigest: Digest?
+        /// The cipher suite of IPMI; nil: 3.
+        public var cipherSuite: Int?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
 
         /// A BMC.
         public init(
             name: String, address: String, system: String? = nil, username: String, password: Password?,
-            certificateDigest: Digest? = nil, powersOnForDiscovery: Bool = false
+            certificateDigest: Digest? = nil, cipherSuite: Int? = nil, powersOnForDiscovery: Bool = false
         ) {
             self.name = name
             self.address = address
@@ -55,6 +57,7 @@ public struct SiteDocument: Codable, Sendable, Hashable {
             self.username = username
             self.password = password
             self.certificateDigest = certificateDigest
+            self.cipherSuite = cipherSuite
             self.powersOnForDiscovery = powersOnForDiscovery
         }
 

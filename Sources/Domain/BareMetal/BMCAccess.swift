@@ -24,10 +24,11 @@ public struct BMCAccess: MachinePower {
     public func boot(_ node: Node, _ order: BootOrder) async throws {
         guard let name = node.bmcName else { throw MachineWithoutBMC(name: node.spec.name, order: order.instruction) }
         let driver = try await driver(of: node, named: name)
+        let firmware = (node.status.summary?.firmware).flatMap(MachineFirmware.init)
         switch order {
-        case .ramdisk: try await driver.setBoot(.network, once: true)
+        case .ramdisk: try await driver.setBoot(.network, once: true, firmware: firmware)
         // For good: BMCs that turn "once" into "always" would boot the network for ever.
-        case .disk: try await driver.setBoot(.disk, once: false)
+        case .disk: try await driver.setBoot(.disk, once: false, firmware: firmware)
         }
         try await driver.setPower(.reset)
     }
@@ -64,7 +65,7 @@ extension Node {
     /// Whether the BMC that was found by the machine's identity tells by now that it is another machine's.
     func hasLost(_ bmc: BMC.Status) -> Bool {
         guard spec.bmc == nil, let found = bmc.systemUUID, let own = status.identity.smbiosUUID else { return false }
-        return found.lowercased() != own.lowercased()
+        return !SystemUUID.isSame(found, own)
     }
 }
 

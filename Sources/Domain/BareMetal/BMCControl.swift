@@ -39,8 +39,17 @@ public protocol PowerControl: Sendable {
 public protocol BootControl: Sendable {
     /// Sets the boot target for the next start (`once`) or for all.
     ///
-    /// There are BMCs that take `once` and keep it for ever, so set the other target when the boot is over.
-    func setBoot(_ target: BootTarget, once: Bool) async throws(BMCError)
+    /// There are BMCs that take `once` and keep it for ever, so set the other target when the boot is over. `firmware` is
+    /// the machine's; nil: it is not known.
+    func setBoot(_ target: BootTarget, once: Bool, firmware: MachineFirmware?) async throws(BMCError)
+}
+
+/// What starts a machine; the raw values are those of the inventory.
+public enum MachineFirmware: String, Sendable, Hashable, Codable {
+    /// The PC's old BIOS, or UEFI that acts as one.
+    case bios
+    /// UEFI.
+    case uefi
 }
 
 /// Everything that a BMC is used for.
@@ -61,16 +70,20 @@ public struct BMCIdentification: Sendable, Hashable, Codable {
     public var manufacturer: String?
     /// The model.
     public var model: String?
+    /// The version of the BMC's own firmware.
+    public var firmwareVersion: String?
 
     /// What a BMC tells.
     public init(
-        system: String, serial: String? = nil, uuid: String? = nil, manufacturer: String? = nil, model: String? = nil
+        system: String, serial: String? = nil, uuid: String? = nil, manufacturer: String? = nil, model: String? = nil,
+        firmwareVersion: String? = nil
     ) {
         self.system = system
         self.serial = serial
         self.uuid = uuid
         self.manufacturer = manufacturer
         self.model = model
+        self.firmwareVersion = firmwareVersion
     }
 }
 
@@ -78,15 +91,28 @@ public struct BMCIdentification: Sendable, Hashable, Codable {
 public struct BMCAddress: Sendable, Hashable, CustomStringConvertible {
     /// How to speak to it.
     public enum Scheme: String, Sendable, Hashable, Codable {
+        /// Redfish over plain HTTP.
         case http
+        /// Redfish over TLS.
         case https
+        /// IPMI 2.0 over UDP.
+        case ipmi
+
+        /// The usual port.
+        public var port: Int {
+            switch self {
+            case .http: 80
+            case .https: 443
+            case .ipmi: 623
+            }
+        }
     }
 
     /// Plain HTTP is used only when the address says so.
     public let scheme: Scheme
     /// A name or an address; an IPv6 address without brackets.
     public let host: String
-    /// The TCP port.
+    /// The TCP port, or the UDP port of IPMI.
     public let port: Int
     /// The system's identifier at the BMC; nil: the only one there is.
     public let system: String?
@@ -100,7 +126,7 @@ public struct BMCAddress: Sendable, Hashable, CustomStringConvertible {
         guard Self.isHost(host) else {
             throw InvalidValue("BMC host", host, expected: "a name or an address such as 10.77.0.1")
         }
-        let port = port ?? (scheme == .https ? 443 : 80)
+        let port = port ?? scheme.port
         guard (1...65535).contains(port) else {
             throw InvalidValue("BMC port", String(port), expected: "1 to 65535")
         }
@@ -117,9 +143,10 @@ public struct BMCAddress: Sendable, Hashable, CustomStringConvertible {
         self.user = user
     }
 
-    /// Parses `http://host[:port]` or `https://host[:port]`; throws `InvalidValue` for anything else.
+    /// Parses `http://host[:port]`, `https://host[:port]` or `ipmi://host[:port]`; throws `InvalidValue` for anything else.
     public init(_ text: String, system: String? = nil, user: String) throws(InvalidValue) {
-        let wrong = InvalidValue("BMC address", text, expected: "https://HOST[:PORT] or http://HOST[:PORT]")
+        let wrong = InvalidValue(
+            "BMC address", text, expected: "https://HOST[:PORT], http://HOST[:PORT] or ipmi://HOST[:PORT]")
         let parts = text.split(separator: "://", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, let scheme = Scheme(rawValue: String(parts[0])) else { throw wrong }
         var rest = parts[1]

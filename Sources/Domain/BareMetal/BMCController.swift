@@ -120,7 +120,7 @@ public struct BMCController: Service {
                 try await driver.setPower(PowerAction(order.action))
                 logger.info("\(name): power \(order.action.rawValue) done")
             } else if mayDiscover(bmc, status) {
-                try await driver.setBoot(.network, once: true)
+                try await driver.setBoot(.network, once: true, firmware: nil)
                 try await driver.setPower(.on)
                 status.discoveryPowerOn = clock.now
                 logger.info("\(name): switched on to be discovered")

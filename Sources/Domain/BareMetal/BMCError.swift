@@ -16,6 +16,14 @@ public enum BMCError: UserFacingError, Hashable {
     case refused(String)
     /// The BMC asks to be left alone for a while.
     case busy(retryAfter: Duration?)
+    /// The user may not do this.
+    case privilege(String)
+    /// The BMC does not speak this cipher suite of IPMI.
+    case cipherRefused(suite: Int)
+    /// The BMC does not know the command.
+    case unsupported(String)
+    /// A program that the conductor needs is not installed.
+    case noProgram(String)
     /// The answer is not what the protocol says.
     case protocolViolation(String)
     /// The certificate is not the trusted one; the digest found, where it is known.
@@ -30,7 +38,7 @@ public enum BMCError: UserFacingError, Hashable {
         switch self {
         case .unreachable, .timeout, .busy: true
         case .badCredentials, .notFound, .systemNotNamed, .refused, .protocolViolation, .tlsUntrusted, .manual,
-            .cancelled:
+            .cancelled, .privilege, .cipherRefused, .unsupported, .noProgram:
             false
         }
     }
@@ -55,8 +63,17 @@ public enum BMCError: UserFacingError, Hashable {
             "The BMC refused: \(message). Look at the machine's own console or the BMC's log."
         case .busy(let retryAfter):
             "The BMC is busy. Try again \(retryAfter.map { "in \($0.milliseconds / 1000) s" } ?? "later")."
+        case .privilege(let message):
+            "The BMC's user may not do this (\(message)). Give the user the role Operator or Administrator at the BMC."
+        case .cipherRefused(let suite):
+            "The BMC does not speak cipher suite \(suite). Set 'cipherSuite' in the site file to one that it speaks, "
+                + "17 if it can."
+        case .unsupported(let message):
+            "The BMC does not know this command: \(message)."
+        case .noProgram(let program):
+            "'\(program)' is not installed on the conductor's machine. Install the Debian package '\(program)'."
         case .protocolViolation(let message):
-            "The BMC's answer cannot be understood: \(message). Check that the address is a Redfish service."
+            "The BMC's answer cannot be understood: \(message). Check that the address is the BMC's."
         case .tlsUntrusted(let found):
             "The BMC's certificate is not trusted. If the BMC is the right one, set its certificate digest"
                 + (found.map { " (\($0.hex))" } ?? "") + " in the site file."

@@ -70,7 +70,8 @@ public struct Registrar: Sendable {
         claim.bmc =
             decision.bmc
             ?? catalog.bmcs().first { bmc in
-                bmc.status.systemUUID != nil && bmc.status.systemUUID == claim.smbiosUUID
+                guard let found = bmc.status.systemUUID, let own = claim.smbiosUUID else { return false }
+                return SystemUUID.isSame(found, own)
             }?.metadata.name
         for _ in 0..<8 {
             let id: NodeID

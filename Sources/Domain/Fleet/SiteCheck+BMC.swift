@@ -12,6 +12,7 @@ extension SiteCheck {
                 report("\(path).system", "'\(system.printable(limit: 80))' must be a Redfish identifier, not a path")
             }
         }
+        ipmi(entry, at: path)
         if entry.certificateDigest != nil, !entry.address.hasPrefix("https://") {
             report("\(path).certificateDigest", "only an https:// address has a certificate")
         }
@@ -27,6 +28,26 @@ extension SiteCheck {
         }
     }
 
+    /// What IPMI does not allow, and what only IPMI has (IPMI v2.0 sections 22.15.2, 22.28 and 22.30).
+    private mutating func ipmi(_ entry: SiteDocument.BMCEntry, at path: String) {
+        guard entry.address.hasPrefix("ipmi://") else {
+            if entry.cipherSuite != nil { report("\(path).cipherSuite", "only an ipmi:// address has a cipher suite") }
+            return
+        }
+        if let suite = entry.cipherSuite, !(1...17).contains(suite) {
+            report("\(path).cipherSuite", "\(suite) is not between 1 and 17")
+        }
+        if entry.system != nil {
+            report("\(path).system", "an IPMI BMC has one machine only; leave 'system' out")
+        }
+        if entry.username.utf8.count > 16 {
+            report("\(path).username", "a user of IPMI has at most 16 bytes")
+        }
+        if let password = entry.password?.clearText, password.utf8.count > 20 {
+            report("\(path).password", "a password of IPMI has at most 20 bytes")
+        }
+    }
+
     mutating func sameBMC(_ bmcs: [SiteDocument.BMCEntry]) {
         var seen: [String: Int] = [:]
         for (index, entry) in bmcs.enumerated() {
@@ -39,11 +60,12 @@ extension SiteCheck {
         }
     }
 
-    /// `http://host`, `https://host`, with an optional port and nothing else.
+    /// `http://host`, `https://host` or `ipmi://host`, with an optional port and nothing else.
     private static func checkAddress(_ text: String) throws(InvalidValue) {
         let wrong = InvalidValue(
-            "BMC address", text, expected: "http:// or https://, a host, and a port if it is not the usual one")
-        let schemes = ["http://", "https://"]
+            "BMC address", text, expected: "http://, https:// or ipmi://, a host, and a port if it is not the usual one"
+        )
+        let schemes = ["http://", "https://", "ipmi://"]
         guard let scheme = schemes.first(where: text.hasPrefix), text.utf8.count <= SiteLimit.textLength else {
             throw wrong
         }

@@ -64,6 +64,7 @@ extension SiteFile {
             certificateDigest: fields.value("certificateDigest") { (text) throws(InvalidValue) in
                 try Digest(hex: text)
             },
+            cipherSuite: fields.integer("cipherSuite"),
             powersOnForDiscovery: fields.flag("powersOnForDiscovery"))
         let file = fields.text("passwordFile")
         let variable = fields.value("passwordEnv", variableName)

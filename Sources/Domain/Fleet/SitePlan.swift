@@ -161,7 +161,8 @@ public struct SitePlan: Sendable {
         let specs = desired.map { bmc in
             var spec = BMC.Spec(
                 address: bmc.address, system: bmc.system, username: bmc.username, passwordSecret: bmc.secretName,
-                certificateDigest: bmc.certificateDigest, powersOnForDiscovery: bmc.powersOnForDiscovery)
+                certificateDigest: bmc.certificateDigest, cipherSuite: bmc.cipherSuite,
+                powersOnForDiscovery: bmc.powersOnForDiscovery)
             spec.power = powers[bmc.name] ?? nil
             return (bmc.name, spec)
         }

@@ -1,0 +1,39 @@
+import BareMetal
+import CatalogBareMetal
+import Logging
+import NIOCore
+import NIOPosix
+import Primitives
+
+/// Chooses the driver of a BMC by the scheme of its address.
+public struct BMCOpener: Sendable {
+    private let limits: BMCLimits
+    private let group: any EventLoopGroup
+    private let logger: Logger
+
+    /// An opener whose drivers keep to `limits`.
+    public init(
+        limits: BMCLimits = BMCLimits(), group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger
+    ) {
+        self.limits = limits
+        self.group = group
+        self.logger = logger
+    }
+
+    /// A driver of the BMC that the catalog describes; throws `InvalidValue` when its address, user or password cannot
+    /// be one.
+    public func driver(of bmc: BMC.Spec, password: SecretText) throws(InvalidValue) -> any BMCDriver {
+        let address = try BMCAddress(bmc.address, system: bmc.system, user: bmc.username)
+        switch address.scheme {
+        case .http, .https:
+            return RedfishDriver(
+                address: address, password: password,
+                trust: bmc.certificateDigest.map(BMCTrust.certificate) ?? .systemStore, limits: limits, group: group,
+                logger: logger)
+        case .ipmi:
+            return try IPMIDriver(
+                address: address, password: password, cipherSuite: bmc.cipherSuite, limits: limits, logger: logger)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import Primitives
+
+/// What a BMC is asked through `ipmitool` (ipmitool(1); IPMI v2.0, revision 1.1).
+public enum IPMICommand: Sendable, Hashable {
+    /// Whether the machine is on (section 28.2).
+    case powerStatus
+    /// Switches the power (section 28.3).
+    case power(Power)
+    /// Chooses what is booted (section 28.12): `isOnce` for the next start only, `isUEFI` with UEFI firmware.
+    case bootDevice(BootDevice, isOnce: Bool, isUEFI: Bool)
+    /// The BMC's own version and vendor (section 20.1).
+    case controller
+    /// The system's GUID (section 22.14), shown in SMBIOS byte order.
+    case guid
+    /// The vendor, product and serial number of the machine (section 34, FRU 0).
+    case fru
+    /// The readings of all sensors with a full record (sections 33 and 35).
+    case sensors
+
+    /// The words of `chassis power`.
+    public enum Power: String, Sendable, Hashable {
+        case on
+        case off
+        case reset
+    }
+
+    /// The words of `chassis bootdev`.
+    public enum BootDevice: String, Sendable, Hashable {
+        case network = "pxe"
+        case disk
+    }
+
+    /// The words after the options of the connection.
+    public var arguments: [String] {
+        switch self {
+        case .powerStatus: ["chassis", "power", "status"]
+        case .power(let power): ["chassis", "power", power.rawValue]
+        case .bootDevice(let device, let isOnce, let isUEFI):
+            ["chassis", "bootdev", device.rawValue] + Self.options(isOnce: isOnce, isUEFI: isUEFI)
+        case .controller: ["mc", "info"]
+        case .guid: ["mc", "guid", "smbios"]
+        case .fru: ["fru", "print", "0"]
+        case .sensors: ["-c", "sdr", "elist", "full"]
+        }
+    }
+
+    private static func options(isOnce: Bool, isUEFI: Bool) -> [String] {
+        let words = (isOnce ? [] : ["persistent"]) + (isUEFI ? ["efiboot"] : [])
+        return words.isEmpty ? [] : ["options=" + words.joined(separator: ",")]
+    }
+}
+
+/// How `ipmitool` reaches a BMC over the network (RMCP+, section 13). The password goes by the environment.
+public struct IPMIConnection: Sendable, Hashable {
+    /// The variable from which `ipmitool -E` reads the password.
+    public static let passwordVariable = "IPMI_PASSWORD"
+    /// The longest password (section 22.30).
+    public static let passwordLengthMax = 20
+    /// The longest user name (section 22.28).
+    public static let userLengthMax = 16
+    /// The cipher suite unless another is named: RAKP-HMAC-SHA1, HMAC-SHA1-96, AES-CBC-128 (section 22.15.2).
+    public static let cipherSuite = 3
+    /// The numbers that a cipher suite can have (section 22.15.2).
+    public static let cipherSuites = 1...17
+
+    /// A name or an address, an IPv6 address without brackets.
+    public var host: String
+    /// The UDP port.
+    public var port: Int
+    /// The user.
+    public var user: String
+    /// The cipher suite; with none given, `ipmitool` asks for a list that many BMCs need 10 s to refuse.
+    public var cipherSuite: Int
+    /// How often an unanswered message is repeated, at least once.
+    public var retries: Int
+
+    /// A connection.
+    public init(
+        host: String, port: Int = 623, user: String, cipherSuite: Int = Self.cipherSuite, retries: Int = 2
+    ) {
+        self.host = host
+        self.port = port
+        self.user = user
+        self.cipherSuite = cipherSuite
+        self.retries = max(retries, 1)
+    }
+
+    /// The arguments of `ipmitool` for `command`.
+    ///
+    /// The role is Operator, the least that may switch the power. `-v` makes the tool say why a session was refused.
+    /// With two retries, a BMC that does not answer is given up after about 6 s.
+    public func arguments(_ command: IPMICommand) -> [String] {
+        [
+            "-v", "-I", "lanplus", "-H", host, "-p", String(port), "-U", user, "-E", "-C", String(cipherSuite),
+            "-L", "OPERATOR", "-N", "1", "-R", String(retries),
+        ] + command.arguments
+    }
+}
