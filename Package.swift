@@ -101,6 +101,7 @@ let package = Package(
         module("Contract", "CatalogIdentity", ["Primitives", "ResourceModel", "AgentProtocol"]),
         module("Contract", "CatalogBareMetal", ["Primitives", "ResourceModel", "AgentProtocol"]),
         module("Contract", "AgentProtocol", ["Primitives", "ResourceModel"]),
+        module("Contract", "NetworkUnits", ["Primitives", "AgentProtocol"]),
 
         // Domain: state machines, planners, reconcilers.
         module(
@@ -180,7 +181,8 @@ let package = Package(
             "App", "ConductorServer",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
-                "CatalogIdentity", "AgentProtocol", "Identity", "BareMetal", "Fleet", "BMCDrivers", "BootServer",
+                "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
+                "BootServer",
                 "AgentPort", "APISupport", "FleetAPI", "ImageChunks", "NetworkBoot", "CLinux", crypto, x509, asn1,
                 hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
             ]),
@@ -277,6 +279,7 @@ let package = Package(
                 "CLinux", "LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "NodeAgent",
                 "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives", "WireCoding", nioCore, logging,
             ]),
+        suite("NodeNetworkingTests", ["NetworkUnits", "AgentProtocol", "Primitives"]),
         suite(
             "APISupportTests",
             [

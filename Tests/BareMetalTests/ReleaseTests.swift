@@ -55,9 +55,30 @@ import Testing
             metadata: metadata("conflict-1"),
             spec: IdentityConflict.Spec(claim: walk.node.status.identity, nodes: [node], reason: "agrees in nothing"),
             status: IdentityConflict.Status(lastSeen: time, count: 1))
+        let plane = PlaneNetwork(
+            metadata: metadata("fabric"),
+            spec: PlaneNetwork.Spec(
+                plane: .underlay, network: network, poolStart: try IPv4Address("10.77.0.100"),
+                poolEnd: try IPv4Address("10.77.0.120"), hosts: ["n1": try IPv4Address("10.77.0.101")],
+                gateway: try IPv4Address("10.77.0.1")))
+        let cabling = NodeNetwork(
+            metadata: metadata("bonded"),
+            spec: NodeNetwork.Spec(
+                interfaces: [
+                    .init(name: "left", match: .mac(try MACAddress("52:54:00:77:00:01"))),
+                    .init(name: "right", match: .path("pci-1")), .init(name: "rest", match: .name("en*"), mtu: 1400),
+                ],
+                bonds: [.init(name: "bond0", settings: .init(mode: .lacp, members: ["left", "right"]), mtu: 9000)],
+                vlans: [.init(name: "fabric", id: 120, over: "bond0", mtu: 1500)],
+                addresses: [.init(on: "fabric", network: "fabric", source: .pool)],
+                routes: [.init(to: try IPv4Network("10.99.0.0/16"), via: try IPv4Address("10.77.0.2"))],
+                dnsServers: [try IPv4Address("10.77.0.3")], searchDomains: ["example"], ntpServers: ["time.example"]))
+        let assignment = AddressAssignment(
+            metadata: metadata("fabric.10.77.0.101"),
+            spec: AddressAssignment.Spec(network: "fabric", address: try IPv4Address("10.77.0.101"), node: node))
         return try [
             line(walk.node), line(bmc), line(segment), line(rule), line(site), line(image), line(ramdisk), line(event),
-            line(mark), line(conflict),
+            line(mark), line(conflict), line(plane), line(cabling), line(assignment),
         ]
     }
 
@@ -119,7 +140,7 @@ import Testing
     @Test func `documents of release 0.1.0 are read and written back whole`() throws {
         let types: [any Resource.Type] = [
             Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self, NodeEvent.self,
-            MachineMark.self, IdentityConflict.self,
+            MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
         ]
         let lines = try Self.frozen("documents.tsv")
         #expect(lines.count == types.count)

@@ -141,7 +141,7 @@ let goodSite = """
         Bad(
             old: "  name: lab", new: "  name: lab\n  nmae: x",
             message: "line 3: site.nmae: unknown key; known here: name, sshKeys, sshKeyFiles, sshKeyFilesEnv, "
-                + "metricsIntervalSeconds, overlay"),
+                + "metricsIntervalSeconds, overlay, networkConfirmSeconds, ntp"),
         Bad(
             old: "passwordFile: secrets/n1", new: "password: geheim",
             message:

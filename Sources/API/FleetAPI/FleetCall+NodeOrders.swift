@@ -78,7 +78,7 @@ extension FleetCall {
         let patch = try await body(NodePatch.self)
         guard !patch.isEmpty else {
             throw APIError.badRequest(
-                "Nothing is to be changed; give name, role, image, rootDisk, bmc or isInMaintenance.")
+                "Nothing is to be changed; give name, role, image, rootDisk, bmc, network or isInMaintenance.")
         }
         let found = try node()
         let name = try patch.name.map { (text) throws(InvalidValue) in try DNSLabel(text, as: "node name").text }
@@ -91,6 +91,12 @@ extension FleetCall {
                 .unprocessableContent, "no_such_bmc",
                 "There is no BMC '\(bmc.printable(limit: 80))'; 'muster bmc list' shows those there are.")
         }
+        if let network = patch.network, !network.isEmpty, services.cache.get(NodeNetwork.self, network) == nil {
+            throw APIError(
+                .unprocessableContent, "no_such_network",
+                "There is no node network '\(network.printable(limit: 80))'; 'nodeNetworks' of the site file says which "
+                    + "there are.")
+        }
         try patch.rootDisk?.check()
         return try await write(found, &note) { node in
             if let name { node.spec.name = name }
@@ -98,6 +104,7 @@ extension FleetCall {
             if let image = patch.image { node.spec.image = image.isEmpty ? nil : image }
             if let rootDisk = patch.rootDisk { node.spec.rootDisk = rootDisk }
             if let bmc = patch.bmc { node.spec.bmc = bmc.isEmpty ? nil : bmc }
+            if let network = patch.network { node.spec.network = network.isEmpty ? nil : network }
             if let isInMaintenance = patch.isInMaintenance { node.spec.isInMaintenance = isInMaintenance }
             let isLater = patch.role != nil || patch.image != nil || patch.rootDisk != nil
             return isLater && node.status.deployed > Generation(0)

@@ -57,6 +57,8 @@ extension FleetCall {
         var current = CurrentSite(
             site: try await store.fetch(Site.self, Site.name), segments: try await store.fetchAll(Segment.self),
             bmcs: try await store.fetchAll(BMC.self), rules: try await store.fetchAll(Rule.self))
+        current.networks = try await store.fetchAll(PlaneNetwork.self)
+        current.nodeNetworks = try await store.fetchAll(NodeNetwork.self)
         for bmc in current.bmcs {
             let name = bmc.value.spec.passwordSecret
             guard name.hasPrefix("bmc."), let secret = try await store.fetch(Secret.self, name) else { continue }
@@ -69,6 +71,9 @@ extension FleetCall {
         }
         for node in services.cache.all(Node.self) {
             if let bmc = node.spec.bmc { current.bmcUsers[bmc, default: []].append(node.spec.name) }
+            if let network = node.spec.network {
+                current.nodeNetworkUsers[network, default: []].append(node.spec.name)
+            }
         }
         return current
     }

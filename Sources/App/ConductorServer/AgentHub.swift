@@ -41,7 +41,7 @@ struct AgentHub: AgentPortDelegate, Service {
             session.goodbye("this node is not in the inventory any more", retryAfterSeconds: 300)
             return
         }
-        feed.open(session, hello: hello, view: Self.view(of: node, in: now))
+        feed.open(session, hello: hello, view: Self.view(of: node, in: now, LiveCatalog.networks(in: now)))
         await pass(.agentConnected(hello, stream(session)), session)
     }
 
@@ -91,19 +91,21 @@ struct AgentHub: AgentPortDelegate, Service {
     }
 
     /// The view that one snapshot gives, with the revision of just that one.
-    private static func view(of node: Node, in now: CacheSnapshot) -> NodeView {
+    private static func view(of node: Node, in now: CacheSnapshot, _ networks: NetworkCatalog) -> NodeView {
         NodeViewProjection.view(
-            of: node, site: now.get(Site.self, Site.name)?.spec, peers: now.all(Node.self), revision: now.revision)
+            of: node, site: now.get(Site.self, Site.name)?.spec, networks: networks, peers: now.all(Node.self),
+            revision: now.revision)
     }
 
     /// Publishes views after each change of the catalog, and ends streams of nodes that are gone, until cancelled.
     func run() async throws {
         for await _ in catalog.cache.changes().cancelOnGracefulShutdown() {
             let now = catalog.cache.snapshot()
+            let networks = LiveCatalog.networks(in: now)
             var views: [(NodeID, NodeView)] = []
             for id in newest.nodes {
                 if let node = now.get(Node.self, id.raw) {
-                    views.append((id, Self.view(of: node, in: now)))
+                    views.append((id, Self.view(of: node, in: now, networks)))
                 } else if now.undecodable[Node.key(id.raw)] == nil {
                     feed.dismiss(id, "this node is not in the inventory any more", retryAfterSeconds: 300)
                 }

@@ -33,6 +33,7 @@ struct ConductorParts {
     private let catalog: LiveCatalog
     private let controller: NodeController
     private let bmcs: BMCController
+    private let addresses: AddressController
     private let hub: AgentHub
     private let agentPort: AgentPortServer
     private let registrar: Registrar
@@ -74,6 +75,9 @@ struct ConductorParts {
                     logger.warning("\(node.spec.name): its power was not noted: \(error)")
                 }
             }, clock: clock, logger: logger)
+        addresses = AddressController(
+            store: store, nodes: { catalog.nodes() }, catalog: { catalog.networks() },
+            changes: { catalog.cache.changes() }, clock: clock, logger: logger)
         registrar = Registrar(
             store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
             catalog: Registrar.Catalog(
@@ -112,7 +116,8 @@ struct ConductorParts {
         ])
         try await agentPort.listen()
         let services: [any Service] = [
-            catalog.cache, controller, bmcs, hub, agentPort, certificate, provisioning(), bootFiles(), operatorAPI(),
+            catalog.cache, controller, bmcs, addresses, hub, agentPort, certificate, provisioning(), bootFiles(),
+            operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, logger: logger),
             Housekeeper(catalog: catalog, store: store, blobs: blobs, audit: audit, clock: clock, logger: logger),
@@ -130,7 +135,7 @@ struct ConductorParts {
     private func provisioning() -> any Service {
         let service = DiscoveryService(
             catalog: catalog, store: store, registrar: registrar, controller: controller,
-            tokens: EnrolmentTokens(store: store), audit: audit, authority: authority,
+            tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit, authority: authority,
             readBlob: { [blobs] digest in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
             }, logs: hub.logs, progress: progress,

@@ -6,7 +6,9 @@ import Crypto
 import FoundationEssentials
 import Identity
 import Logging
+import NetworkUnits
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import SwiftASN1
 import X509
@@ -18,6 +20,7 @@ struct DiscoveryService: Sendable {
     let registrar: Registrar
     let controller: NodeController
     let tokens: EnrolmentTokens
+    let addresses: AddressController
     let audit: AuditLog
     let authority: CertificateAuthority
     let readBlob: @Sendable (Primitives.Digest) async throws -> [UInt8]
@@ -78,6 +81,7 @@ struct DiscoveryService: Sendable {
             try await controller.submit(.imageMissing(message), to: id)
             throw DiscoveryRefusal.noImage(message)
         }
+        let network = try await network(for: node, id)
         let manifest = node.status.image ?? image.spec.manifest
         if node.status.image == nil { try await controller.submit(.imageChosen(manifest), to: id) }
         progress.begin(id)
@@ -86,11 +90,23 @@ struct DiscoveryService: Sendable {
         try await audit.record(.machine(id, verb: "issue enrolment token", "for its deployment"))
         return DeployOrder(
             generation: generation, manifest: manifest, rootDisk: node.spec.rootDisk,
-            stateFiles: try stateFiles(for: node, token: token))
+            stateFiles: try stateFiles(for: node, token: token, network: network))
+    }
+
+    /// The node's network with its addresses; ends the deployment when it cannot be put together.
+    private func network(for node: Node, _ id: NodeID) async throws -> NodeNetworkItem? {
+        try await addresses.settle()
+        try await catalog.cache.barrier()
+        do { return try catalog.networks().item(for: node) } catch {
+            try await controller.submit(.imageMissing(error.publicMessage), to: id)
+            throw DiscoveryRefusal.noNetwork(error)
+        }
     }
 
     /// What the deployed system needs to find its conductor and be reached by its operators.
-    private func stateFiles(for node: Node, token: SecretText) throws -> [StateFile] {
+    private func stateFiles(
+        for node: Node, token: SecretText, network: NodeNetworkItem?
+    ) throws -> [StateFile] {
         let server = catalog.serverAddress(for: node)
         let identity = AgentIdentityFile(
             node: try node.id, name: node.spec.name, provisioning: ["\(server):\(ports.provisioning)"],
@@ -106,24 +122,17 @@ struct DiscoveryService: Sendable {
             StateFile(path: "muster/ca.pem", content: authority.certificatePEM),
             StateFile(path: "muster/authorized_keys", content: keys.map { $0 + "\n" }.joined(), mode: 0o600),
         ]
-        for (index, mac) in node.status.identity.macs.sorted().enumerated() {
-            // By the MAC address as client identifier, so that the lease is the one the firmware had.
-            let content = """
-                [Match]
-                MACAddress=\(mac)
-
-                [Network]
-                DHCP=ipv4
-                LLDP=yes
-
-                [DHCPv4]
-                ClientIdentifier=mac
-
-                """
+        // On trial: when the conductor is not reached over it, the node falls back to DHCP on every card.
+        if let network {
+            let units = UnitSet(network)
+            files += units.files.sorted { $0.key < $1.key }.map { name, text in
+                StateFile(path: "muster/network/\(name)", content: text)
+            }
+            let record = NetworkRecord(trial: NetworkRecord.Trial(units: units, seconds: network.confirmSeconds))
             files.append(
                 StateFile(
-                    path: "muster/network/1\(index)-\(mac.bytes.map { Hex.encode([$0]) }.joined()).network",
-                    content: content))
+                    path: NetworkRecord.path,
+                    content: String(decoding: try encoder.encode(record), as: UTF8.self) + "\n"))
         }
         return files
     }
@@ -198,6 +207,7 @@ enum DiscoveryRefusal: UserFacingError, Hashable {
     case noSession
     case notOrdered
     case noImage(String)
+    case noNetwork(UnresolvedNetwork)
     case badSigningRequest
 
     var publicMessage: String {
@@ -205,6 +215,7 @@ enum DiscoveryRefusal: UserFacingError, Hashable {
         case .noSession: "The session is not known or over; post the inventory again."
         case .notOrdered: "This machine was not ordered to write that image."
         case .noImage(let message): message
+        case .noNetwork(let error): error.publicMessage
         case .badSigningRequest:
             "The signing request cannot be read; send a PKCS #10 request with a P-256 or P-384 key in PEM."
         }

@@ -13,7 +13,7 @@ struct LiveCatalog: Sendable {
     /// The kinds that are kept in memory.
     static let kinds: [any Resource.Type] = [
         Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
-        Lease.self, NodeEvent.self, Secret.self,
+        Lease.self, NodeEvent.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
     ]
 
     func nodes() -> [Node] { cache.all(Node.self) }
@@ -22,6 +22,15 @@ struct LiveCatalog: Sendable {
     func segments() -> [Segment] { cache.all(Segment.self) }
     func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
     func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }
+
+    /// What the site says of nodes' networks, and who has which address.
+    func networks() -> NetworkCatalog { Self.networks(in: cache.snapshot()) }
+
+    static func networks(in now: CacheSnapshot) -> NetworkCatalog {
+        NetworkCatalog(
+            networks: now.all(PlaneNetwork.self), templates: now.all(NodeNetwork.self),
+            assignments: now.all(AddressAssignment.self), site: now.get(Site.self, Site.name)?.spec)
+    }
 
     func images() -> [NodeImage] { cache.all(NodeImage.self) }
 

@@ -27,6 +27,7 @@ struct MachineAnswer {
                 case .noSession: (.unauthorized, "no_session")
                 case .notOrdered: (.forbidden, "not_ordered")
                 case .noImage: (.conflict, "no_image")
+                case .noNetwork: (.conflict, "no_network")
                 case .badSigningRequest: (.badRequest, "bad_signing_request")
                 }
             case let error as EnrolmentError:

@@ -41,6 +41,8 @@ public struct Node: Resource {
         public var rootDisk: RootDiskHint
         /// The BMC, by name; nil: found by the machine's identity, or none.
         public var bmc: String?
+        /// The node network, by name; nil: DHCP on every card.
+        public var network: String?
         /// The newest power order.
         public var power: PowerRequest?
         /// Whether nothing shall be done to it.

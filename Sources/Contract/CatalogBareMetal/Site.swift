@@ -36,6 +36,10 @@ public struct Site: Resource {
         public var metricsIntervalSeconds: Int
         /// The overlay that network nodes prove their dataplane with.
         public var overlay: Overlay?
+        /// Seconds in which a node has to reach the conductor over a new network configuration, 10 to 600; nil: 60.
+        public var networkConfirmSeconds: Int?
+        /// The time servers of nodes whose network names none, by address or name.
+        public var ntpServers: [String]?
 
         /// An overlay that every network node carries.
         public struct Overlay: Codable, Sendable, Hashable {
@@ -226,6 +230,8 @@ public struct Rule: Resource {
         public var rootDisk: RootDiskHint?
         /// The BMC it names.
         public var bmc: String?
+        /// The node network it chooses, by name.
+        public var network: String?
         /// Whether a machine that matches is let in without an operator.
         public var approves: Bool
 

@@ -49,19 +49,22 @@ public struct NodePatch: Codable, Sendable, Hashable {
     public var rootDisk: RootDiskHint?
     /// Another BMC, by name.
     public var bmc: String?
+    /// Another node network, by name; empty: none, DHCP on every card. Taken up at once.
+    public var network: String?
     /// Whether nothing shall be done to it.
     public var isInMaintenance: Bool?
 
     /// A change.
     public init(
         name: String? = nil, role: Role? = nil, image: String? = nil, rootDisk: RootDiskHint? = nil,
-        bmc: String? = nil, isInMaintenance: Bool? = nil
+        bmc: String? = nil, network: String? = nil, isInMaintenance: Bool? = nil
     ) {
         self.name = name
         self.role = role
         self.image = image
         self.rootDisk = rootDisk
         self.bmc = bmc
+        self.network = network
         self.isInMaintenance = isInMaintenance
     }
 

@@ -12,6 +12,10 @@ public struct SiteDocument: Codable, Sendable, Hashable {
     public var bmcs: [BMCEntry]
     /// The rules.
     public var rules: [RuleEntry]
+    /// The networks in which nodes have addresses; nil: none.
+    public var networks: [NetworkEntry]?
+    /// How nodes are cabled and addressed; nil: all by DHCP.
+    public var nodeNetworks: [NodeNetworkEntry]?
 
     /// A segment.
     public struct SegmentEntry: Codable, Sendable, Hashable {
@@ -79,6 +83,34 @@ public struct SiteDocument: Codable, Sendable, Hashable {
         }
     }
 
+    /// A network.
+    public struct NetworkEntry: Codable, Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// What it is.
+        public var spec: PlaneNetwork.Spec
+
+        /// A network.
+        public init(name: String, spec: PlaneNetwork.Spec) {
+            self.name = name
+            self.spec = spec
+        }
+    }
+
+    /// A node network.
+    public struct NodeNetworkEntry: Codable, Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// What it is.
+        public var spec: NodeNetwork.Spec
+
+        /// A node network.
+        public init(name: String, spec: NodeNetwork.Spec) {
+            self.name = name
+            self.spec = spec
+        }
+    }
+
     /// A site's content.
     public init(
         site: Site.Spec, segments: [SegmentEntry] = [], bmcs: [BMCEntry] = [], rules: [RuleEntry] = []
@@ -122,7 +154,7 @@ public struct SitePlanReply: Codable, Sendable, Hashable {
     public struct Change: Codable, Sendable, Hashable {
         /// What is done.
         public var action: Action
-        /// `site`, `segment`, `bmc`, `password` or `rule`.
+        /// `site`, `segment`, `bmc`, `password`, `rule`, `network` or `node network`.
         public var kind: String
         /// Its name.
         public var name: String

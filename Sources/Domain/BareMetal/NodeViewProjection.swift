@@ -5,23 +5,29 @@ import ResourceModel
 
 /// Makes a node's view from the catalog: a pure function.
 public enum NodeViewProjection {
-    /// What `node` may see at `revision`, given the site and all nodes.
+    /// What `node` may see at `revision`, given the site, its networks and all nodes.
     public static func view(
-        of node: Node, site: Site.Spec?, peers: [Node], revision: Revision
+        of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), peers: [Node], revision: Revision
     ) -> NodeView {
         var items: [String: NodeView.Item] = [:]
         let generation = node.metadata.generation
         let settings = AgentSettings(metricsIntervalSeconds: site?.metricsIntervalSeconds ?? 15)
         items[AgentSettings.kind] = try? NodeView.Item(
             kind: AgentSettings.kind, generation: generation, encoding: settings)
+        // What cannot be put together now leaves the node as it is.
+        if let network = try? networks.item(for: node) {
+            items[NodeNetworkItem.key] = try? NodeView.Item(
+                kind: NodeNetworkItem.kind, generation: generation, encoding: network)
+        }
         if node.spec.role == .network || node.spec.role == .compute, let overlay = site?.overlay {
             let ends = peers.filter { peer in
                 peer.metadata.name != node.metadata.name && peer.status.state == .active
                     && (peer.spec.role == .network || peer.spec.role == .compute)
             }
             let item = OverlayItem(
-                vni: overlay.vni, bridge: "mbr\(overlay.vni)", device: "mvx\(overlay.vni)", local: nil,
-                peers: ends.compactMap { $0.status.agent?.addresses.first }.sorted(), mtu: overlay.mtu)
+                vni: overlay.vni, bridge: "mbr\(overlay.vni)", device: "mvx\(overlay.vni)",
+                local: networks.underlayAddress(of: node),
+                peers: ends.compactMap { networks.tunnelEnd(of: $0) }.sorted(), mtu: overlay.mtu)
             items["overlay-\(overlay.vni)"] = try? NodeView.Item(
                 kind: OverlayItem.kind, generation: generation, encoding: item)
         }

@@ -119,6 +119,7 @@ public struct Registrar: Sendable {
         var spec = Node.Spec(name: freeName(decision.name ?? Self.defaultName(claim), among: nodes))
         spec.role = decision.role
         spec.bmc = decision.bmc
+        spec.network = decision.network
         spec.rootDisk = decision.rootDisk ?? RootDiskHint()
         if let rule = decision.approvedBy {
             spec.approval = Node.Approval(by: "rule \(rule)", at: now, number: 1, isByRule: true)

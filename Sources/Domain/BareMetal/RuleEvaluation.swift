@@ -13,6 +13,8 @@ public struct RuleDecision: Hashable, Sendable {
     public var rootDisk: RootDiskHint?
     /// Its BMC, by name.
     public var bmc: String?
+    /// Its node network, by name.
+    public var network: String?
     /// The rule that lets it in without an operator; nil: none does.
     public var approvedBy: String?
 
@@ -100,6 +102,7 @@ public enum RuleEvaluation {
         take("role", rule.spec.role, \.role)
         take("root disk", rule.spec.rootDisk, \.rootDisk)
         take("bmc", rule.spec.bmc, \.bmc)
+        take("network", rule.spec.network, \.network)
         take("approval", rule.spec.approves ? rule.metadata.name : nil, \.approvedBy)
         return decided
     }

@@ -20,8 +20,12 @@ extension SiteDocument {
         check.overlaps(segments)
         for (index, entry) in bmcs.enumerated() { check.bmc(entry, at: "bmcs[\(index)]") }
         check.sameBMC(bmcs)
+        check.networks(self)
         let known = Set(bmcs.map(\.name))
         for (index, entry) in rules.enumerated() { check.rule(entry, at: "rules[\(index)]", bmcs: known) }
+        for (index, entry) in rules.enumerated() {
+            check.nodeNetwork(entry.spec.network, of: nodeNetworks ?? [], at: "rules[\(index)].gives.network")
+        }
         return check.problems
     }
 }
@@ -127,12 +131,21 @@ struct SiteCheck {
         }
     }
 
-    private mutating func host(_ address: IPv4Address, of network: IPv4Network, _ path: String) {
+    mutating func host(_ address: IPv4Address, of network: IPv4Network, _ path: String) {
         if !network.contains(address) {
             report(path, "\(address) is not in \(network)")
         } else if address == network.address || address == network.broadcast {
             report(path, "\(address) is the network's own or its broadcast address")
         }
+    }
+
+    mutating func nodeNetwork(_ name: String?, of entries: [SiteDocument.NodeNetworkEntry], at path: String) {
+        guard let name, !entries.contains(where: { $0.name == name }) else { return }
+        let known = entries.map(\.name).sorted().prefix(20).joined(separator: ", ")
+        report(
+            path,
+            "'\(name.printable(limit: 80))' is not one of 'nodeNetworks'; "
+                + (known.isEmpty ? "there are none" : "there are \(known)"))
     }
 
     mutating func overlaps(_ segments: [SiteDocument.SegmentEntry]) {

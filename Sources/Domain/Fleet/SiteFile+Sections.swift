@@ -32,7 +32,7 @@ extension SiteFile {
     }
 
     /// `pool: {start: A, end: B}` or `pool: A-B`.
-    private static func readPool(_ fields: FieldReader) -> (start: IPv4Address, end: IPv4Address)? {
+    static func readPool(_ fields: FieldReader) -> (start: IPv4Address, end: IPv4Address)? {
         guard fields.has("pool") else {
             _ = fields.requiredText("pool")
             return nil
@@ -97,6 +97,7 @@ extension SiteFile {
             spec.name = gives.text("name")
             spec.role = gives.value("role", role)
             spec.bmc = gives.text("bmc")
+            spec.network = gives.text("network")
             if let hint = gives.fields("rootDisk") { spec.rootDisk = readRootDisk(hint) }
             gives.finish()
         }
@@ -142,7 +143,7 @@ extension SiteFile {
         return hint
     }
 
-    private static func address(_ text: String) throws(InvalidValue) -> IPv4Address { try IPv4Address(text) }
+    static func address(_ text: String) throws(InvalidValue) -> IPv4Address { try IPv4Address(text) }
 
     private static func role(_ text: String) throws(InvalidValue) -> Role {
         guard let role = Role(rawValue: text) else {

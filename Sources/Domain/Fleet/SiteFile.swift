@@ -81,10 +81,15 @@ public struct SiteFile: Sendable, Hashable {
         let rules = top.list("rules", countMax: SiteLimit.ruleCount).compactMap { entry in
             FieldReader(entry.node, path: entry.path, reading: top.reading).map(readRule)
         }
+        var document = SiteDocument(site: site, segments: segments, bmcs: bmcs, rules: rules)
+        document.networks = top.list("networks", countMax: SiteLimit.networkCount).compactMap { entry in
+            FieldReader(entry.node, path: entry.path, reading: top.reading).flatMap(readNetwork)
+        }
+        document.nodeNetworks = top.list("nodeNetworks", countMax: SiteLimit.networkCount).compactMap { entry in
+            FieldReader(entry.node, path: entry.path, reading: top.reading).map(readNodeNetwork)
+        }
         top.finish()
-        return (
-            SiteDocument(site: site, segments: segments, bmcs: bmcs, rules: rules), sshKeyFiles, variable, passwords
-        )
+        return (document, sshKeyFiles, variable, passwords)
     }
 
     private static func readSite(
@@ -101,6 +106,9 @@ public struct SiteFile: Sendable, Hashable {
             overlay.finish()
             site.overlay = vni.map { Site.Spec.Overlay(vni: $0, mtu: mtu ?? 1450) }
         }
+        site.networkConfirmSeconds = fields.integer("networkConfirmSeconds")
+        let servers = fields.texts("ntp", countMax: SiteLimit.serverCount)
+        site.ntpServers = servers.isEmpty ? nil : servers
         fields.finish()
         return (site, files, variable)
     }

@@ -21,6 +21,12 @@ public struct CurrentSite: Sendable {
     public var passwords: [String: Password]
     /// The names of the nodes that were given a BMC by name, by the BMC's name.
     public var bmcUsers: [String: [String]]
+    /// All networks.
+    public var networks: [Stored<PlaneNetwork>] = []
+    /// All node networks.
+    public var nodeNetworks: [Stored<NodeNetwork>] = []
+    /// The names of the nodes that have a node network, by its name.
+    public var nodeNetworkUsers: [String: [String]] = [:]
 
     /// What the store holds; an empty one by default.
     public init(
@@ -77,6 +83,17 @@ public struct SitePlan: Sendable {
             } at: {
                 now
             }
+            try plan.write("network", (desired.networks ?? []).map { ($0.name, $0.spec) }, current.networks) {
+                PlaneNetwork(metadata: $0, spec: $1)
+            } at: {
+                now
+            }
+            let nodeNetworks = (desired.nodeNetworks ?? []).map { ($0.name, $0.spec) }
+            try plan.write("node network", nodeNetworks, current.nodeNetworks) {
+                NodeNetwork(metadata: $0, spec: $1)
+            } at: {
+                now
+            }
             try plan.write("rule", desired.rules.map { ($0.name, $0.spec) }, current.rules) {
                 Rule(metadata: $0, spec: $1)
             } at: {
@@ -91,6 +108,8 @@ public struct SitePlan: Sendable {
             throw SiteError([SiteProblem(path: "", message: error.publicMessage)])
         }
         plan.delete("rule", current.rules, except: Set(desired.rules.map(\.name)))
+        plan.delete("node network", current.nodeNetworks, except: Set((desired.nodeNetworks ?? []).map(\.name)))
+        plan.delete("network", current.networks, except: Set((desired.networks ?? []).map(\.name)))
         plan.delete("segment", current.segments, except: Set(desired.segments.map(\.name)))
         plan.deleteBMCs(current, except: desired.bmcs)
         return plan
@@ -112,6 +131,15 @@ public struct SitePlan: Sendable {
                 "'\(name)' is not in the site any more but is the BMC of \(nodes); leave it in, or give the node "
                 + "another with 'muster node set NODE --bmc NAME'"
             problems.append(SiteProblem(path: "bmcs", message: message))
+        }
+        let keptNetworks = Set((desired.nodeNetworks ?? []).map(\.name))
+        for (name, users) in current.nodeNetworkUsers.sorted(by: { $0.key < $1.key }) where !keptNetworks.contains(name)
+        {
+            let nodes = users.sorted().prefix(10).joined(separator: ", ")
+            let message =
+                "'\(name)' is not in the site any more but is the network of \(nodes); leave it in, or give the node "
+                + "another with 'muster node set NODE --network NAME'"
+            problems.append(SiteProblem(path: "nodeNetworks", message: message))
         }
         return problems
     }

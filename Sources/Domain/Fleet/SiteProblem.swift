@@ -55,6 +55,20 @@ public enum SiteLimit {
     public static let ruleCount = 1000
     /// Facts of one rule.
     public static let factCount = 16
+    /// Networks, and node networks.
+    public static let networkCount = 200
+    /// Interfaces, bonds and VLANs of one node network; each fits its document.
+    public static let linkCount = 32
+    /// Members of a bond.
+    public static let memberCount = 8
+    /// Addresses of one network that are given by node name.
+    public static let hostCount = 250
+    /// Addresses of a network's pool.
+    public static let poolSize = 65_536
+    /// Name servers, and time servers.
+    public static let serverCount = 3
+    /// Search domains.
+    public static let searchCount = 6
     /// SSH keys.
     public static let sshKeyCount = 24
     /// Bytes of one SSH key.

@@ -27,6 +27,9 @@ struct NodeSet: FleetCommand {
     @Option(help: "The BMC, by its name in the site; '' for none.")
     var bmc: String?
 
+    @Option(help: "The node network, by its name in the site, taken up at once; '' for DHCP on every card.")
+    var network: String?
+
     @Option(help: "The root disk, by its serial number; '' for the only one there is.")
     var rootDisk: String?
 
@@ -36,16 +39,18 @@ struct NodeSet: FleetCommand {
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
-        guard name != nil || role != nil || image != nil || bmc != nil || rootDisk != nil || maintenance != nil else {
+        let given = [name, role?.rawValue, image, bmc, network, rootDisk, maintenance?.rawValue]
+        guard given.contains(where: { $0 != nil }) else {
             throw ValidationError(
-                "Nothing is to be changed; give --name, --role, --image, --bmc, --root-disk or --maintenance.")
+                "Nothing is to be changed; give --name, --role, --image, --bmc, --network, --root-disk or --maintenance."
+            )
         }
     }
 
     func run(_ client: FleetClient, _ terminal: Terminal) async throws {
         let hint = rootDisk.map { RootDiskHint(serial: $0.isEmpty ? nil : $0) }
         let patch = NodePatch(
-            name: name, role: role, image: image, rootDisk: hint, bmc: bmc,
+            name: name, role: role, image: image, rootDisk: hint, bmc: bmc, network: network,
             isInMaintenance: maintenance.map { $0 == .on })
         let reply = try await client.change(node.name, patch)
         terminal.isJSON ? terminal.json(reply) : terminal.print("\(reply.node.name): \(reply.message)")

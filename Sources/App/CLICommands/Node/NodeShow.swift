@@ -35,6 +35,7 @@ struct NodeShow: FleetCommand {
             "let in", detail.spec.approval.map { "by \($0.by), \($0.at)" } ?? "no: 'muster node approve \(node.name)'")
         facts.add("power", power(detail, now))
         facts.add("bmc", detail.spec.bmc ?? detail.identity.bmc ?? "none known")
+        facts.add("network", detail.spec.network ?? "DHCP on every card")
         facts.add("root disk", hint(detail.spec.rootDisk))
         facts.add("image", detail.spec.image ?? (node.role.map { "the one of the role \($0.rawValue)" }))
         facts.add(
