@@ -38,13 +38,13 @@ import Testing
         let nodes = [
             try node("compute-0001", 1, .active, since: 86_400 * 12) { node in
                 node.spec.role = .compute
-                node.status.power = .init(state: "on", at: now)
+                node.status.power = .on(since: now)
                 node.status.agent = .init(
                     version: "0.1.0", bootID: "b", isConnected: true, since: now, addresses: [IPv4Address(0x0A4D_0032)])
             },
             try node("network-0001", 2, .deploying(.writing), since: 192) { node in
                 node.spec.role = .network
-                node.status.power = .init(state: "on", at: now)
+                node.status.power = .on(since: now)
                 node.status.progress = .init(done: 430, total: 1000, bytes: 61 << 20)
                 node.status.wait = .init(
                     cause: "the ramdisk writes the image", owner: .machine, deadline: now.advanced(by: .seconds(300)),

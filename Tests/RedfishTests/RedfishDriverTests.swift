@@ -1,5 +1,6 @@
 import BMCDrivers
 import BareMetal
+import CatalogBareMetal
 import Foundation
 import NIOCore
 import NIOHTTP1

@@ -26,10 +26,20 @@ extension FleetCall {
         samples += states.sorted { $0.key < $1.key }.map { state, count in
             MetricsReport.Sample(name: "muster_nodes", labels: ["state": state], value: Double(count))
         }
+        samples += bmcSamples()
         samples.append(
             MetricsReport.Sample(name: "muster_agents_connected", value: Double(services.live.agentCount())))
         samples += counters.samples + services.conductor.samples()
         return Self.prometheus(PrometheusText.render(samples))
+    }
+
+    /// How many machines are on, off, and not known to be either.
+    private func bmcSamples() -> [MetricsReport.Sample] {
+        let states = services.cache.all(BMC.self).map(\.status.power)
+        return PowerState.allCases.map { state in
+            MetricsReport.Sample(
+                name: "muster_bmcs", labels: ["power": state.rawValue], value: Double(states.count { $0 == state }))
+        }
     }
 
     /// A node's figures as its agent sent them last.

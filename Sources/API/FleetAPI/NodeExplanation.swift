@@ -96,13 +96,15 @@ struct NodeExplanation {
         let power = node.status.power
         guard bmc.status.isReachable || bmc.status.checked == nil else {
             return WhyReply.Cause(
-                subject: "bmc", what: "\(bmcName) does not answer: \(bmc.status.lastError ?? "no reason is known")",
-                since: bmc.status.checked, owner: .bmc,
+                subject: "bmc",
+                what: "\(bmcName) does not answer, so whether the machine is on is not known: "
+                    + (bmc.status.lastError ?? "no reason is known"),
+                since: bmc.status.powerSince ?? bmc.status.checked, owner: .bmc,
                 next: "check its address, cable and password; 'muster bmc list' shows what it says", isProblem: true)
         }
         return WhyReply.Cause(
-            subject: "bmc", what: "\(bmcName), power \(power?.state ?? bmc.status.power)",
-            since: power?.at ?? bmc.status.checked)
+            subject: "bmc", what: "\(bmcName), power \((power?.state ?? bmc.status.power).rawValue)",
+            since: power?.since ?? bmc.status.checked)
     }
 
     private var sessionCause: WhyReply.Cause? {

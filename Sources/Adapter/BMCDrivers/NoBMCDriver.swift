@@ -1,4 +1,5 @@
 import BareMetal
+import CatalogBareMetal
 
 /// For a machine without a BMC: every call throws `BMCError.manual`, which says what a person has to do.
 public struct NoBMCDriver: BMCDriver {

@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import BareMetal
+import CatalogBareMetal
 import Logging
 import NIOCore
 import NIOPosix

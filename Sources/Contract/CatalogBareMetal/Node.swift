@@ -241,20 +241,6 @@ public struct Node: Resource {
         }
     }
 
-    /// What the BMC told.
-    public struct PowerReading: Codable, Sendable, Hashable {
-        /// `on`, `off`, or `unknown` when the BMC did not answer: unreachable is not off.
-        public var state: String
-        /// When.
-        public var at: Timestamp
-
-        /// A reading.
-        public init(state: String, at: Timestamp) {
-            self.state = state
-            self.at = at
-        }
-    }
-
     /// One stream of an agent.
     public struct Stream: Codable, Sendable, Hashable {
         /// The run of the conductor that accepted it.

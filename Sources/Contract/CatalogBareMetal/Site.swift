@@ -177,8 +177,10 @@ public struct BMC: Resource {
         public var isReachable: Bool
         /// Why not.
         public var lastError: String?
-        /// `on`, `off` or `unknown`.
-        public var power: String
+        /// The power; `unknown` while the BMC does not answer.
+        public var power: PowerState
+        /// Since when it is so.
+        public var powerSince: Timestamp?
         /// The system's UUID, lowercase.
         public var systemUUID: String?
         /// The system's serial number.
@@ -195,7 +197,7 @@ public struct BMC: Resource {
         /// Nothing is known yet.
         public init() {
             isReachable = false
-            power = "unknown"
+            power = .unknown
         }
     }
 }

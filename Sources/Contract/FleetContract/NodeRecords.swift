@@ -50,7 +50,7 @@ public struct NodeSummary: Codable, Sendable, Hashable {
         wait = node.status.wait
         lastError = node.status.lastError
         progress = node.status.progress
-        power = node.status.power?.state ?? "unknown"
+        power = (node.status.power?.state ?? .unknown).rawValue
         isConnected = node.status.agent?.isConnected
         address = node.status.agent?.addresses.first
         hardware = node.status.summary
@@ -97,7 +97,7 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     /// The manifest that the disk holds.
     public var image: Digest?
     /// What the BMC last told, and when.
-    public var powerReading: Node.PowerReading?
+    public var powerReading: PowerReading?
     /// The installed agent.
     public var agent: Node.Agent?
     /// The conductor's time, to tell ages by.
@@ -167,7 +167,7 @@ extension NodeDetail {
         deployed = try fields.decode(Generation.self, forKey: .deployed)
         attempted = try fields.decode(Generation.self, forKey: .attempted)
         image = try fields.decodeIfPresent(Digest.self, forKey: .image)
-        powerReading = try fields.decodeIfPresent(Node.PowerReading.self, forKey: .powerReading)
+        powerReading = try fields.decodeIfPresent(PowerReading.self, forKey: .powerReading)
         agent = try fields.decodeIfPresent(Node.Agent.self, forKey: .agent)
         time = try fields.decode(Timestamp.self, forKey: .time)
     }

@@ -1,12 +1,5 @@
+import CatalogBareMetal
 import Primitives
-
-/// Whether a machine's main power is on.
-public enum PowerState: String, Sendable, Hashable, Codable {
-    case on
-    case off
-    /// The BMC does not say, or is between two states. Not being able to ask is an error and not this.
-    case unknown
-}
 
 /// What a BMC can be told to do with the power.
 public enum PowerAction: String, Sendable, Hashable, Codable, CaseIterable {
@@ -28,7 +21,8 @@ public enum BootTarget: String, Sendable, Hashable, Codable, CaseIterable {
 
 /// Reads and switches a machine's power out of band.
 public protocol PowerControl: Sendable {
-    /// The power as the BMC tells now; a BMC that cannot be asked is an error, never `off`.
+    /// The power as the BMC tells now, `unknown` while it is between two states; a BMC that cannot be asked is an error,
+    /// never `off`.
     func powerState() async throws(BMCError) -> PowerState
 
     /// Orders `action` and returns when the BMC has accepted it; the power follows some seconds later.

@@ -5,7 +5,7 @@ import ResourceModel
 import ServiceLifecycle
 import Synchronization
 
-/// The only writer of BMCs' status: asks each again and again, more seldom while nothing changes, carries out power
+/// The only writer of BMCs' status: asks each again and again, as often as `BMCPoll` says, carries out power
 /// orders for machines that are no nodes yet, and switches machines on that wait to be discovered.
 public struct BMCController: Service {
     private let store: any ResourceStore
@@ -13,8 +13,9 @@ public struct BMCController: Service {
     private let nodes: @Sendable () -> [Node]
     private let passwordVersion: @Sendable (BMC) -> Metadata?
     private let driver: @Sendable (BMC) async throws -> any BMCDriver
-    private let powerRead: @Sendable (Node, Node.PowerReading) async -> Void
+    private let powerRead: @Sendable (Node, PowerReading) async -> Void
     private let clock: any WallClock
+    private let random: RandomSource
     private let logger: Logger
 
     /// The BMCs that are asked at once.
@@ -29,7 +30,8 @@ public struct BMCController: Service {
         store: any ResourceStore, bmcs: @escaping @Sendable () -> [BMC], nodes: @escaping @Sendable () -> [Node],
         passwordVersion: @escaping @Sendable (BMC) -> Metadata?,
         driver: @escaping @Sendable (BMC) async throws -> any BMCDriver,
-        powerRead: @escaping @Sendable (Node, Node.PowerReading) async -> Void, clock: any WallClock, logger: Logger
+        powerRead: @escaping @Sendable (Node, PowerReading) async -> Void, clock: any WallClock,
+        random: RandomSource = .system, logger: Logger
     ) {
         self.store = store
         self.powerRead = powerRead
@@ -38,6 +40,7 @@ public struct BMCController: Service {
         self.passwordVersion = passwordVersion
         self.driver = driver
         self.clock = clock
+        self.random = random
         self.logger = logger
     }
 
@@ -48,12 +51,17 @@ public struct BMCController: Service {
 
     /// Asks whoever is due each second; one that hangs keeps a place of the gate and nobody waiting.
     private func follow() async {
-        let polls = BMCPolls()
+        let polls = BMCPolls(random: random)
         let gate = Gate(limit: Self.concurrencyMax)
         await withDiscardingTaskGroup { group in
             while !Task.isCancelled {
+                let machines = Dictionary(
+                    nodes().compactMap { node in node.bmcName.map { ($0, node) } },
+                    uniquingKeysWith: { first, _ in first })
                 for bmc in bmcs() where !Task.isCancelled {
-                    let begun = polls.begin(bmc, password: passwordVersion(bmc), at: clock.now)
+                    let begun = polls.begin(
+                        bmc, password: passwordVersion(bmc),
+                        expectation: PowerExpectation(bmc, node: machines[bmc.metadata.name]), at: clock.now)
                     guard let identifies = begun else { continue }
                     await gate.enter()
                     group.addTask {
@@ -71,40 +79,40 @@ public struct BMCController: Service {
     /// the status says.
     func ask(_ bmc: BMC, identifies: Bool) async -> BMCPoll.Outcome {
         var status = bmc.status
-        var isRefused = false
+        var failure: BMCPoll.Outcome?
         do {
             let driver = try await driver(bmc)
-            if identifies || status.systemUUID == nil || !status.isReachable {
+            if identifies || !status.isReachable {
                 let identity = try await driver.identify()
                 if identity.uuid != status.systemUUID { status.discoveryPowerOn = nil }
                 status.systemUUID = identity.uuid
                 status.serial = identity.serial
                 status.model = [identity.manufacturer, identity.model].compactMap { $0 }.joined(separator: " ")
             }
-            let power = try await driver.powerState().rawValue
+            let power = try await driver.powerState()
             // Why an order failed is told until something changes.
             if identifies || !status.isReachable || status.power != power { status.lastError = nil }
-            status.power = power
+            status.note(power, at: clock.now)
             status.isReachable = true
             try await switchPower(bmc, driver, &status)
         } catch {
             if Task.isCancelled { return .same }
             // A BMC that does not answer says nothing of the power: unreachable is not off.
             status.isReachable = false
-            status.power = PowerState.unknown.rawValue
+            status.note(.unknown, at: clock.now)
             status.lastError = Self.text(error)
-            isRefused = (error as? BMCError) == .badCredentials
+            failure = (error as? BMCError) == .badCredentials ? .refused : .failed
         }
         for node in nodes() where node.bmcName == bmc.metadata.name && !node.hasLost(status) {
-            guard node.status.power?.state != status.power else { continue }
-            await powerRead(node, Node.PowerReading(state: status.power, at: clock.now))
+            guard node.status.power?.state != status.power, let reading = status.reading else { continue }
+            await powerRead(node, reading)
         }
-        guard status != bmc.status else { return isRefused ? .refused : .same }
+        guard status != bmc.status else { return failure ?? .same }
         if status.lastError != bmc.status.lastError, let message = status.lastError {
             logger.warning("\(bmc.metadata.name): \(message)")
         }
         let isWritten = await write(status, of: bmc)
-        return isRefused ? .refused : isWritten ? .changed : .notWritten
+        return failure ?? (isWritten ? .changed : .notWritten)
     }
 
     /// Carries out an operator's newest order, once, or else switches a machine on that waits to be discovered.
@@ -133,7 +141,7 @@ public struct BMCController: Service {
             status.lastError = Self.text(error)
             return
         }
-        if let power = try? await driver.powerState() { status.power = power.rawValue }
+        if let power = try? await driver.powerState() { status.note(power, at: clock.now) }
     }
 
     /// Writes what was seen, unless the specification has changed meanwhile: what was seen may be another machine's
@@ -161,7 +169,7 @@ public struct BMCController: Service {
 
     /// Whether a machine that nobody knows is off and shall be looked at; it is switched on once.
     private func mayDiscover(_ bmc: BMC, _ status: BMC.Status) -> Bool {
-        bmc.spec.powersOnForDiscovery && status.power == PowerState.off.rawValue && status.discoveryPowerOn == nil
+        bmc.spec.powersOnForDiscovery && status.power == .off && status.discoveryPowerOn == nil
             && !nodes().contains { $0.bmcName == bmc.metadata.name && !$0.hasLost(status) }
     }
 
@@ -173,64 +181,19 @@ public struct BMCController: Service {
 /// The polls of all BMCs, for the loop that begins them and the tasks that end them.
 private final class BMCPolls: Sendable {
     private let polls = Mutex<[String: BMCPoll]>([:])
+    private let random: RandomSource
 
-    func begin(_ bmc: BMC, password: Metadata?, at now: Timestamp) -> Bool? {
-        polls.withLock { $0[bmc.metadata.name, default: BMCPoll()].begin(bmc, password: password, at: now) }
+    init(random: RandomSource) { self.random = random }
+
+    func begin(_ bmc: BMC, password: Metadata?, expectation: PowerExpectation, at now: Timestamp) -> Bool? {
+        polls.withLock {
+            $0[bmc.metadata.name, default: BMCPoll()].begin(
+                bmc, password: password, expectation: expectation, at: now)
+        }
     }
 
     func end(_ bmc: BMC, _ outcome: BMCPoll.Outcome, at now: Timestamp) {
-        polls.withLock { $0[bmc.metadata.name, default: BMCPoll()].end(outcome, at: now) }
-    }
-}
-
-/// When one BMC is asked next: soon after a change, ever more seldom while nothing happens, and never twice at once.
-struct BMCPoll {
-    /// What asking came to.
-    enum Outcome {
-        /// Nothing is new.
-        case same
-        /// What is new was written.
-        case changed
-        /// What is new could not be written.
-        case notWritten
-        /// User or password are wrong.
-        case refused
-    }
-
-    private var next = Timestamp(millisecondsSinceEpoch: 0)
-    private var interval: Duration = Self.shortest
-    private var specification: BMC.Spec?
-    private var password: Metadata?
-    private var isIdentified = false
-    private var isUnderWay = false
-
-    static let shortest: Duration = .seconds(5)
-    static let longest: Duration = .seconds(60)
-    /// BMCs lock the user after a few wrong passwords.
-    static let afterRefusal: Duration = .seconds(15 * 60)
-
-    /// Begins a poll when it is time, or when the specification or the password has changed.
-    ///
-    /// Gives whether the machine has to be identified, because the specification has not been asked with yet; nil when
-    /// the BMC is not to be asked now.
-    mutating func begin(_ bmc: BMC, password: Metadata?, at now: Timestamp) -> Bool? {
-        guard !isUnderWay else { return nil }
-        let isNew = specification != bmc.spec
-        if isNew || self.password != password {
-            interval = Self.shortest
-        } else {
-            guard next <= now else { return nil }
-        }
-        if isNew { isIdentified = false }
-        (specification, self.password, isUnderWay) = (bmc.spec, password, true)
-        return !isIdentified
-    }
-
-    /// Ends the poll that was begun.
-    mutating func end(_ outcome: Outcome, at now: Timestamp) {
-        isUnderWay = false
-        isIdentified = outcome == .same || outcome == .changed
-        interval = outcome == .changed ? Self.shortest : min(interval * 2, Self.longest)
-        next = now.advanced(by: outcome == .refused ? Self.afterRefusal : interval)
+        var random = random
+        polls.withLock { $0[bmc.metadata.name, default: BMCPoll()].end(outcome, at: now, random: &random) }
     }
 }

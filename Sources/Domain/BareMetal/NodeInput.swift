@@ -22,7 +22,7 @@ public enum NodeInput: Sendable, Hashable {
     /// There is no BMC to boot the machine with: a person has to, as the text says.
     case bootLeftToOperator(BootOrder, String)
     /// The power as the BMC tells it.
-    case powerRead(Node.PowerReading)
+    case powerRead(PowerReading)
     /// The power order with this number was carried out, or could not be.
     case powerDone(number: UInt64, failure: String?)
     /// The ramdisk tells how far it is.

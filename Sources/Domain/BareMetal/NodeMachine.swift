@@ -27,7 +27,7 @@ public struct NodeMachine: Sendable {
         case .bmcFailed(let message): walk.bmcFailed(message)
         case .bootOrdered(let order): walk.bootOrdered(order)
         case .bootLeftToOperator(let order, let message): walk.bootLeftToOperator(order, message)
-        case .powerRead(let reading): walk.node.status.power = reading
+        case .powerRead(let reading): walk.powerRead(reading)
         case .powerDone(let number, let failure): walk.powerDone(number: number, failure: failure)
         case .progressed(let order, let stage): try walk.progressed(order: order, stage)
         case .imageChosen(let image): walk.node.status.image = image
@@ -266,6 +266,30 @@ struct NodeWalk {
             failDeployment(message)
         case .deploying, .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleaning,
             .cleanFailed, .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+            break
+        }
+    }
+
+    /// Notes the power, and tells when it changes, is lost or comes back. Nothing follows from it: a machine whose BMC does
+    /// not answer is not taken to be off.
+    mutating func powerRead(_ reading: PowerReading) {
+        let before = node.status.power
+        node.status.power = reading
+        guard before?.state != reading.state else { return }
+        switch (before, reading) {
+        case (_, .unknown(_, let cause)):
+            effects.append(.record(type: "PowerUnknown", message: "whether it is on is not known: \(cause)"))
+        case (.unknown(let since, _), _):
+            effects.append(
+                .record(
+                    type: "PowerKnown",
+                    message: "the power is \(reading.state.rawValue), which was not known since \(since)"))
+        case (.some(let before), _):
+            effects.append(
+                .record(
+                    type: "PowerChanged",
+                    message: "the power went from \(before.state.rawValue) to \(reading.state.rawValue)"))
+        case (nil, _):
             break
         }
     }

@@ -29,7 +29,8 @@ struct BMCList: FleetCommand {
             let answers = bmc.status.isReachable ? "yes" : wasAsked ? "no" : "not asked"
             return [
                 .init(bmc.name, .bold), .init(answers, bmc.status.isReachable ? .green : wasAsked ? .red : .plain),
-                .init(bmc.status.power), .init(bmc.nodes.isEmpty ? "-" : bmc.nodes.joined(separator: ", ")),
+                .init(bmc.status.power.rawValue, bmc.status.power == .unknown ? .yellow : .plain),
+                .init(bmc.nodes.isEmpty ? "-" : bmc.nodes.joined(separator: ", ")),
                 .init(bmc.address), .init(bmc.status.serial ?? "-"), .init(bmc.status.model ?? "-"),
                 .init(bmc.status.lastError ?? ""),
             ]

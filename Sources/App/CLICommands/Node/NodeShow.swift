@@ -55,7 +55,9 @@ struct NodeShow: FleetCommand {
 
     private static func power(_ detail: NodeDetail, _ now: Timestamp) -> String {
         guard let reading = detail.powerReading else { return "unknown" }
-        return "\(reading.state), seen \(Ages.since(reading.at, now: now)) ago"
+        let age = Ages.since(reading.since, now: now)
+        guard let cause = reading.cause else { return "\(reading.state.rawValue) for \(age)" }
+        return "unknown for \(age): \(cause)"
     }
 
     private static func agent(_ detail: NodeDetail, _ now: Timestamp) -> String? {
