@@ -209,7 +209,8 @@ let package = Package(
 
         // Testing.
         module("Testing", "TestSupport", ["Primitives", "ResourceModel", "ReconcileRuntime", "StoreMemory"]),
-        module("Testing", "VirtualRack", ["Primitives", "CLinux", yams, subprocess, systemPackage, logging]),
+        module(
+            "Testing", "VirtualRack", ["Primitives", "WireCoding", "CLinux", yams, subprocess, systemPackage, logging]),
         program(
             "agent-load",
             [

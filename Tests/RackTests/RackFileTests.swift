@@ -28,7 +28,19 @@ import Testing
             cpus: 2
             firmware: bios
             nics: [{ mac: "52:54:00:00:00:02", model: e1000 }]
-            disks: [{ serial: D-2, sizeGiB: 2, bus: sata, label: { filesystem: ext4, name: data } }]
+            disks: [{ serial: D-2, sizeGiB: 2, bus: sata, content: { kind: ext4, name: data } }]
+          - name: three
+            uuid: 0d2c7f31-9b5e-4c60-a1d8-7e42f9b06c15
+            serial: S-3
+            manufacturer: M
+            product: P
+            memoryMiB: 256
+            firmware: uefi
+            networkBoot: http
+            nics: [{ mac: "52:54:00:00:00:03", rom: off }, { mac: "52:54:00:00:00:04", model: e1000e }]
+            disks:
+              - { serial: D-3, sizeGiB: 1, bus: scsi, wwn: 5000c50015ea71bb }
+              - { serial: D-4, sizeGiB: 1, bus: nvme, content: { kind: lvm, name: vg-old } }
 
         """
 
@@ -38,14 +50,23 @@ import Testing
         #expect(rack.network.subnet.prefixLength == 24)
         #expect(rack.bmc.url == "http://10.9.0.2:8000")
         #expect(rack.bmc.password == "p:w#1")
-        #expect(rack.machines.map(\.name) == ["one", "two"])
+        #expect(rack.machines.map(\.name) == ["one", "two", "three"])
         #expect(rack.machines[0].uuid == "3f2a91c4-07d8-4be1-9c35-d1e6f0a7b842")
         #expect(rack.machines[0].cpus == 1)
-        #expect(rack.machines[0].disks[0].label == nil)
+        #expect(rack.machines[0].disks[0].content == nil)
+        #expect(rack.machines[0].firmware == .bios && rack.machines[0].nics[0].rom == .on)
         #expect(rack.machines[1].nics[0].model == .e1000)
-        #expect(rack.machines[1].disks[0].label == RackFile.Label(filesystem: .ext4, name: "data"))
+        #expect(rack.machines[1].disks[0].content == RackFile.DiskContent(kind: .ext4, name: "data"))
+        let third = rack.machines[2]
+        #expect(third.firmware == .uefi && third.networkBoot == .http)
+        #expect(third.nics.map(\.rom) == [.off, .on])
+        #expect(third.disks.map(\.bus) == [.scsi, .nvme])
+        #expect(third.disks.map(\.wwn) == ["5000c50015ea71bb", nil])
+        #expect(third.disks[1].content == RackFile.DiskContent(kind: .lvm, name: "vg-old"))
         #expect(try rack.machine(named: "two").serial == "S-2")
-        #expect(throws: RackError.unknownMachine("three", known: ["one", "two"])) { try rack.machine(named: "three") }
+        #expect(throws: RackError.unknownMachine("four", known: rack.machines.map(\.name))) {
+            try rack.machine(named: "four")
+        }
     }
 
     @Test(arguments: ["rack.yaml", "rack-b.yaml"])
@@ -92,7 +113,44 @@ import Testing
         Mistake(replaced: "P (x)", by: "\"P' onload=\"", path: "machines[0].product", problem: "without quotes"),
         Mistake(
             replaced: "memoryMiB: 128", by: "memoryMiB: lots", path: "machines[1].memoryMiB", problem: "not a number"),
-        Mistake(replaced: "firmware: bios", by: "firmware: uefi", path: "machines[1].firmware", problem: "use bios"),
+        Mistake(
+            replaced: "firmware: bios", by: "firmware: coreboot", path: "machines[1].firmware",
+            problem: "use bios, uefi"),
+        Mistake(
+            replaced: "firmware: uefi", by: "firmware: bios", path: "machines[2].nics[0].rom", problem: "use uefi"),
+        Mistake(
+            replaced: "rom: off", by: "rom: on", path: "machines[2].networkBoot",
+            problem: "needs 'firmware: uefi' and 'rom: off'"),
+        Mistake(
+            replaced: "networkBoot: http", by: "networkBoot: tftp", path: "machines[2].networkBoot",
+            problem: "use pxe, http"),
+        Mistake(replaced: "rom: off", by: "rom: none", path: "machines[2].nics[0].rom", problem: "use on, off"),
+        Mistake(
+            replaced: "model: e1000e", by: "model: e1000e, rom: off", path: "machines[2].nics[1].rom",
+            problem: "for virtio only"),
+        Mistake(replaced: "bus: sata", by: "bus: ide", path: "machines[1].disks[0].bus", problem: "use virtio, sata"),
+        Mistake(replaced: "bus: sata", by: "bus: nvme", path: "machines[1].disks[0].bus", problem: "cannot be nvme"),
+        Mistake(
+            replaced: "5000c50015ea71bb", by: "5000C50015EA71BB", path: "machines[2].disks[0].wwn",
+            problem: "16 hexadecimal digits"),
+        Mistake(
+            replaced: "bus: nvme,", by: "bus: nvme, wwn: 5000c50015ea71bc,", path: "machines[2].disks[1].wwn",
+            problem: "only a disk with 'bus: scsi'"),
+        Mistake(
+            replaced: "bus: nvme,", by: "bus: scsi, wwn: 5000c50015ea71bb,", path: "machines[2].disks[1].wwn",
+            problem: "also that of machines[2].disks[0].wwn"),
+        Mistake(
+            replaced: "kind: lvm", by: "kind: lvm2", path: "machines[2].disks[1].content.kind",
+            problem: "use ext4, xfs, swap, luks, lvm, mdraid"),
+        Mistake(
+            replaced: "name: vg-old", by: "name: -old", path: "machines[2].disks[1].content.name",
+            problem: "cannot be the name of a volume group"),
+        Mistake(
+            replaced: "kind: ext4, name: data", by: "kind: xfs, name: thirteen-long",
+            path: "machines[1].disks[0].content.name", problem: "1 to 12"),
+        Mistake(
+            replaced: "kind: ext4, name: data", by: "name: data", path: "machines[1].disks[0].content.kind",
+            problem: "is missing"),
         Mistake(replaced: "00:00:02", by: "00:00:01", path: "machines[1].nics[0].mac", problem: "also that of"),
         Mistake(
             replaced: "52:54:00:00:00:02", by: "53:54:00:00:00:02", path: "machines[1].nics[0].mac",
@@ -103,10 +161,10 @@ import Testing
         Mistake(replaced: "D-2", by: "ABCDEFGHIJKLMNOPQRSTU", path: "machines[1].disks[0].serial", problem: "1 to 20"),
         Mistake(replaced: "sizeGiB: 2", by: "sizeGiB: 0", path: "machines[1].disks[0].sizeGiB", problem: "1 to 2048"),
         Mistake(
-            replaced: "name: data", by: "nam: data", path: "machines[1].disks[0].label.name", problem: "is missing"),
+            replaced: "name: data", by: "nam: data", path: "machines[1].disks[0].content.name", problem: "is missing"),
         Mistake(
-            replaced: "name: data }", by: "name: data, size: 3 }", path: "machines[1].disks[0].label.size",
-            problem: "unknown key; the keys here are filesystem, name"),
+            replaced: "name: data }", by: "name: data, size: 3 }", path: "machines[1].disks[0].content.size",
+            problem: "unknown key; the keys here are kind, name"),
         Mistake(replaced: "memoryMiB: 128", by: "memoryMiB: 128\n    memoryMiB: 64", path: "", problem: "is not YAML"),
         Mistake(replaced: text, by: "name: [", path: "", problem: "is not YAML"),
         Mistake(replaced: text, by: "", path: "", problem: "is empty"),

@@ -39,7 +39,7 @@ struct VirtualRackTests {
     @Test(.timeLimit(.minutes(3))) func machinesBootUnderTheirBMC() async throws {
         let rack = try makeRack("boot")
         try await rack.whileUp {
-            #expect(await rack.status().machines.map(\.power) == ["off", "off"])
+            #expect(await rack.status().machines.map(\.power) == ["off", "off", "off"])
             let again = try await rack.up()
             #expect(again.wasUp && again.done.isEmpty)
 
@@ -51,7 +51,7 @@ struct VirtualRackTests {
 
             try await rack.power(.on, machine: "one")
             #expect(try await rack.isOn(machine: "one"))
-            #expect(await rack.status().machines.map(\.power) == ["on", "off"])
+            #expect(await rack.status().machines.map(\.power) == ["on", "off", "off"])
             try await waitForConsole(rack, "one", "SeaBIOS")
             try await waitForConsole(rack, "one", "52:54:00:00:00:01 using virtio-net")
             #expect(try rack.console(machine: "two").isEmpty)
@@ -62,12 +62,16 @@ struct VirtualRackTests {
                 process.signal(SIGKILL)
                 try await process.waitForEnd()
             }
-            #expect(await rack.status().machines.map(\.power) == ["unknown", "unknown"])
+            #expect(await rack.status().machines.map(\.power) == ["unknown", "unknown", "unknown"])
             let repaired = try await rack.up()
             #expect(repaired.wasUp && repaired.done == ["started libvirtd", "started the Redfish service"])
-            #expect(await rack.status().machines.map(\.power) == ["on", "off"])
+            #expect(await rack.status().machines.map(\.power) == ["on", "off", "off"])
             try await rack.power(.off, machine: "one")
             #expect(try await !rack.isOn(machine: "one"))
+
+            // UEFI firmware starts its own HTTP boot, on a machine with a SCSI and an NVMe disk.
+            try await rack.power(.on, machine: "three")
+            try await waitForConsole(rack, "three", "HTTP Boot over IPv4")
         }
         try expectNothingLeft(of: rack)
     }

@@ -12,17 +12,24 @@ public enum DomainXML {
         public var console: String
         /// One qcow2 file per disk of the machine, in order.
         public var disks: [String]
+        /// The file of UEFI firmware's variables, made from Debian's template when it is not there.
+        public var variables: String
 
         /// A placement.
-        public init(accelerator: Accelerator, bridge: String, console: String, disks: [String]) {
+        public init(accelerator: Accelerator, bridge: String, console: String, disks: [String], variables: String) {
             self.accelerator = accelerator
             self.bridge = bridge
             self.console = console
             self.disks = disks
+            self.variables = variables
         }
     }
 
-    /// The domain's document: nothing but what the machine needs, SeaBIOS and iPXE talking on the serial port, the
+    /// UEFI firmware without Secure Boot, and the template of its variables (package ovmf).
+    static let firmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+    static let firmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+
+    /// The domain's document: nothing but what the machine needs, firmware and iPXE talking on the serial port, the
     /// first NIC before the first disk in the boot order.
     public static func render(_ machine: RackFile.Machine, _ placement: Placement) -> String {
         let identity = """
@@ -36,20 +43,24 @@ public enum DomainXML {
               </sysinfo>
             """
         let processor = placement.accelerator == .kvm ? "\n  <cpu mode='host-passthrough'/>" : ""
-        let disks = zip(machine.disks, placement.disks).enumerated().map { index, pair in
-            disk(pair.0, file: pair.1, target: targetName(index, bus: pair.0.bus), isFirst: index == 0)
+        let places = Array(zip(machine.disks, placement.disks))
+        let disks = places.enumerated().compactMap { index, place in
+            place.0.bus == .nvme
+                ? nil : disk(place.0, file: place.1, target: targetName(index, bus: place.0.bus), isFirst: index == 0)
         }
+        let controllers = machine.disks.contains { $0.bus == .scsi } ? [scsiController] : []
+        let nvme = places.filter { $0.0.bus == .nvme }
         let nics = machine.nics.enumerated().map { nic($1, bridge: placement.bridge, isFirst: $0 == 0) }
         return """
-            <domain type='\(placement.accelerator == .kvm ? "kvm" : "qemu")'>
+            <domain type='\(placement.accelerator == .kvm ? "kvm" : "qemu")'\(nvme.isEmpty ? "" : qemuNamespace)>
               <name>\(escape(machine.name))</name>
               <uuid>\(escape(machine.uuid))</uuid>
               <memory unit='MiB'>\(machine.memoryMiB)</memory>
               <vcpu>\(machine.cpus)</vcpu>
-            \(identity)
+            \(identity)\(machine.networkBoot == .http ? "\n" + withoutPXE : "")
               <os>
                 <type arch='x86_64' machine='q35'>hvm</type>
-                <bios useserial='yes'/>
+            \(firmware(machine, placement))
                 <smbios mode='sysinfo'/>
               </os>
               <features><acpi/></features>\(processor)
@@ -59,7 +70,7 @@ public enum DomainXML {
               <on_crash>destroy</on_crash>
               <devices>
                 <emulator>/usr/bin/qemu-system-x86_64</emulator>
-            \((disks + nics).joined(separator: "\n"))
+            \((disks + controllers + nics).joined(separator: "\n"))
                 <serial type='file'>
                   <source path='\(escape(placement.console))' append='on'/>
                   <target port='0'/>
@@ -68,10 +79,49 @@ public enum DomainXML {
                 <video><model type='none'/></video>
                 <memballoon model='none'/>
                 <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
-              </devices>
+              </devices>\(nvme.isEmpty ? "" : "\n" + commandLine(nvme))
             </domain>
 
             """
+    }
+
+    private static func firmware(_ machine: RackFile.Machine, _ placement: Placement) -> String {
+        switch machine.firmware {
+        case .bios: "    <bios useserial='yes'/>"
+        case .uefi:
+            """
+                <loader readonly='yes' type='pflash'>\(firmwareCode)</loader>
+                <nvram template='\(firmwareVariables)'>\(escape(placement.variables))</nvram>
+            """
+        }
+    }
+
+    /// OVMF's switches that leave HTTP boot as the only thing to try on the network.
+    private static let withoutPXE = """
+          <sysinfo type='fwcfg'>
+            <entry name='opt/org.tianocore/IPv4PXESupport'>n</entry>
+            <entry name='opt/org.tianocore/IPv6PXESupport'>n</entry>
+          </sysinfo>
+        """
+
+    private static let scsiController = "    <controller type='scsi' index='0' model='virtio-scsi'/>"
+
+    private static let qemuNamespace = " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
+
+    /// Emulated NVMe disks, which libvirt 9 has no element for.
+    private static func commandLine(_ disks: [(RackFile.Disk, String)]) -> String {
+        let arguments = disks.enumerated().flatMap { index, place in
+            // A comma ends a value in QEMU's options unless it is doubled.
+            let file = place.1.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
+            return [
+                "-drive", "if=none,id=muster-nvme\(index),file=\(file),format=qcow2,cache=unsafe,discard=unmap",
+                // Slots that libvirt, which fills the bus from 1 on, does not get to.
+                "-device",
+                "nvme,drive=muster-nvme\(index),serial=\(place.0.serial),bus=pcie.0,addr=0x\(String(10 + index, radix: 16))",
+            ]
+        }
+        let lines = arguments.map { "    <qemu:arg value='\(escape($0))'/>" }
+        return (["  <qemu:commandline>"] + lines + ["  </qemu:commandline>"]).joined(separator: "\n")
     }
 
     private static func disk(_ disk: RackFile.Disk, file: String, target: String, isFirst: Bool) -> String {
@@ -80,7 +130,7 @@ public enum DomainXML {
               <driver name='qemu' type='qcow2' cache='unsafe' discard='unmap'/>
               <source file='\(escape(file))'/>
               <target dev='\(target)' bus='\(disk.bus.rawValue)'/>
-              <serial>\(escape(disk.serial))</serial>\(isFirst ? "\n      <boot order='2'/>" : "")
+              <serial>\(escape(disk.serial))</serial>\(disk.wwn.map { "\n      <wwn>\($0)</wwn>" } ?? "")\(isFirst ? "\n      <boot order='2'/>" : "")
             </disk>
         """
     }
@@ -91,10 +141,12 @@ public enum DomainXML {
               <mac address='\(nic.mac)'/>
               <source bridge='\(escape(bridge))'/>
               <model type='\(nic.model.rawValue)'/>
-              \(isFirst ? "<boot order='1'/>" : "<rom enabled='no'/>")
+              \(isFirst ? "<boot order='1'/>\(nic.rom == .off ? noROM : "")" : "<rom enabled='no'/>")
             </interface>
         """
     }
+
+    private static let noROM = "\n      <rom enabled='no'/>"
 
     private static func targetName(_ index: Int, bus: RackFile.Disk.Bus) -> String {
         let letter = Character(UnicodeScalar(UInt8(ascii: "a") + UInt8(index)))

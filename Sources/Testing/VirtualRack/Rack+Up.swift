@@ -18,7 +18,7 @@ extension Rack {
     /// When it fails, what this call has made is taken down again. Throws `RackError`.
     @discardableResult
     public func up() async throws -> Report {
-        try Self.checkHost()
+        try checkHost()
         guard Self.looksLikeRack(layout) else {
             throw RackError.failed("\(layout.root) holds other files: name an empty directory with --state.")
         }
@@ -57,22 +57,25 @@ extension Rack {
         try await Task { try await body() }.value
     }
 
-    private static func checkHost() throws(RackError) {
+    private func checkHost() throws(RackError) {
         guard geteuid() == 0 else { throw .notRoot }
         let programs = [
             ("ip", "iproute2"), ("nsenter", "util-linux"), ("mount", "mount"), ("curl", "curl"),
             ("libvirtd", "libvirt-daemon-system"), ("virsh", "libvirt-clients"),
-            ("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("mkfs.ext4", "e2fsprogs"),
+            ("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("blkid", "util-linux"),
             ("/usr/bin/python3", "python3-venv"),
         ]
-        for (program, package) in programs where Commands.find(program) == nil {
+        let makers = file.machines.flatMap(\.disks).compactMap { $0.content?.kind.program }
+        for (program, package) in programs + makers where Commands.find(program) == nil {
             throw .missing(program, package: package)
         }
         let files = [
             ("/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu"), ("/usr/share/seabios/bios-256k.bin", "seabios"),
             ("/var/cache/libvirt", "libvirt-daemon-system"),
         ]
-        for (file, package) in files where !FileManager.default.fileExists(atPath: file) {
+        let isUEFI = file.machines.contains { $0.firmware == .uefi }
+        let uefi = isUEFI ? [(DomainXML.firmwareCode, "ovmf"), (DomainXML.firmwareVariables, "ovmf")] : []
+        for (file, package) in files + uefi where !FileManager.default.fileExists(atPath: file) {
             throw .missing(file, package: package)
         }
     }
@@ -161,18 +164,19 @@ extension Rack {
         return true
     }
 
-    /// Makes the images that are not there and gives their number; a file system is made on the whole disk.
+    /// Makes the images that are not there and gives their number.
     private func makeImages(_ images: [RackPlan.Image]) async throws -> Int {
         let missing = images.filter { !FileManager.default.fileExists(atPath: $0.path) }
         for image in missing {
             let part = "\(image.path).part"
             let size = "\(image.disk.sizeGiB)G"
-            if let label = image.disk.label {
+            if let content = image.disk.content {
                 let raw = "\(image.path).raw"
                 defer { unlink(raw) }
                 unlink(raw)
                 try await Commands.run(["truncate", "-s", size, raw])
-                try await Commands.run(["mkfs.\(label.filesystem.rawValue)", "-q", "-F", "-L", label.name, raw])
+                let seed = RackPlan.hash(file.name + "/" + image.disk.serial)
+                try await content.plant(on: raw, size: image.disk.sizeGiB << 30, seed: seed)
                 try await Commands.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, part])
             } else {
                 try await Commands.run(["qemu-img", "create", "-q", "-f", "qcow2", part, size])

@@ -58,6 +58,7 @@ extension RackFile {
             }
             for (number, disk) in machine.disks.enumerated() {
                 try claim("disk serial", disk.serial, "\(path).disks[\(number)].serial")
+                if let wwn = disk.wwn { try claim("wwn", wwn, "\(path).disks[\(number)].wwn") }
             }
         }
     }
@@ -125,8 +126,18 @@ extension RackFile.Machine {
         memoryMiB = try fields.integer("memoryMiB", in: 64...65536)
         cpus = try fields.integer("cpus", in: 1...16, default: 1)
         firmware = try fields.choice("firmware", default: .bios)
+        networkBoot = try fields.choice("networkBoot", default: .pxe)
         nics = try fields.list("nics", count: 1...8) { fields throws(RackError) in try RackFile.NIC(&fields) }
         disks = try fields.list("disks", count: 0...16) { fields throws(RackError) in try RackFile.Disk(&fields) }
+        guard firmware == .uefi || nics[0].rom == .on else {
+            throw fields.error("nics[0].rom", "a BIOS has no network stack of its own; leave the ROM on, or use uefi")
+        }
+        guard networkBoot == .pxe || nics[0].rom == .off else {
+            throw fields.error("networkBoot", "http needs 'firmware: uefi' and 'rom: off' on the first NIC")
+        }
+        guard disks.first?.bus != .nvme else {
+            throw fields.error("disks[0].bus", "the first disk, which the machine boots from, cannot be nvme here")
+        }
     }
 
     private static func isUUID(_ text: String) -> Bool {
@@ -144,6 +155,10 @@ extension RackFile.NIC {
             throw fields.error("mac", "\(mac) is not the address of a single card; begin with 52:54:00 for example")
         }
         model = try fields.choice("model", default: .virtio)
+        rom = try fields.choice("rom", default: .on)
+        guard rom == .on || model == .virtio else {
+            throw fields.error("rom", "the firmware has a driver of its own for virtio only; leave the ROM on")
+        }
     }
 }
 
@@ -152,11 +167,28 @@ extension RackFile.Disk {
         serial = try fields.word("serial", limit: 20, .serial)
         sizeGiB = try fields.integer("sizeGiB", in: 1...2048)
         bus = try fields.choice("bus", default: .virtio)
-        guard let node = fields.optional("label") else { return }
-        var inner = try YAMLFields(node, file: fields.file, path: fields.join("label"))
-        label = RackFile.Label(
-            filesystem: try inner.choice("filesystem", default: .ext4),
-            name: try inner.word("name", limit: 16, .serial))
+        let wwn = try fields.text("wwn", default: "")
+        if !wwn.isEmpty {
+            guard wwn.utf8.count == 16, wwn.utf8.allSatisfy("0123456789abcdef".utf8.contains) else {
+                let text = wwn.printable(limit: 40)
+                throw fields.error("wwn", "'\(text)' must be 16 hexadecimal digits such as 5000c50015ea71bb")
+            }
+            guard bus == .scsi else { throw fields.error("wwn", "only a disk with 'bus: scsi' can have one") }
+            self.wwn = wwn
+        }
+        guard let node = fields.optional("content") else { return }
+        var inner = try YAMLFields(node, file: fields.file, path: fields.join("content"))
+        content = try RackFile.DiskContent(&inner)
         try inner.finish()
+    }
+}
+
+extension RackFile.DiskContent {
+    init(_ fields: inout YAMLFields) throws(RackError) {
+        kind = try fields.choice("kind")
+        name = try fields.word("name", limit: kind.nameLimit, .serial)
+        guard kind != .lvm || !(name.hasPrefix("-") || name == "." || name == "..") else {
+            throw fields.error("name", "'\(name)' cannot be the name of a volume group; use for example vg-data")
+        }
     }
 }

@@ -59,6 +59,8 @@ public struct RackFile: Hashable, Sendable {
         public var cpus: Int
         /// What starts the machine.
         public var firmware: Firmware
+        /// How the firmware's own network stack boots; iPXE in a NIC's ROM ignores it.
+        public var networkBoot: NetworkBoot
         /// The first is the one that boots from the network.
         public var nics: [NIC]
         /// The first is tried after the network.
@@ -69,6 +71,16 @@ public struct RackFile: Hashable, Sendable {
     public enum Firmware: String, Hashable, Sendable, CaseIterable {
         /// SeaBIOS with the NIC's iPXE.
         case bios
+        /// OVMF without Secure Boot, with the NIC's iPXE or, where the NIC has no ROM, its own network stack.
+        case uefi
+    }
+
+    /// What UEFI firmware does of itself on the network.
+    public enum NetworkBoot: String, Hashable, Sendable, CaseIterable {
+        /// PXE first: DHCP and TFTP.
+        case pxe
+        /// HTTP boot only.
+        case http
     }
 
     /// A network card on the segment.
@@ -77,6 +89,13 @@ public struct RackFile: Hashable, Sendable {
         public var mac: MACAddress
         /// What the guest sees.
         public var model: Model
+        /// Whether the first card has iPXE in a ROM; `off` leaves the firmware its own network stack.
+        public var rom: ROM
+
+        /// A card's boot ROM.
+        public enum ROM: String, Hashable, Sendable, CaseIterable {
+            case on, off
+        }
 
         /// Cards that QEMU has an iPXE ROM for.
         public enum Model: String, Hashable, Sendable, CaseIterable {
@@ -92,25 +111,18 @@ public struct RackFile: Hashable, Sendable {
         public var sizeGiB: Int
         /// How it is attached.
         public var bus: Bus
-        /// A file system that the whole disk carries from the start, nil for an empty disk.
-        public var label: Label?
+        /// The World Wide Name, 16 hexadecimal digits in lower case; only on the SCSI bus.
+        public var wwn: String?
+        /// What the whole disk holds from the start, nil for an empty disk.
+        public var content: DiskContent?
 
         /// The disk's bus.
         public enum Bus: String, Hashable, Sendable, CaseIterable {
             case virtio, sata
-        }
-    }
-
-    /// A file system made before the machine is first switched on.
-    public struct Label: Hashable, Sendable {
-        /// Its type.
-        public var filesystem: Filesystem
-        /// Its label, at most 16 characters.
-        public var name: String
-
-        /// Types that can be made.
-        public enum Filesystem: String, Hashable, Sendable, CaseIterable {
-            case ext4
+            /// A virtio SCSI controller.
+            case scsi
+            /// A controller with one namespace; never the first disk, which machines boot from.
+            case nvme
         }
     }
 

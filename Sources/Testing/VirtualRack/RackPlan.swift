@@ -57,7 +57,7 @@ struct RackPlan: Hashable, Sendable {
             images += disks
             let placement = DomainXML.Placement(
                 accelerator: accelerator, bridge: rack.network.bridge, console: layout.console(machine.name),
-                disks: disks.map(\.path))
+                disks: disks.map(\.path), variables: layout.variables(machine.name))
             domains.append(
                 File(path: layout.domain(machine.name), text: DomainXML.render(machine, placement)))
         }
@@ -85,9 +85,14 @@ struct RackPlan: Hashable, Sendable {
         return commands
     }
 
-    /// A locally administered address made of the rack's name (FNV-1a).
+    /// FNV-1a: the same number for the same text, always.
+    static func hash(_ text: String) -> UInt64 {
+        text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+    }
+
+    /// A locally administered address made of the rack's name.
     private static func bridgeMAC(_ name: String) -> MACAddress {
-        let hash = name.utf8.reduce(UInt64(0xCBF2_9CE4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        let hash = hash(name)
         return MACAddress(bytes: [0x02, 0x4D] + (0..<4).map { UInt8(truncatingIfNeeded: hash >> (8 * $0)) })
     }
 
@@ -148,6 +153,7 @@ struct RackLayout: Hashable, Sendable {
 
     func console(_ machine: String) -> String { "\(consoles)/\(machine).log" }
     func disk(_ machine: String, _ index: Int) -> String { "\(disks)/\(machine)-\(index).qcow2" }
+    func variables(_ machine: String) -> String { "\(disks)/\(machine)-vars.fd" }
     func domain(_ machine: String) -> String { "\(domains)/\(machine).xml" }
     func log(_ process: String) -> String { "\(logs)/\(process).log" }
     func process(_ name: String) -> String { "\(processes)/\(name).json" }

@@ -84,7 +84,14 @@ struct YAMLFields {
     mutating func choice<Value: RawRepresentable & CaseIterable>(
         _ key: String, default value: Value
     ) throws(RackError) -> Value where Value.RawValue == String {
-        let text = try text(key, default: value.rawValue)
+        if values[key] != nil { return try choice(key) }
+        taken.append(key)
+        return value
+    }
+
+    mutating func choice<Value: RawRepresentable & CaseIterable>(_ key: String) throws(RackError) -> Value
+    where Value.RawValue == String {
+        let text = try text(key)
         guard let value = Value(rawValue: text) else {
             let known = Value.allCases.map(\.rawValue).joined(separator: ", ")
             throw error(key, "'\(text.printable(limit: 40))' is not known; use \(known)")
