@@ -32,7 +32,7 @@ import Testing
             metadata: metadata("provisioning"),
             spec: Segment.Spec(
                 interface: "br0", network: network, server: try IPv4Address("10.77.0.1"),
-                poolStart: try IPv4Address("10.77.0.50"), poolEnd: try IPv4Address("10.77.0.99")))
+                pools: [.init(start: try IPv4Address("10.77.0.50"), end: try IPv4Address("10.77.0.99"))]))
         let rule = Rule(
             metadata: metadata("rule-1"),
             spec: Rule.Spec(

@@ -15,12 +15,14 @@ enum Lab {
     static func mac(_ last: UInt8) -> MACAddress { MACAddress(bytes: [0x52, 0x54, 0, 0x77, 0, last]) }
 
     static func segment(
-        first: UInt8 = 50, last: UInt8 = 99, reservations: [MACAddress: IPv4Address] = [:], router: IPv4Address? = nil,
-        domain: String? = nil
+        first: UInt8 = 50, last: UInt8 = 99, reservations: [MACAddress: IPv4Address] = [:],
+        relays: Set<IPv4Address> = [],
+        router: IPv4Address? = nil, domain: String? = nil, mtu: UInt16? = nil, routes: [Segment.Route] = []
     ) throws -> DHCPSegment {
         try DHCPSegment(
-            name: "lab", network: IPv4Network("10.77.0.0/24"), server: server, pool: address(first)...address(last),
-            reservations: reservations, router: router, dnsServers: [address(1)], domain: domain, httpPort: 8080)
+            name: "lab", network: IPv4Network("10.77.0.0/24"), server: server, pools: [address(first)...address(last)],
+            reservations: reservations, relays: relays, router: router, dnsServers: [address(1)], domain: domain,
+            mtu: mtu, routes: routes, httpPort: 8080)
     }
 
     static func discover(_ client: UInt8) -> DHCPPacket {
@@ -173,7 +175,7 @@ struct LeaseEngineTests {
 
     @Test("RENEW goes to the client's own address; INIT-REBOOT to its hardware address; broadcast when asked for")
     func destinations() throws {
-        var engine = LeaseEngine(segment: try Lab.segment(), leases: [])
+        var engine = LeaseEngine(segment: try Lab.segment(relays: [Lab.address(2)]), leases: [])
         let address = try Lab.bind(&engine, 1, now)
         var effects = engine.step(.received(Lab.renew(1, address)), now: now)
         var reply = engine.step(.committed(effects.commits[0].0, nil), now: now).replies[0]
@@ -194,7 +196,7 @@ struct LeaseEngineTests {
         #expect(relayed.destination == .unicast(Lab.address(2), port: 67))
         #expect(relayed.packet.options[.relayAgentInformation] == [1, 1, 9])
         packet.relayAddress = IPv4Address(bytes: [192, 0, 2, 1])
-        #expect(engine.step(.received(packet), now: now).isEmpty, "a relay of another network is not ours")
+        #expect(engine.step(.received(packet), now: now).isEmpty, "a relay that the segment does not name is not ours")
     }
 
     @Test(

@@ -37,7 +37,7 @@ struct LeaseStoreTests {
             metadata: Metadata(name: "lab2", schemaVersion: Segment.schemaVersion, created: clock.now),
             spec: Segment.Spec(
                 interface: "eth2", network: network, server: Lab.server,
-                poolStart: Lab.address(50), poolEnd: Lab.address(99)))
+                pools: [.init(start: Lab.address(50), end: Lab.address(99))]))
         _ = try await store.commit(Transaction(operations: [try Stored(new: other).put()]))
         try await leases(of: "lab2").commit(record(3, 50))
         try await leases(of: "lab2").commit(record(4, 52))

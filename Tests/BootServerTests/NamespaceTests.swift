@@ -121,7 +121,7 @@ private struct CableLab {
     func server(interface: String? = nil) throws -> DHCPServer {
         func address(_ last: UInt8) -> IPv4Address { IPv4Address(bytes: [198, 18, 77, last]) }
         let segment = try DHCPSegment(
-            name: "lab", network: IPv4Network("198.18.77.0/24"), server: address(1), pool: address(50)...address(60),
+            name: "lab", network: IPv4Network("198.18.77.0/24"), server: address(1), pools: [address(50)...address(60)],
             dnsServers: [address(1)], domain: "rack.example", httpPort: 8080)
         var logger = Logger(label: "test")
         logger.logLevel = .critical

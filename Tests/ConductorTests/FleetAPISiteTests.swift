@@ -15,7 +15,7 @@ import Testing
     private func site() throws -> SiteDocument {
         let segment = Segment.Spec(
             interface: "br0", network: try IPv4Network("10.77.0.0/24"), server: try IPv4Address("10.77.0.1"),
-            poolStart: try IPv4Address("10.77.0.50"), poolEnd: try IPv4Address("10.77.0.99"))
+            pools: [.init(start: try IPv4Address("10.77.0.50"), end: try IPv4Address("10.77.0.99"))])
         return SiteDocument(
             site: .init(name: "lab", sshKeys: []), segments: [.init(name: "provisioning", spec: segment)],
             bmcs: [

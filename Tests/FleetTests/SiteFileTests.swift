@@ -65,8 +65,8 @@ let goodSite = """
         #expect(site.site.overlay == Site.Spec.Overlay(vni: 4242, mtu: 1450))
         #expect(file.sshKeyFiles == ["keys/more.pub"])
         let segment = try #require(site.segments.first).spec
-        #expect(segment.poolStart.description == "10.77.0.50")
-        #expect(segment.poolEnd.description == "10.77.0.99")
+        #expect(segment.interface == "br0" && segment.mode == .server && segment.relays.isEmpty)
+        #expect(segment.pools.map { "\($0.start)-\($0.end)" } == ["10.77.0.50-10.77.0.99"])
         #expect(segment.leaseTimeSeconds == 1800)
         #expect(segment.dnsServers.count == 2)
         #expect(segment.domain == "lab.example")
@@ -260,5 +260,70 @@ let goodSite = """
 
     @Test(arguments: ["", "- a", "site: 3", "? [1]\n: 2", "\u{0}", "site: &a [*a]"]) func noTextCrashes(text: String) {
         #expect(throws: SiteError.self) { try SiteFile(yaml: text) }
+    }
+}
+
+/// Segments beyond the simplest: relays, reservations, several pools, proxy mode.
+@Suite struct SiteSegmentTests {
+    private static func site(_ segment: String) -> String {
+        "site: { name: lab }\nsegments:\n"
+            + segment.split(separator: "\n").map { "  \($0)\n" }.joined()
+    }
+
+    static let relayed = """
+        - name: hall-2
+          relays: [10.80.0.1, 10.80.0.2]
+          network: 10.80.0.0/24
+          server: 10.77.0.1
+          pools: [10.80.0.50-10.80.0.99, { start: 10.80.0.120, end: 10.80.0.130 }]
+          reservations:
+            - { mac: "52:54:00:80:00:01", address: 10.80.0.20, hostname: gate }
+            - { mac: "52:54:00:80:00:02", address: 10.80.0.60 }
+          router: 10.80.0.1
+          ntp: [10.77.0.9]
+          mtu: 1450
+          routes: [{ to: 10.90.0.0/16, via: 10.80.0.2 }]
+        """
+
+    @Test func relayedSegmentsAreRead() throws {
+        let spec = try #require(try SiteFile(yaml: Self.site(Self.relayed)).document.segments.first).spec
+        #expect(spec.interface == nil)
+        #expect(spec.relays.map(\.description) == ["10.80.0.1", "10.80.0.2"])
+        #expect(spec.pools.map(\.start.description) == ["10.80.0.50", "10.80.0.120"])
+        #expect(spec.reservations.map(\.hostname) == ["gate", nil])
+        #expect(spec.ntpServers.map(\.description) == ["10.77.0.9"])
+        #expect(spec.mtu == 1450)
+        #expect(spec.routes.map(\.to.description) == ["10.90.0.0/16"])
+    }
+
+    @Test func aProxySegmentNeedsNoPool() throws {
+        let text = "- { name: office, interface: eth1, mode: proxy, network: 10.9.0.0/24, server: 10.9.0.2 }"
+        let spec = try #require(try SiteFile(yaml: Self.site(text)).document.segments.first).spec
+        #expect(spec.mode == .proxy && spec.pools.isEmpty)
+    }
+
+    @Test(
+        arguments: [
+            ("  relays: [10.80.0.1, 10.80.0.2]\n", "", "'interface' is missing"),
+            ("server: 10.77.0.1", "server: 10.80.0.9", "10.80.0.9 is on the segment's own network"),
+            ("[10.80.0.1, 10.80.0.2]", "[10.80.0.1, 10.80.0.1]", "stands here twice"),
+            ("[10.80.0.1, 10.80.0.2]", "[10.80.0.55]", "holds the relay's address 10.80.0.55"),
+            ("start: 10.80.0.120", "start: 10.80.0.90", "overlaps with 10.80.0.50-10.80.0.99"),
+            ("address: 10.80.0.20", "address: 10.81.0.20", "10.81.0.20 is not in 10.80.0.0/24"),
+            ("address: 10.80.0.20", "address: 10.80.0.60", "10.80.0.60 is kept by reservations[0] already"),
+            ("address: 10.80.0.20", "address: 10.80.0.1", "the server, the router or a relay"),
+            ("00:02\"", "00:01\"", "has the address of reservations[0] already"),
+            ("hostname: gate", "hostname: a gate", "'a gate' is not a valid host name"),
+            ("mtu: 1450", "mtu: 100", "100 is not between 576 and 9216"),
+            ("to: 10.90.0.0/16", "to: 10.80.0.0/16", "overlaps with the segment's own network"),
+            ("router: 10.80.0.1", "mode: proxy", "another server gives the addresses"),
+            ("router: 10.80.0.1", "mode: both", "expected server or proxy"),
+            ("router: 10.80.0.1", "pool: 10.80.0.5-10.80.0.6", "give either 'pool' or 'pools', not both"),
+        ])
+    func whatDoesNotFitIsTold(old: String, new: String, message: String) throws {
+        #expect(Self.relayed.contains(old))
+        let text = Self.site(Self.relayed.replacing(old, with: new))
+        let error = try #require(throws: SiteError.self) { try SiteFile(yaml: text) }
+        #expect(error.publicMessage.contains(message))
     }
 }

@@ -69,7 +69,7 @@ private let now = Timestamp(millisecondsSinceEpoch: 1_767_225_600_000)
         let store = MemoryStore()
         _ = try await apply(try site(), to: store)
         var changed = try site()
-        changed.segments[0].spec.poolEnd = try IPv4Address("10.77.0.120")
+        changed.segments[0].spec.pools[0].end = try IPv4Address("10.77.0.120")
         changed.site.overlay = nil
         changed.bmcs[0].password = Password("new")
         changed.rules.removeLast()
@@ -80,7 +80,7 @@ private let now = Timestamp(millisecondsSinceEpoch: 1_767_225_600_000)
             ])
         #expect(changes[0].fields == [])
         #expect(
-            changes[1].fields == [.init(path: "poolEnd", before: "10.77.0.99", after: "10.77.0.120")])
+            changes[1].fields == [.init(path: "pools[0].end", before: "10.77.0.99", after: "10.77.0.120")])
         #expect(
             changes[2].fields == [
                 .init(path: "overlay.mtu", before: "1450", after: nil),

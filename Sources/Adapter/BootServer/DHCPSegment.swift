@@ -8,12 +8,16 @@ public struct DHCPSegment: Hashable, Sendable {
     public let name: String
     /// The network.
     public let network: IPv4Network
-    /// The server's own address on it.
+    /// The server's own address, as the segment's machines reach it.
     public let server: IPv4Address
-    /// The addresses for machines, at most `poolCountMax`.
-    public let pool: ClosedRange<IPv4Address>
-    /// Addresses kept for certain machines, in the network but not necessarily in the pool.
+    /// The addresses for machines, at most `poolCountMax`, no two ranges with a common address; none in proxy mode.
+    public let pools: [ClosedRange<IPv4Address>]
+    /// Addresses kept for certain machines, in the network but not necessarily in a pool.
     public let reservations: [MACAddress: IPv4Address]
+    /// Host names kept for certain machines.
+    public let hostnames: [MACAddress: String]
+    /// The relays that speak for the segment, by the address in their requests.
+    public let relays: Set<IPv4Address>
     /// The default gateway; nil: none is handed out.
     public let router: IPv4Address?
     /// DNS servers.
@@ -22,19 +26,25 @@ public struct DHCPSegment: Hashable, Sendable {
     public let ntpServers: [IPv4Address]
     /// The domain name.
     public let domain: String?
+    /// The MTU; nil: none is handed out.
+    public let mtu: UInt16?
+    /// Routes beside the one to `router`.
+    public let routes: [Segment.Route]
     /// How long a lease is good for.
     public let leaseTime: Duration
     /// The port of the boot HTTP server at `server`.
     public let httpPort: Int
 
-    /// The most addresses of a pool.
+    /// The most addresses of all pools.
     public static let poolCountMax: UInt32 = 65_536
 
     /// Checks the fields against each other; throws `InvalidValue` that names the wrong one.
     public init(
-        name: String, network: IPv4Network, server: IPv4Address, pool: ClosedRange<IPv4Address>,
-        reservations: [MACAddress: IPv4Address] = [:], router: IPv4Address? = nil, dnsServers: [IPv4Address] = [],
-        ntpServers: [IPv4Address] = [], domain: String? = nil, leaseTime: Duration = .seconds(3600), httpPort: Int
+        name: String, network: IPv4Network, server: IPv4Address, pools: [ClosedRange<IPv4Address>],
+        reservations: [MACAddress: IPv4Address] = [:], hostnames: [MACAddress: String] = [:],
+        relays: Set<IPv4Address> = [], router: IPv4Address? = nil, dnsServers: [IPv4Address] = [],
+        ntpServers: [IPv4Address] = [], domain: String? = nil, mtu: UInt16? = nil, routes: [Segment.Route] = [],
+        leaseTime: Duration = .seconds(3600), httpPort: Int
     ) throws(InvalidValue) {
         func check(_ holds: Bool, _ what: String, _ value: some CustomStringConvertible, _ expected: String)
             throws(InvalidValue)
@@ -47,12 +57,19 @@ public struct DHCPSegment: Hashable, Sendable {
         func isHost(_ address: IPv4Address) -> Bool {
             network.contains(address) && address != network.address && address != network.broadcast
         }
-        let poolText = "\(pool.lowerBound)-\(pool.upperBound)"
-        let poolCount = pool.upperBound.value - pool.lowerBound.value
         try check((8...30).contains(network.prefixLength), "network", network, "a prefix length of 8 to 30")
-        try check(isHost(server), "server address", server, "a host address of \(network)")
-        try check(isHost(pool.lowerBound) && isHost(pool.upperBound), "pool", poolText, "host addresses of \(network)")
-        try check(poolCount < Self.poolCountMax, "pool", poolText, "at most \(Self.poolCountMax) addresses")
+        try check(
+            isHost(server) || !network.contains(server) && !relays.isEmpty, "server address", server,
+            "a host address of \(network), or with relays one of another network")
+        var count: UInt32 = 0
+        for (index, pool) in pools.enumerated() {
+            let text = "\(pool.lowerBound)-\(pool.upperBound)"
+            try check(isHost(pool.lowerBound) && isHost(pool.upperBound), "pool", text, "host addresses of \(network)")
+            let isApart = !pools.prefix(index).contains { $0.overlaps(pool) }
+            try check(isApart, "pool", text, "no address of another pool")
+            count += pool.upperBound.value - pool.lowerBound.value + 1
+            try check(count <= Self.poolCountMax, "pools", text, "at most \(Self.poolCountMax) addresses")
+        }
         for (mac, address) in reservations {
             let isGood = isHost(address) && address != server && address != router && !mac.isGroup
             try check(isGood, "reservation for \(mac)", address, "a free host address of \(network)")
@@ -60,8 +77,11 @@ public struct DHCPSegment: Hashable, Sendable {
         try check(
             Set(reservations.values).count == reservations.count, "reservations", reservations.count,
             "each address only once")
+        for name in hostnames.values { _ = try DNSLabel(name, as: "host name") }
         if let router { try check(isHost(router), "router", router, "a host address of \(network)") }
+        for route in routes { try check(isHost(route.via), "route", route.via, "a host address of \(network)") }
         try check(dnsServers.count <= 8 && ntpServers.count <= 8, "DNS or NTP servers", dnsServers.count, "at most 8")
+        try check(routes.count <= 8, "routes", routes.count, "at most 8")
         if let domain {
             let isGood = domain.utf8.count <= 128 && domain.utf8.allSatisfy { (0x21...0x7E).contains($0) }
             try check(isGood, "domain", domain, "at most 128 printable ASCII characters")
@@ -72,30 +92,55 @@ public struct DHCPSegment: Hashable, Sendable {
         self.name = name
         self.network = network
         self.server = server
-        self.pool = pool
+        self.pools = pools
         self.reservations = reservations
+        self.hostnames = hostnames
+        self.relays = relays
         self.router = router
         self.dnsServers = dnsServers
         self.ntpServers = ntpServers
         self.domain = domain
+        self.mtu = mtu
+        self.routes = routes
         self.leaseTime = leaseTime
         self.httpPort = httpPort
     }
 
     /// The segment of the catalog; throws `InvalidValue` when its fields do not fit each other.
-    public init(
-        _ segment: Segment, reservations: [MACAddress: IPv4Address] = [:], httpPort: Int
-    ) throws(InvalidValue) {
+    ///
+    /// Where the site names no NTP server, the conductor itself is handed out.
+    public init(_ segment: Segment, httpPort: Int) throws(InvalidValue) {
         let spec = segment.spec
-        guard spec.poolStart <= spec.poolEnd else {
+        for pool in spec.pools where pool.start > pool.end {
             throw InvalidValue(
-                "pool of segment \(segment.metadata.name)", "\(spec.poolStart)-\(spec.poolEnd)",
+                "pool of segment \(segment.metadata.name)", "\(pool.start)-\(pool.end)",
                 expected: "a first address not after the last")
         }
+        let named = spec.reservations.filter { $0.hostname != nil }
         try self.init(
             name: segment.metadata.name, network: spec.network, server: spec.server,
-            pool: spec.poolStart...spec.poolEnd, reservations: reservations, router: spec.router,
-            dnsServers: spec.dnsServers, domain: spec.domain, leaseTime: .seconds(Int64(spec.leaseTimeSeconds)),
-            httpPort: httpPort)
+            pools: spec.pools.map { $0.start...$0.end },
+            reservations: Dictionary(spec.reservations.map { ($0.mac, $0.address) }) { first, _ in first },
+            hostnames: Dictionary(named.map { ($0.mac, $0.hostname ?? "") }) { first, _ in first },
+            relays: Set(spec.relays), router: spec.router, dnsServers: spec.dnsServers,
+            ntpServers: spec.ntpServers.isEmpty ? [spec.server] : spec.ntpServers, domain: spec.domain, mtu: spec.mtu,
+            routes: spec.routes, leaseTime: .seconds(Int64(spec.leaseTimeSeconds)), httpPort: httpPort)
+    }
+
+    /// How many addresses all pools have.
+    public var poolCount: UInt32 { pools.reduce(0) { $0 + $1.upperBound.value - $1.lowerBound.value + 1 } }
+
+    /// Whether a pool has `address`.
+    public func pooled(_ address: IPv4Address) -> Bool { pools.contains { $0.contains(address) } }
+
+    /// The address at `index` of all pools together, which must be below `poolCount`.
+    public func pooled(at index: UInt32) -> IPv4Address {
+        var left = index
+        for pool in pools {
+            let count = pool.upperBound.value - pool.lowerBound.value + 1
+            if left < count { return IPv4Address(pool.lowerBound.value + left) }
+            left -= count
+        }
+        preconditionFailure("the pools of segment \(name) have \(poolCount) addresses, not more than \(index)")
     }
 }

@@ -67,7 +67,7 @@ public struct DHCPServer: Service {
         let engine = LeaseEngine(segment: segment, leases: try await leases.load(), limits: limits)
         let state = DHCPServerState(engine: engine, clock: clock)
         var (socket, link, frames) = try await open()
-        logger.info("answering DHCP", metadata: ["interface": "\(interface)", "pool": "\(segment.pool)"])
+        logger.info("answering DHCP", metadata: ["interface": "\(interface)", "network": "\(segment.network)"])
         handlers.listening()
         // Also when cancelled while opening: a socket that is open has to be closed by `serve`, which ends at once then.
         while true {

@@ -33,7 +33,9 @@ extension LeaseEngine {
 
     /// Whether nobody but `mac` has a claim to `address`.
     func isFree(_ address: IPv4Address, for mac: MACAddress, _ now: Timestamp) -> Bool {
-        guard address != segment.server, address != segment.router else { return false }
+        guard address != segment.server, address != segment.router, !segment.relays.contains(address) else {
+            return false
+        }
         if let owner = reservedFor[address], owner != mac { return false }
         if let record = leases[address], record.expires > now {
             guard record.phase == .bound, record.mac == mac else { return false }
@@ -46,7 +48,7 @@ extension LeaseEngine {
         }
     }
 
-    private func isServed(_ address: IPv4Address) -> Bool { segment.pool.contains(address) }
+    private func isServed(_ address: IPv4Address) -> Bool { segment.pooled(address) }
 
     /// The first free address of the pool from the machine's own place on; addresses never leased come first.
     private mutating func search(for mac: MACAddress, _ now: Timestamp) -> IPv4Address? {
@@ -54,13 +56,13 @@ extension LeaseEngine {
             guard until <= now else { return nil }
             exhaustedUntil = nil
         }
-        let first = segment.pool.lowerBound.value
-        let count = segment.pool.upperBound.value - first + 1
+        let count = segment.poolCount
+        guard count > 0 else { return nil }
         // FNV-1a (draft-eastlake-fnv), so that a machine is offered the same address by every server and start.
         let hash = mac.bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
         var expired: IPv4Address?
         for step in 0..<count {
-            let address = IPv4Address(first + UInt32((hash % UInt64(count) + UInt64(step)) % UInt64(count)))
+            let address = segment.pooled(at: UInt32((hash % UInt64(count) + UInt64(step)) % UInt64(count)))
             guard isFree(address, for: mac, now) else { continue }
             guard let old = leases[address] else { return address }
             if let best = expired.flatMap({ leases[$0] }), best.expires <= old.expires { continue }

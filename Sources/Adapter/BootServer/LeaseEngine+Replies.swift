@@ -1,3 +1,4 @@
+import CatalogBareMetal
 import DHCP
 import NetworkBoot
 import Primitives
@@ -45,6 +46,15 @@ extension LeaseEngine {
         reply.options.set(.routers, addresses: segment.router.map { [$0] } ?? [])
         reply.options.set(.domainNameServers, addresses: segment.dnsServers)
         reply.options.set(.ntpServers, addresses: segment.ntpServers)
+        reply.options.interfaceMTU = segment.mtu
+        if !segment.routes.isEmpty, let everything = try? IPv4Network(containing: .any, prefixLength: 0) {
+            // Whoever takes these routes does not look at the routers any more (RFC 3442).
+            reply.options.set(
+                routes: segment.routes.map { ($0.to, $0.via) } + (segment.router.map { [(everything, $0)] } ?? []))
+        }
+        if let name = request.macAddress.flatMap({ segment.hostnames[$0] }) {
+            reply.options.set(.hostName, text: name)
+        }
         if let domain = segment.domain { reply.options.set(.domainName, text: domain) }
         reply.nextServer = segment.server
         guard let mac = request.macAddress, let script = scriptURL(mac, request.options.machineUUID) else { return }

@@ -90,7 +90,7 @@ public struct LeaseEngine: Sendable {
 
     private mutating func receive(_ packet: DHCPPacket, _ now: Timestamp) -> [Effect] {
         guard packet.operation == .request, let mac = packet.macAddress, let type = packet.options.messageType,
-            packet.relayAddress == .any || segment.network.contains(packet.relayAddress)
+            packet.relayAddress == .any || segment.relays.contains(packet.relayAddress)
         else { return [] }
         switch rates.admit(mac, now) {
         case .admitted: break
@@ -199,8 +199,7 @@ public struct LeaseEngine: Sendable {
             removeHold(address)
         }
         let quarantined = leases.values.count { $0.phase == .quarantined && $0.expires > now }
-        let poolCount = Int(segment.pool.upperBound.value - segment.pool.lowerBound.value) + 1
-        let time = quarantined < max(8, poolCount / 4) ? limits.quarantineTime : .zero
+        let time = quarantined < max(8, Int(segment.poolCount) / 4) ? limits.quarantineTime : .zero
         let record = LeaseRecord(
             address: address, mac: mac, phase: .quarantined, expires: now.advanced(by: time), lastSeen: now)
         removeLease(address)

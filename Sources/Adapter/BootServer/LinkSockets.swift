@@ -9,6 +9,8 @@ import Synchronization
 public enum LinkError: UserFacingError, Hashable {
     /// There is no such interface.
     case noInterface(String)
+    /// The interface is down or has no cable.
+    case noCarrier(String)
     /// Another program has the port.
     case portTaken(interface: String, port: UInt16)
     /// The right to do this is missing.
@@ -20,6 +22,8 @@ public enum LinkError: UserFacingError, Hashable {
         switch self {
         case .noInterface(let name):
             "There is no network interface '\(name.printable(limit: 15))'; create it, or correct the segment's interface."
+        case .noCarrier(let name):
+            "The network interface '\(name.printable(limit: 15))' is down; switch it on (ip link set \(name.printable(limit: 15)) up)."
         case .portTaken(let interface, let port):
             "UDP port \(port) of \(interface) is taken: another DHCP server is running; stop it (see `ss -lunp`)."
         case .notPermitted(let what):
@@ -43,6 +47,17 @@ struct Link: Sendable {
     let name: String
     let index: UInt32
     let mac: MACAddress
+
+    /// The interface through which the kernel sends to `address`.
+    init(towards address: IPv4Address) throws(LinkError) {
+        var name = [CChar](repeating: 0, count: 16)
+        let error = clinux_route_interface(address.value, &name)
+        guard error == 0 else { throw .system("find a way to \(address)", errno: error) }
+        try self.init(
+            name.withUnsafeBufferPointer {
+                String(decoding: $0.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            })
+    }
 
     init(_ name: String) throws(LinkError) {
         var index: UInt32 = 0

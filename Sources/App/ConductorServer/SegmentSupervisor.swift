@@ -31,7 +31,7 @@ struct SegmentSupervisor: Service {
                     for (name, segment) in segments where running[name] == nil {
                         let (signal, end) = (StopSignal(), StopSignal())
                         running[name] = (segment.spec, signal)
-                        let last = ends.updateValue(end, forKey: segment.spec.interface)
+                        let last = ends.updateValue(end, forKey: segment.spec.interface ?? "")
                         group.addTask {
                             await last?.wait()
                             await serve(segment, until: signal)
@@ -49,23 +49,24 @@ struct SegmentSupervisor: Service {
     /// Serves one segment until `signal`; what fails is logged with what to do and tried again.
     private func serve(_ segment: Segment, until signal: StopSignal) async {
         let name = segment.metadata.name
+        guard let interface = segment.spec.interface, segment.spec.mode == .server else { return await signal.wait() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 await keepRunning("DHCP on segment \(name)") {
                     try await DHCPServer(
-                        interface: segment.spec.interface,
+                        interface: interface,
                         segment: try DHCPSegment(segment, httpPort: bootPort), store: store, clock: clock,
                         handlers: DHCPServer.Handlers(
                             observed: { client in logger.debug("\(name): heard \(client)") },
                             report: { report in logger.warning("\(name): \(report)") },
-                            listening: { logger.info("\(name): answering DHCP on \(segment.spec.interface)") }),
+                            listening: { logger.info("\(name): answering DHCP on \(interface)") }),
                         logger: logger
                     ).run()
                 }
             }
             group.addTask {
                 await keepRunning("router advertisements on segment \(name)") {
-                    try await RouterAdvertiser(interface: segment.spec.interface, logger: logger).run()
+                    try await RouterAdvertiser(interface: interface, logger: logger).run()
                 }
             }
             group.addTask { await signal.wait() }

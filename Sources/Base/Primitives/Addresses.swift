@@ -22,6 +22,9 @@ public struct MACAddress: Hashable, Sendable, Comparable, Codable, CustomStringC
     /// The 6 bytes in transmission order.
     public var bytes: [UInt8] { (0..<6).map { UInt8(truncatingIfNeeded: value >> (40 - 8 * $0)) } }
 
+    /// ff:ff:ff:ff:ff:ff, every interface of a link.
+    public static let broadcast = MACAddress(bytes: [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF])
+
     /// Whether this is a group (multicast or broadcast) address, which no machine can own.
     public var isGroup: Bool { value >> 40 & 1 == 1 }
 

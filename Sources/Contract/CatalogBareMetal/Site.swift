@@ -65,62 +65,6 @@ public struct Site: Resource {
     }
 }
 
-/// A broadcast domain on which the conductor answers machines that boot.
-public struct Segment: Resource {
-    public static let kind = "baremetal.segment"
-    public static let schemaVersion = 1
-
-    public var metadata: Metadata
-    public var spec: Spec
-    public var status: NoStatus
-
-    /// A segment.
-    public init(metadata: Metadata, spec: Spec) {
-        self.metadata = metadata
-        self.spec = spec
-        status = NoStatus()
-    }
-
-    /// What was asked for.
-    public struct Spec: Codable, Sendable, Hashable {
-        /// The conductor's interface on it, at most 15 bytes.
-        public var interface: String
-        /// The network.
-        public var network: IPv4Network
-        /// The conductor's own address on it.
-        public var server: IPv4Address
-        /// The first address for machines.
-        public var poolStart: IPv4Address
-        /// The last address for machines.
-        public var poolEnd: IPv4Address
-        /// The gateway to hand out; nil: none.
-        public var router: IPv4Address?
-        /// The DNS servers to hand out.
-        public var dnsServers: [IPv4Address]
-        /// The domain to hand out.
-        public var domain: String?
-        /// Seconds a lease is good for.
-        public var leaseTimeSeconds: UInt32
-
-        /// A segment.
-        public init(
-            interface: String, network: IPv4Network, server: IPv4Address, poolStart: IPv4Address,
-            poolEnd: IPv4Address, router: IPv4Address? = nil, dnsServers: [IPv4Address] = [], domain: String? = nil,
-            leaseTimeSeconds: UInt32 = 3600
-        ) {
-            self.interface = interface
-            self.network = network
-            self.server = server
-            self.poolStart = poolStart
-            self.poolEnd = poolEnd
-            self.router = router
-            self.dnsServers = dnsServers
-            self.domain = domain
-            self.leaseTimeSeconds = leaseTimeSeconds
-        }
-    }
-}
-
 /// A baseboard management controller.
 public struct BMC: Resource {
     public static let kind = "baremetal.bmc"

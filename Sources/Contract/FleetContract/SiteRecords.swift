@@ -179,7 +179,7 @@ public struct SitePlanReply: Codable, Sendable, Hashable {
 
     /// A field before and after.
     public struct Field: Codable, Sendable, Hashable {
-        /// The path in the resource, for example `poolEnd` or `overlay.vni`.
+        /// The path in the resource, for example `pools[0].end` or `overlay.vni`.
         public var path: String
         /// nil: it was not there.
         public var before: String?

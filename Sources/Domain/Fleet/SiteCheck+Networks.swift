@@ -101,17 +101,19 @@ extension SiteCheck {
                     + "same or apart")
             return
         }
-        let (first, last) = (segment.spec.poolStart, segment.spec.poolEnd)
+        let pools = segment.spec.pools
         if let start = spec.poolStart, let end = spec.poolEnd {
-            if start <= last, first <= end {
-                report("\(path).pool", "overlaps with the pool of the segment '\(segment.name)', \(first)-\(last)")
+            for pool in pools where start <= pool.end && pool.start <= end {
+                report(
+                    "\(path).pool",
+                    "overlaps with the pool of the segment '\(segment.name)', \(pool.start)-\(pool.end)")
             }
             if start <= segment.spec.server, segment.spec.server <= end {
                 report("\(path).pool", "holds the conductor's own address \(segment.spec.server)")
             }
         }
         for (name, address) in spec.hosts.sorted(by: { $0.key < $1.key }) {
-            if (first...max(first, last)).contains(address) {
+            if pools.contains(where: { $0.contains(address) }) {
                 report("\(path).hosts.\(name)", "\(address) is in the pool of the segment '\(segment.name)'")
             } else if address == segment.spec.server {
                 report("\(path).hosts.\(name)", "\(address) is the conductor's own address")

@@ -90,47 +90,6 @@ struct SiteCheck {
         }
     }
 
-    mutating func segment(_ entry: SiteDocument.SegmentEntry, at path: String) {
-        let spec = entry.spec
-        let isInterface = spec.interface.utf8.allSatisfy { byte in
-            (0x21...0x7E).contains(byte) && !"/:\"'`\\%".utf8.contains(byte)
-        }
-        if !isInterface || !(1...15).contains(spec.interface.utf8.count) || [".", ".."].contains(spec.interface) {
-            report(
-                "\(path).interface",
-                "'\(spec.interface.printable(limit: 80))' is not a valid interface name: expected "
-                    + "1 to 15 printable characters without '/', ':', '%', quotes and blanks.")
-        }
-        if !(8...30).contains(spec.network.prefixLength) {
-            report("\(path).network", "\(spec.network) must have a prefix length between 8 and 30")
-        }
-        host(spec.server, of: spec.network, "\(path).server")
-        host(spec.poolStart, of: spec.network, "\(path).pool")
-        host(spec.poolEnd, of: spec.network, "\(path).pool")
-        if spec.poolStart > spec.poolEnd {
-            report("\(path).pool", "\(spec.poolStart) comes after \(spec.poolEnd)")
-        } else if (spec.poolStart...spec.poolEnd).contains(spec.server) {
-            report("\(path).pool", "holds the server's own address \(spec.server)")
-        }
-        if let router = spec.router {
-            host(router, of: spec.network, "\(path).router")
-            if spec.poolStart <= router, router <= spec.poolEnd {
-                report("\(path).pool", "holds the router's address \(router)")
-            }
-        }
-        if spec.dnsServers.count > 3 { report("\(path).dns", "at most 3 servers are possible") }
-        if let domain = spec.domain {
-            let labels = domain.split(separator: ".", omittingEmptySubsequences: false)
-            if domain.utf8.count > 200 { report("\(path).domain", "has more than 200 characters") }
-            for label in labels {
-                check("\(path).domain") { () throws(InvalidValue) in _ = try DNSLabel(label, as: "part of a domain") }
-            }
-        }
-        if !(60...604_800).contains(spec.leaseTimeSeconds) {
-            report("\(path).leaseTime", "\(spec.leaseTimeSeconds) is not between 60 and 604800 seconds")
-        }
-    }
-
     mutating func host(_ address: IPv4Address, of network: IPv4Network, _ path: String) {
         if !network.contains(address) {
             report(path, "\(address) is not in \(network)")
@@ -146,20 +105,6 @@ struct SiteCheck {
             path,
             "'\(name.printable(limit: 80))' is not one of 'nodeNetworks'; "
                 + (known.isEmpty ? "there are none" : "there are \(known)"))
-    }
-
-    mutating func overlaps(_ segments: [SiteDocument.SegmentEntry]) {
-        for (index, entry) in segments.enumerated() {
-            for (other, earlier) in segments.prefix(index).enumerated() {
-                if entry.spec.interface == earlier.spec.interface {
-                    report("segments[\(index)].interface", "is the interface of segments[\(other)] already")
-                }
-                let (one, two) = (entry.spec.network, earlier.spec.network)
-                if one.contains(two.address) || two.contains(one.address) {
-                    report("segments[\(index)].network", "\(one) overlaps with \(two) of segments[\(other)]")
-                }
-            }
-        }
     }
 
     mutating func rule(_ entry: SiteDocument.RuleEntry, at path: String, bmcs: Set<String>) {

@@ -5,58 +5,6 @@ import Primitives
 import Yams
 
 extension SiteFile {
-    /// A segment; nil when a value that it cannot be without is missing or wrong, which has been reported then.
-    static func readSegment(_ fields: FieldReader) -> SiteDocument.SegmentEntry? {
-        let name = fields.requiredText("name")
-        let interface = fields.requiredText("interface")
-        let network = fields.required("network") { (text) throws(InvalidValue) in try IPv4Network(text) }
-        let server = fields.required("server", address)
-        let pool = readPool(fields)
-        let router = fields.value("router", address)
-        let dns = fields.list("dns", countMax: 3).compactMap { entry -> IPv4Address? in
-            guard case .scalar(let scalar) = entry.node, let parsed = try? address(scalar.string) else {
-                fields.reading.report(entry.path, entry.node, "expected an IPv4 address such as 10.77.0.1")
-                return nil
-            }
-            return parsed
-        }
-        let domain = fields.text("domain")
-        let leaseTime = fields.value("leaseTime", SiteUnits.leaseTime)
-        fields.finish()
-        guard let network, let server, let pool else { return nil }
-        return SiteDocument.SegmentEntry(
-            name: name,
-            spec: Segment.Spec(
-                interface: interface, network: network, server: server, poolStart: pool.start, poolEnd: pool.end,
-                router: router, dnsServers: dns, domain: domain, leaseTimeSeconds: leaseTime ?? 3600))
-    }
-
-    /// `pool: {start: A, end: B}` or `pool: A-B`.
-    static func readPool(_ fields: FieldReader) -> (start: IPv4Address, end: IPv4Address)? {
-        guard fields.has("pool") else {
-            _ = fields.requiredText("pool")
-            return nil
-        }
-        if case .scalar? = fields.node("pool") {
-            return fields.value("pool") { (text) throws(InvalidValue) in
-                let ends = text.split(separator: "-", omittingEmptySubsequences: false)
-                    .map { $0.drop { $0 == " " }.split(separator: " ").first ?? "" }
-                guard ends.count == 2, let start = try? address(String(ends[0])),
-                    let end = try? address(String(ends[1]))
-                else {
-                    throw InvalidValue("pool", text, expected: "two addresses, as in 10.77.0.50-10.77.0.99")
-                }
-                return (start, end)
-            }
-        }
-        guard let pool = fields.fields("pool") else { return nil }
-        let start = pool.required("start", address)
-        let end = pool.required("end", address)
-        pool.finish()
-        guard let start, let end else { return nil }
-        return (start, end)
-    }
-
     static func readBMC(_ fields: FieldReader) -> (SiteDocument.BMCEntry, PasswordReference?) {
         let entry = SiteDocument.BMCEntry(
             name: fields.requiredText("name"), address: fields.requiredText("address"),

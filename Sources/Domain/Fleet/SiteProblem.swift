@@ -49,6 +49,14 @@ public enum SiteLimit {
     public static let fileSize = ByteCount.mebibytes(1)
     /// Segments.
     public static let segmentCount = 64
+    /// Pools of one segment.
+    public static let poolCount = 8
+    /// Reservations of one segment; with the rest they have to fit a document of the store.
+    public static let reservationCount = 96
+    /// Relays of one segment.
+    public static let relayCount = 8
+    /// Routes of one segment.
+    public static let routeCount = 8
     /// BMCs.
     public static let bmcCount = 2000
     /// Rules.

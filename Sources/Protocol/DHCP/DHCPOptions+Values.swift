@@ -39,6 +39,28 @@ extension DHCPOptions {
         set { self[.maximumMessageSize] = newValue.map { [UInt8($0 >> 8), UInt8($0 & 0xFF)] } }
     }
 
+    /// Option 26, in bytes.
+    public var interfaceMTU: UInt16? {
+        get { number16(.interfaceMTU) }
+        set { self[.interfaceMTU] = newValue.map { [UInt8($0 >> 8), UInt8($0 & 0xFF)] } }
+    }
+
+    /// An address of the network that an address is asked for on, when it is not the relay's own: suboption 5 of
+    /// option 82 (RFC 3527), else option 118 (RFC 3011).
+    public var selectedLink: IPv4Address? {
+        let inner = encapsulated(.relayAgentInformation)?.first { $0.code == 5 && $0.value.count == 4 }
+        return inner.map { IPv4Address(bytes: $0.value) } ?? address(.subnetSelection)
+    }
+
+    /// Sets option 121 (RFC 3442); none removes it. A client that is given it does not look at option 3.
+    public mutating func set(routes: [(to: IPv4Network, via: IPv4Address)]) {
+        let bytes = routes.flatMap { route -> [UInt8] in
+            let length = route.to.prefixLength
+            return [UInt8(length)] + route.to.address.bytes.prefix((length + 7) / 8) + route.via.bytes
+        }
+        self[.classlessRoutes] = bytes.isEmpty ? nil : bytes
+    }
+
     /// A 32-bit number of seconds (options 51, 58, 59).
     public func seconds(_ code: Code) -> UInt32? {
         guard let bytes = self[code], bytes.count == 4 else { return nil }

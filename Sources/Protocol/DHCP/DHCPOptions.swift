@@ -87,6 +87,8 @@ extension DHCPOptions.Code {
     public static let hostName = Self(rawValue: 12)
     /// Domain name (RFC 2132 section 3.17).
     public static let domainName = Self(rawValue: 15)
+    /// Interface MTU (RFC 2132 section 5.1).
+    public static let interfaceMTU = Self(rawValue: 26)
     /// NTP servers (RFC 2132 section 8.3).
     public static let ntpServers = Self(rawValue: 42)
     /// Vendor-specific information, for PXE encapsulated options (RFC 2132 section 8.4).
@@ -129,6 +131,10 @@ extension DHCPOptions.Code {
     public static let clientInterface = Self(rawValue: 94)
     /// Client machine identifier (RFC 4578 section 2.3).
     public static let clientMachineIdentifier = Self(rawValue: 97)
+    /// Subnet selection (RFC 3011).
+    public static let subnetSelection = Self(rawValue: 118)
+    /// Classless static routes (RFC 3442).
+    public static let classlessRoutes = Self(rawValue: 121)
     /// iPXE's encapsulated options.
     public static let ipxe = Self(rawValue: 175)
 }

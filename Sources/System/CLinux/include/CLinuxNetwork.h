@@ -18,6 +18,29 @@ int clinux_packet_socket(void);
 /// Sends one Ethernet frame out of an interface. Returns 0 or an errno.
 int clinux_packet_send(int descriptor, unsigned index, const uint8_t *frame, size_t length);
 
+/// An AF_PACKET socket that hears IPv4 datagrams to UDP port 68 on an interface, whoever they are for, each from its IP
+/// header on. Returns the descriptor or a negative errno.
+int clinux_dhcp_listener(unsigned index);
+
+/// An AF_PACKET socket that hears ARP on an interface, each message without its Ethernet header. Returns the descriptor
+/// or a negative errno.
+int clinux_arp_listener(unsigned index);
+
+/// Receives one message without waiting. Returns its whole length, which may be more than `capacity`, or a negative
+/// errno.
+long clinux_receive(int descriptor, uint8_t *buffer, size_t capacity);
+
+/// A raw ICMP socket that receives echo replies only, each from its IP header on. Returns the descriptor or a negative
+/// errno.
+int clinux_echo_socket(void);
+
+/// Sends one ICMP message, checksum included, to an address in host order. Returns 0 or an errno.
+int clinux_echo_send(int descriptor, uint32_t destination, const uint8_t *message, size_t length);
+
+/// The name of the interface through which the kernel sends to an address in host order (RTM_GETROUTE). Returns 0 or an
+/// errno.
+int clinux_route_interface(uint32_t destination, char name[16]);
+
 /// A raw ICMPv6 socket bound to one interface that receives router solicitations only (also those to ff02::2) and sends
 /// with hop limit 255. Returns the descriptor or a negative errno.
 int clinux_router_socket(const char *interface, unsigned index);
