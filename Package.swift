@@ -75,6 +75,8 @@ let package = Package(
         library("CBlkid", pkgConfig: "blkid", apt: "libblkid-dev"),
         library("CNetlink", pkgConfig: "libnl-route-3.0", apt: "libnl-route-3-dev"),
         library("CNftables", pkgConfig: "libnftables", apt: "libnftables-dev"),
+        library("CLibvirt", pkgConfig: "libvirt", apt: "libvirt-dev"),
+        library("CXML", pkgConfig: "libxml-2.0", apt: "libxml2-dev"),
         library("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev"),
         .target(name: "CLinux", path: "Sources/System/CLinux"),
 
@@ -168,6 +170,9 @@ let package = Package(
                 x509, asn1, crypto,
                 nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
             ]),
+        module(
+            "Node", "RoleCompute",
+            ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", "CLibvirt", "CXML"]),
         module("Node", "RoleNetwork", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem"]),
         module(
             "Node", "Discovery",
@@ -205,6 +210,8 @@ let package = Package(
         program("muster-conductor", ["ConductorServer", "Primitives", arguments, logging]),
         program("discovery-agent", ["Discovery", "LinuxSystem"]),
         program("network-agent", ["NodeAgent", "RoleNetwork", "LinuxSystem", "Primitives"]),
+        program("compute-agent", ["NodeAgent", "RoleCompute", "RoleNetwork"]),
+        program("node-agent", ["NodeAgent", "RoleCompute", "RoleNetwork"]),
         program("muster-rack", ["VirtualRack", "Primitives", arguments]),
 
         // Testing.
@@ -281,6 +288,7 @@ let package = Package(
                 "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives", "WireCoding", nioCore, logging,
             ]),
         suite("NodeNetworkingTests", ["NetworkUnits", "AgentProtocol", "Primitives"]),
+        suite("ComputeTests", ["RoleCompute", "NodeAgent", "AgentProtocol", "Primitives"]),
         suite(
             "APISupportTests",
             [

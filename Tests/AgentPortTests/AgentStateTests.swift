@@ -97,6 +97,35 @@ struct AgentStateTests {
         #expect(tick(180).contains(.check))
     }
 
+    @Test func whatARoleNoticesIsLookedAtSoonButNotTwiceASecond() {
+        var bench = opened()
+        _ = bench.step(.metricsCollected([]), at: 1)
+        #expect(bench.step(.roleChanged(.network), at: 5) == [.check])
+        #expect(bench.step(.roleChanged(.network), at: 5) == [])
+        _ = bench.step(.rolesChecked([ready], addresses: []), at: 5)
+        #expect(bench.step(.roleChanged(.network), at: 5) == [])
+        #expect(bench.state.attentionAt == .seconds(6))
+        #expect(bench.step(.tick, at: 6).contains(.check))
+        #expect(bench.step(.roleChanged(.storage), at: 9) == [], "this agent has no such role")
+    }
+
+    @Test func theViewSaysWhichRolesRunAndAMissingOneIsSaid() throws {
+        var bench = Bench()
+        bench.state = AgentState(roles: [.compute, .network], agentVersion: "1", bootID: "boot")
+        #expect(bench.state.wantedRoles == [.compute, .network], "without a word of the view all run")
+        var asked = view
+        asked.items["settings"] = try NodeView.Item(
+            kind: AgentSettings.kind, generation: Generation(1),
+            encoding: AgentSettings(metricsIntervalSeconds: 7, roles: [.network, .storage]))
+        _ = bench.step(.started(StoredIdentity(identity: file, certificate: Self.day), asked), at: 0)
+        #expect(bench.state.wantedRoles == [.network])
+        _ = bench.step(.rolesChecked([ready], addresses: []), at: 0)
+        #expect(bench.state.status.roles.map(\.role) == [.network, .storage])
+        let missing = try #require(bench.state.status.roles.last)
+        #expect(!missing.isReady && missing.conditions.first?.type == "RoleModulePresent")
+        #expect(missing.conditions.first?.message.contains("muster node deploy net-1") == true)
+    }
+
     @Test func theKeptViewIsAppliedBeforeAnythingElse() {
         var bench = Bench()
         let effects = bench.step(.started(StoredIdentity(identity: file, certificate: Self.day), view), at: 0)

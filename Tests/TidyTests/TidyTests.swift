@@ -34,6 +34,8 @@ import Testing
         "CNetlink": ["LinuxSystem"],
         "CNftables": ["LinuxSystem"],
         "CUdev": ["HardwareInventory"],
+        "CLibvirt": ["RoleCompute"],
+        "CXML": ["RoleCompute"],
         "CZstd": ["ImageChunks"],
     ]
 

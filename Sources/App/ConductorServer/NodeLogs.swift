@@ -13,7 +13,7 @@ final class NodeLogs: Sendable {
     /// What a machine may log before it is let in.
     static let strangerSource = "discovery-agent"
     static let sources: Set<String> = [
-        "discovery-agent", "network-agent", "compute-agent", "storage-agent", "controller-agent",
+        "discovery-agent", "network-agent", "compute-agent", "storage-agent", "controller-agent", "node-agent",
     ]
 
     init(directory: String) { self.directory = directory }

@@ -120,14 +120,17 @@ public struct NodeStatusReport: Codable, Sendable, Hashable {
         public var role: Role
         /// Whether all its readiness checks pass.
         public var isReady: Bool
-        /// The checks.
+        /// The checks; one that does not hold need not keep the role from being ready.
         public var conditions: [Condition]
+        /// What it found; nil when it has nothing to tell.
+        public var facts: RoleFacts?
 
         /// A role's state.
-        public init(role: Role, isReady: Bool, conditions: [Condition]) {
+        public init(role: Role, isReady: Bool, conditions: [Condition], facts: RoleFacts? = nil) {
             self.role = role
             self.isReady = isReady
             self.conditions = conditions
+            self.facts = facts
         }
     }
 

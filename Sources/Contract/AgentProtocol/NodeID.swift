@@ -12,4 +12,7 @@ public enum Role: String, Codable, Sendable, Hashable, CaseIterable {
     case compute
     case storage
     case controller
+
+    /// The role modules that a node of this role runs: a hypervisor does its own part of the network.
+    public var modules: [Role] { self == .compute ? [.compute, .network] : [self] }
 }

@@ -97,9 +97,14 @@ public struct AgentSettings: Codable, Sendable, Hashable {
     public static let kind = "node.settings"
     /// Seconds between two metric reports, 1 to 3600.
     public var metricsIntervalSeconds: Int
+    /// The role modules that run; nil: all that the agent has.
+    public var roles: [Role]?
 
     /// Settings.
-    public init(metricsIntervalSeconds: Int) { self.metricsIntervalSeconds = metricsIntervalSeconds }
+    public init(metricsIntervalSeconds: Int, roles: [Role]? = nil) {
+        self.metricsIntervalSeconds = metricsIntervalSeconds
+        self.roles = roles
+    }
 }
 
 /// `network.overlay`: a VXLAN device with its bridge (RFC 7348), and the nftables table that guards it.

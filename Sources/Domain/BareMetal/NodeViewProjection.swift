@@ -11,7 +11,8 @@ public enum NodeViewProjection {
     ) -> NodeView {
         var items: [String: NodeView.Item] = [:]
         let generation = node.metadata.generation
-        let settings = AgentSettings(metricsIntervalSeconds: site?.metricsIntervalSeconds ?? 15)
+        let settings = AgentSettings(
+            metricsIntervalSeconds: site?.metricsIntervalSeconds ?? 15, roles: node.spec.role?.modules)
         items[AgentSettings.kind] = try? NodeView.Item(
             kind: AgentSettings.kind, generation: generation, encoding: settings)
         // What cannot be put together now leaves the node as it is.

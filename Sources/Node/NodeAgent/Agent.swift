@@ -77,7 +77,7 @@ public final class Agent: Service {
     /// Throws `AgentDirectoryError` when the node's files are missing or damaged.
     public func run() async throws {
         let (work, continuation) = AsyncStream.makeStream(of: AgentWork.self)
-        let threads = MultiThreadedEventLoopGroup(numberOfThreads: max(1, modules.count))
+        let threads = MultiThreadedEventLoopGroup(numberOfThreads: max(1, 2 * modules.count))
         let workers = modules.map { RoleWorker($0, on: threads.next(), patience: configuration.rolePatience) }
         let shell = AgentShell(agent: self, workers: workers, work: continuation)
         do { try await shell.start() } catch {
@@ -85,6 +85,14 @@ public final class Agent: Service {
             throw error
         }
         await withDiscardingTaskGroup { group in
+            for module in modules {
+                let watcher = LoopExecutor(loop: threads.next())
+                group.addTask {
+                    await withTaskExecutorPreference(watcher) {
+                        await module.run { continuation.yield(.attend(module.role)) }
+                    }
+                }
+            }
             await withTaskCancellationOrGracefulShutdownHandler {
                 for await item in work { group.addTask { await shell.perform(item) } }
             } onCancelOrGracefulShutdown: {
@@ -101,9 +109,10 @@ public final class Agent: Service {
 enum AgentWork: Sendable {
     case enrol(endpoint: String)
     case stream(endpoint: String)
-    case apply(NodeView)
-    case check
-    case metrics
+    case apply(NodeView, Set<Role>)
+    case check(Set<Role>)
+    case metrics(Set<Role>)
+    case attend(Role)
     case role(@Sendable () async -> Void)
     case sleep(until: ContinuousClock.Instant)
 }

@@ -17,6 +17,8 @@ actor AgentShell {
     private var connection: WebSocketConnection?
     private var renewalKey: NodeKey?
     private var nextTick: Duration?
+    /// The most figures of one role.
+    private static let roleSampleCountMax = 500
 
     init(agent: Agent, workers: [RoleWorker], work: AsyncStream<AgentWork>.Continuation) {
         self.agent = agent
@@ -73,9 +75,9 @@ actor AgentShell {
             connection = nil
         case .saveView(let view): keep("the view") { try directory.store(view) }
         case .saveConductors(let list): keep("the list of conductors") { try directory.store(conductors: list) }
-        case .apply(let view): work.yield(.apply(view))
-        case .check: work.yield(.check)
-        case .collectMetrics: work.yield(.metrics)
+        case .apply(let view): work.yield(.apply(view, state.wantedRoles))
+        case .check: work.yield(.check(state.wantedRoles))
+        case .collectMetrics: work.yield(.metrics(state.wantedRoles))
         case .prepareRenewal: return prepareRenewal()
         case .installCertificate(let reply): return install(reply)
         case .setClock(let time): setClock(time)
@@ -186,15 +188,18 @@ actor AgentShell {
         switch work {
         case .enrol(let endpoint): await handle(enrol(endpoint))
         case .stream(let endpoint): await stream(endpoint)
-        case .apply(let view):
-            await checked { module in
+        case .apply(let view, let roles):
+            await checked(roles) { module in
                 await module.apply(view.items.filter { module.itemKinds.contains($0.value.kind) })
             }
-        case .check: await checked { await $0.check() }
-        case .metrics:
+        case .check(let roles): await checked(roles) { await $0.check() }
+        case .metrics(let roles):
             var samples = await agent.metrics()
-            for worker in workers { samples += await ask(worker) { await $0.metrics() } ?? [] }
+            for worker in workers where roles.contains(worker.module.role) {
+                samples += (await ask(worker) { await $0.metrics() } ?? []).prefix(Self.roleSampleCountMax)
+            }
             await handle(.metricsCollected(samples))
+        case .attend(let role): await handle(.roleChanged(role))
         case .role(let body): await body()
         case .sleep(let instant):
             do { try await ContinuousClock().sleep(until: instant) } catch { return }
@@ -210,10 +215,12 @@ actor AgentShell {
     }
 
     private nonisolated func checked(
-        _ look: @escaping @Sendable (any RoleModule) async -> NodeStatusReport.RoleStatus
+        _ wanted: Set<Role>, _ look: @escaping @Sendable (any RoleModule) async -> NodeStatusReport.RoleStatus
     ) async {
         var roles: [NodeStatusReport.RoleStatus] = []
-        for worker in workers { roles.append(await ask(worker, look) ?? worker.silence(now: agent.clock.now)) }
+        for worker in workers where wanted.contains(worker.module.role) {
+            roles.append(await ask(worker, look) ?? worker.silence(now: agent.clock.now))
+        }
         await handle(.rolesChecked(roles, addresses: agent.addresses()))
     }
 

@@ -11,6 +11,7 @@ extension AgentState {
             wantedWork.insert(unreadyCount == 0 ? .check : .apply)
             effects += renewIfDue(now)
         }
+        effects += attendIfDue(now)
         if let metricsAt, metricsAt <= now.uptime {
             self.metricsAt = now.uptime + metricsInterval
             if phase == .open { wantedWork.insert(.metrics) }
@@ -21,6 +22,18 @@ extension AgentState {
         }
         return effects + startRoleWork()
     }
+
+    /// Looks at what a role has noticed, when it is time for that.
+    mutating func attendIfDue(_ now: AgentTime) -> [AgentEffect] {
+        guard let attentionAt, attentionAt <= now.uptime else { return [] }
+        self.attentionAt = nil
+        lookedAt = now.uptime
+        wantedWork.insert(.check)
+        return []
+    }
+
+    /// The roles that the view asks for and this agent has.
+    var wantedRoles: Set<Role> { Set(settings?.roles ?? roles).intersection(roles) }
 
     /// Begins the most urgent piece of role work unless one is under way or there is no view yet.
     mutating func startRoleWork() -> [AgentEffect] {
@@ -42,11 +55,26 @@ extension AgentState {
     ) -> [AgentEffect] {
         runningWork = nil
         hasStatus = true
+        lookedAt = now.uptime
+        let roles = roles + missingRoles(now)
         status = NodeStatusReport(
             observedRevision: applying.revision, observedGeneration: applying.generation,
             roles: roles.map { keepingTimes($0, now) }, addresses: addresses)
         repairSoon(roles.allSatisfy(\.isReady), now)
         return sendStatus() + startRoleWork()
+    }
+
+    /// Roles that the view asks for and this agent does not have.
+    private func missingRoles(_ now: AgentTime) -> [NodeStatusReport.RoleStatus] {
+        (settings?.roles ?? []).filter { !roles.contains($0) }.map { role in
+            let name = identity?.name ?? "NAME"
+            let message =
+                "The agent on this node cannot do the \(role) role. Write an image for that role: "
+                + "muster node deploy \(name)."
+            return NodeStatusReport.RoleStatus(
+                role: role, isReady: false,
+                conditions: [Condition(type: "RoleModulePresent", isTrue: false, message: message, since: now.wall)])
+        }
     }
 
     /// The next look comes after 2, 4, 8 … seconds, at most the usual interval, while a role is not ready.
@@ -91,8 +119,12 @@ extension AgentState {
 
     /// Between two metric reports, by the view's settings.
     var metricsInterval: Duration {
+        .seconds(min(3600, max(1, settings?.metricsIntervalSeconds ?? Self.metricsIntervalDefault)))
+    }
+
+    /// How the agent itself shall behave.
+    private var settings: AgentSettings? {
         let item = view?.items.values.first { $0.kind == AgentSettings.kind }
-        let settings = item.flatMap { try? $0.decode(AgentSettings.self) }
-        return .seconds(min(3600, max(1, settings?.metricsIntervalSeconds ?? Self.metricsIntervalDefault)))
+        return item.flatMap { try? $0.decode(AgentSettings.self) }
     }
 }

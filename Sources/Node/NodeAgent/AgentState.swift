@@ -49,6 +49,7 @@ enum AgentEvent: Sendable, Hashable {
     case rolesChecked([NodeStatusReport.RoleStatus], addresses: [IPv4Address])
     case metricsCollected([MetricsReport.Sample])
     case roleCameBack(Role)
+    case roleChanged(Role)
     case renewalReady(signingRequest: String)
     case certificateInstalled(CertificateValidity)
     case certificateRefused(String)
@@ -92,6 +93,8 @@ struct AgentState: Sendable, Hashable {
     static let goodbyeDelayMax: Duration = .seconds(3600)
     /// Seconds between two status reports at most.
     static let statusInterval: Duration = .seconds(30)
+    /// Between two looks that a role asked for.
+    static let attentionPause: Duration = .seconds(1)
     /// Seconds between two log batches.
     static let logInterval: Duration = .seconds(2)
     /// Seconds between two requests for a new certificate.
@@ -139,6 +142,10 @@ struct AgentState: Sendable, Hashable {
     var statusAt: Duration?
     /// Looks in a row that found a role not ready.
     var unreadyCount = 0
+    /// When a role that has noticed something is looked at; nil while none has.
+    var attentionAt: Duration?
+    /// When roles were looked at last, or a look that one of them asked for began.
+    var lookedAt: Duration?
     var metricsAt: Duration?
     var logsAt: Duration?
     var renewalAskedAt: Duration?
@@ -151,7 +158,7 @@ struct AgentState: Sendable, Hashable {
     }
 
     /// When `tick` is wanted next; nil when nothing waits for time.
-    var nextTick: Duration? { [retryAt, statusAt, metricsAt, logsAt].compactMap { $0 }.min() }
+    var nextTick: Duration? { [retryAt, statusAt, attentionAt, metricsAt, logsAt].compactMap { $0 }.min() }
 
     /// Takes one event in and tells what to do.
     mutating func step(
@@ -176,6 +183,10 @@ struct AgentState: Sendable, Hashable {
         case .roleCameBack(let role):
             wantedWork.insert(.apply)
             return [.log(.warning, "The \(role) role answers again and gets the newest view.")] + startRoleWork()
+        case .roleChanged(let role):
+            guard wantedRoles.contains(role) else { return [] }
+            attentionAt = attentionAt ?? max(now.uptime, (lookedAt ?? .zero) + Self.attentionPause)
+            return attendIfDue(now) + startRoleWork()
         case .renewalReady(let signingRequest):
             return phase == .open ? [.send(.renew(signingRequest: signingRequest))] : []
         case .certificateInstalled(let validity):

@@ -20,4 +20,14 @@ public protocol RoleModule: Sendable {
 
     /// Figures of this role, at most 500 samples.
     func metrics() async -> [MetricsReport.Sample]
+
+    /// Runs beside the other calls, on a thread of its own that it may block for up to a second at a time, until its
+    /// task is cancelled: for what has to be watched all the time. `changed` asks for a `check` soon, however often it
+    /// is called.
+    func run(_ changed: @escaping @Sendable () -> Void) async
+}
+
+extension RoleModule {
+    /// Watches nothing.
+    public func run(_ changed: @escaping @Sendable () -> Void) async {}
 }
