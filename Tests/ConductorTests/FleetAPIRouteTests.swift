@@ -22,7 +22,7 @@ import Testing
         table["POST /fleet/v1/site/validate"] = everybody
         table["POST /fleet/v1/blobs/missing"] = everybody
         table["GET /fleet/v1/nodes/{node}/console"] = workers
-        for verb in ["approve", "deploy", "power"] { table["POST /fleet/v1/nodes/{node}/\(verb)"] = workers }
+        for verb in ["approve", "deploy", "clean", "power"] { table["POST /fleet/v1/nodes/{node}/\(verb)"] = workers }
         table["PATCH /fleet/v1/nodes/{node}"] = workers
         for path in ["nodes/{node}", "conflicts/{conflict}"] { table["DELETE /fleet/v1/\(path)"] = workers }
         let administration = [
@@ -102,6 +102,7 @@ import Testing
         ("POST", "nodes/n1/approve", "{}", 422),
         ("POST", "nodes/none/approve", "{}", 404),
         ("POST", "nodes/n1/deploy", "{}", 422),
+        ("POST", "nodes/n1/clean", "{}", 400),
         ("POST", "nodes/n1/power", "{}", 400),
         ("POST", "nodes/n1/power", #"{"action":"explode"}"#, 400),
         ("POST", "nodes/n1/power", #"{"action":"on"}"#, 409),

@@ -208,3 +208,54 @@ struct SessionRun {
         }
     }
 }
+
+@Suite struct CleaningSessionTests {
+    private static let order = CleanOrder(disks: [RootDiskHint(serial: "D1")], method: .overwrite)
+    private static let stage = DiscoveryProgress.Stage.cleaning(
+        disk: "/dev/vdb", index: 1, count: 1, done: 1, total: 2)
+
+    private func cleaning() throws -> SessionRun {
+        var run = try SessionRun.registered()
+        run.arrives = true
+        let effects = run.step(.ordered(DiscoveryOrder(number: 3, action: .clean(Self.order))))
+        #expect(effects.contains(.clean(order: 3, Self.order)))
+        return run
+    }
+
+    @Test("Progress is passed on, repeated while the disk is silent, and ended by the result")
+    func reports() throws {
+        var run = try cleaning()
+        let report = DiscoveryEffect.post(session: "s1", DiscoveryProgress(order: 3, stage: Self.stage))
+        #expect(run.step(.cleaning(order: 3, Self.stage), after: .seconds(2)).contains(report))
+        var seen: [DiscoveryEffect] = []
+        for _ in 0..<40 { seen += run.tick() }
+        #expect(seen.contains(report), "a silent disk looks like a dead machine")
+        let disk = CleanedDisk(path: "/dev/vdb", serial: "D1", found: [], isDiscarded: false, readBack: .mebibytes(1))
+        #expect(
+            run.step(.cleaned(order: 3, [disk]), after: .seconds(2)).contains(
+                .post(session: "s1", DiscoveryProgress(order: 3, stage: .cleaned([disk])))))
+        #expect(run.session.cleaning == nil)
+    }
+
+    @Test("A withdrawn order is stopped, and what it says later is not passed on")
+    func withdrawn() throws {
+        var run = try cleaning()
+        let effects = run.step(.ordered(DiscoveryOrder(number: 4, action: .wait(reason: "no"))))
+        #expect(effects.contains(.abandon(order: 3)))
+        #expect(
+            !run.step(.failed(order: 3, message: "x", isRetryable: true), after: .seconds(5)).contains {
+                if case .post = $0 { true } else { false }
+            })
+    }
+
+    @Test("A disk that cannot be emptied is a failure with its reason")
+    func failure() throws {
+        var run = try cleaning()
+        let effects = run.step(.failed(order: 3, message: "in use", isRetryable: true), after: .seconds(2))
+        #expect(
+            effects.contains(
+                .post(
+                    session: "s1",
+                    DiscoveryProgress(order: 3, stage: .failed(message: "in use", retryable: true)))))
+    }
+}

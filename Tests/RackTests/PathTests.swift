@@ -129,6 +129,7 @@ struct PathTests {
         try await meetADamagedImage(bed)
         try await deployWithACrash(bed)
         try await use(bed)
+        try await clean(bed)
     }
 
     private func prepare(_ bed: Bed) async throws {
@@ -276,6 +277,24 @@ struct PathTests {
         try await waitUntil("the agent's stream", within: .seconds(120)) {
             try await bed.json(NodeDetail.self, ["node", "show", bed.node]).agent?.isConnected == true
         }
+    }
+
+    /// The node's work is ended: its disks are emptied, which its next inventory shows.
+    private func clean(_ bed: Bed) async throws {
+        let refused = try await bed.muster(["node", "clean", bed.node, "--all"])
+        #expect(refused.status == 4 && refused.errorOutput.contains("--release"), "\(refused)")
+        try await bed.must(["node", "clean", bed.node, "--all", "--release"])
+        try await bed.waitForState("available", within: .seconds(400))
+        let events = try await bed.must(["node", "events", bed.node])
+        #expect(events.contains("ext4 'data'") && events.contains("gpt partition table"), "\(events)")
+        #expect(events.components(separatedBy: "DiskCleaned").count == 3, "\(events)")
+        let probe = try await bed.rack.run(
+            inNamespace: [
+                "bash", "-c",
+                "for f in \(bed.rack.stateDirectory)/disk*/*.qcow2; do qemu-img convert -U -O raw $f $f.raw; blkid -p $f.raw; "
+                    + "rm $f.raw; done; echo read",
+            ], timeout: .seconds(120))
+        #expect(probe == "read\n", "the disks are not blank: \(probe)")
     }
 
     /// A real Prometheus, set up as `Inventory/prometheus.yml` says, finds the node and has its figures.

@@ -166,7 +166,7 @@ extension FleetCall {
     // MARK: Writing
 
     /// Changes the specification of `found` by compare-and-swap and answers with the node and what `change` says.
-    private func write(
+    func write(
         _ found: Node, _ note: inout AuditNote, _ change: (inout Node) throws -> String
     ) async throws -> Response {
         let key = found.key

@@ -97,6 +97,11 @@ extension FleetClient {
         try await send(.POST, FleetPath.below("nodes", node, "deploy"), request)
     }
 
+    /// Has disks of the node emptied.
+    public func clean(_ node: String, _ request: CleanRequestBody) async throws -> NodeOrderReply {
+        try await send(.POST, FleetPath.below("nodes", node, "clean"), request)
+    }
+
     /// Has the node's BMC switch its power.
     public func power(_ node: String, _ action: Node.PowerRequest.Action) async throws -> NodeOrderReply {
         try await send(.POST, FleetPath.below("nodes", node, "power"), PowerCommand(action: action))

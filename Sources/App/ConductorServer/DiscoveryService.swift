@@ -65,6 +65,14 @@ struct DiscoveryService: Sendable {
         switch DiscoveryOrders.wanted(of: node) {
         case .wait(let reason): return .wait(reason: reason)
         case .standBy: return .standBy
+        case .clean(let order):
+            guard isNew else { return .wait(reason: "the order was given") }
+            progress.begin(try node.id)
+            try await audit.record(
+                .machine(
+                    try node.id, verb: "order cleaning",
+                    "\(order.method.rawValue): \(order.disks.map(\.description).joined(separator: "; "))"))
+            return .clean(order)
         case .deploy:
             // A machine that has the order already and asks for another gets no second token.
             guard isNew else { return .wait(reason: "the order was given") }
@@ -155,6 +163,12 @@ struct DiscoveryService: Sendable {
             guard progress.shouldStore(id, Node.Progress(done: done, total: total, bytes: bytes), at: now) else {
                 return
             }
+        }
+        if case .cleaning(_, let index, let count, let done, let total) = report.stage {
+            let mebibytes = (done: Int(clamping: done >> 20), total: Int(clamping: total >> 20))
+            let figures = Node.Progress(
+                done: mebibytes.done + (index - 1) * mebibytes.total, total: mebibytes.total * count, bytes: 0)
+            guard progress.shouldStore(id, figures, at: clock.now) else { return }
         }
         try await controller.submit(.progressed(order: report.order, report.stage), to: id)
     }

@@ -71,6 +71,8 @@ public struct DiscoveryOrder: Codable, Sendable, Hashable {
         case wait(reason: String)
         /// Write an image and the node's identity.
         case deploy(DeployOrder)
+        /// Empty disks.
+        case clean(CleanOrder)
         /// Stand still: the power will be reset from outside.
         case standBy
         /// Collect and post the inventory anew.
@@ -165,6 +167,10 @@ public struct DiscoveryProgress: Codable, Sendable, Hashable {
         case writing(done: Int, total: Int, bytes: UInt64)
         /// All is on the disk and synced; the machine waits for its power reset.
         case finished
+        /// Of disk `index` (from 1) of `count`, `done` of `total` bytes are written or read back.
+        case cleaning(disk: String, index: Int, count: Int, done: UInt64, total: UInt64)
+        /// Every disk is empty, which was read back.
+        case cleaned([CleanedDisk])
         /// It cannot be done; `message` says why and what to change.
         case failed(message: String, retryable: Bool)
     }

@@ -43,6 +43,8 @@ public struct Node: Resource {
         public var bmc: String?
         /// The node network, by name; nil: DHCP on every card.
         public var network: String?
+        /// The newest order to empty disks.
+        public var cleaning: CleanRequest?
         /// The newest power order.
         public var power: PowerRequest?
         /// Whether nothing shall be done to it.
@@ -78,6 +80,23 @@ public struct Node: Resource {
             self.number = number
             self.session = session
             self.isByRule = isByRule
+        }
+    }
+
+    /// An order to empty disks.
+    public struct CleanRequest: Codable, Sendable, Hashable {
+        /// Raised by each order.
+        public var number: UInt64
+        /// Which disks, and how.
+        public var order: CleanOrder
+        /// Whether the node may be active: what it does then ends.
+        public var isRelease: Bool
+
+        /// An order.
+        public init(number: UInt64, order: CleanOrder, isRelease: Bool) {
+            self.number = number
+            self.order = order
+            self.isRelease = isRelease
         }
     }
 
@@ -134,6 +153,8 @@ public struct Node: Resource {
         public var image: Digest?
         /// The approval that was acted upon.
         public var approvalSeen: UInt64
+        /// The cleaning that was last begun; nil: none.
+        public var cleaned: UInt64?
         /// The power order that was carried out.
         public var powerSeen: UInt64
         /// The power as the BMC last told.

@@ -19,7 +19,7 @@ public enum NodeState: Hashable, Sendable {
     /// It does its role.
     case active
     /// It is wiped between owners.
-    case cleaning
+    case cleaning(CleanPhase)
     /// Wiping failed.
     case cleanFailed
     /// The rescue ramdisk runs on it.
@@ -59,6 +59,14 @@ public enum NodeState: Hashable, Sendable {
     }
 }
 
+/// How far a cleaning is.
+public enum CleanPhase: String, Codable, Sendable, Hashable, CaseIterable {
+    /// The BMC is told to boot the machine over the network.
+    case bootingRamdisk
+    /// The ramdisk empties the disks.
+    case wiping
+}
+
 /// How far a deployment is.
 public enum DeployPhase: String, Codable, Sendable, Hashable, CaseIterable {
     /// The BMC is told to boot the machine over the network.
@@ -76,18 +84,23 @@ public enum DeployPhase: String, Codable, Sendable, Hashable, CaseIterable {
 extension NodeState: CustomStringConvertible {
     /// The name, with the phase in parentheses.
     public var description: String {
-        if case .deploying(let phase) = self { "deploying (\(phase.rawValue))" } else { name }
+        switch self {
+        case .deploying(let phase): "deploying (\(phase.rawValue))"
+        case .cleaning(let phase): "cleaning (\(phase.rawValue))"
+        default: name
+        }
     }
 }
 
 extension NodeState: Codable {
     private static let plain: [NodeState] = [
-        .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .available, .deployFailed, .active, .cleaning,
-        .cleanFailed, .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed,
+        .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .available, .deployFailed, .active, .cleanFailed,
+        .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed,
     ]
 
     /// Every state with every phase.
-    public static let all: [NodeState] = plain + DeployPhase.allCases.map { .deploying($0) }
+    public static let all: [NodeState] =
+        plain + DeployPhase.allCases.map { .deploying($0) } + CleanPhase.allCases.map { .cleaning($0) }
 
     private enum CodingKeys: String, CodingKey {
         case name
@@ -99,6 +112,8 @@ extension NodeState: Codable {
         let name = try container.decode(String.self, forKey: .name)
         if name == "deploying" {
             self = .deploying(try container.decode(DeployPhase.self, forKey: .phase))
+        } else if name == "cleaning" {
+            self = .cleaning(try container.decode(CleanPhase.self, forKey: .phase))
         } else if let state = Self.plain.first(where: { $0.name == name }) {
             self = state
         } else {
@@ -110,6 +125,10 @@ extension NodeState: Codable {
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(name, forKey: .name)
-        if case .deploying(let phase) = self { try container.encode(phase, forKey: .phase) }
+        switch self {
+        case .deploying(let phase): try container.encode(phase, forKey: .phase)
+        case .cleaning(let phase): try container.encode(phase, forKey: .phase)
+        default: break
+        }
     }
 }

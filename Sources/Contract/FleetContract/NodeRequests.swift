@@ -28,6 +28,23 @@ public struct DeployRequest: Codable, Sendable, Hashable {
     public init(image: String? = nil) { self.image = image }
 }
 
+/// POST `nodes/{node}/clean`: has disks emptied.
+public struct CleanRequestBody: Codable, Sendable, Hashable {
+    /// The disks by serial number, WWN or path; nil: all that are neither read-only nor removable.
+    public var disks: [String]?
+    /// How.
+    public var method: CleanMethod
+    /// Whether an active node may be meant: its role is taken away.
+    public var release: Bool?
+
+    /// A request.
+    public init(disks: [String]?, method: CleanMethod, release: Bool? = nil) {
+        self.disks = disks
+        self.method = method
+        self.release = release
+    }
+}
+
 /// POST `nodes/{node}/power` and `bmcs/{bmc}/power`.
 public struct PowerCommand: Codable, Sendable, Hashable {
     /// What to do.

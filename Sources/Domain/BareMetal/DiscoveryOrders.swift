@@ -10,6 +10,8 @@ public enum DiscoveryOrders {
         case wait(reason: String)
         /// Write the image.
         case deploy
+        /// Empty disks.
+        case clean(CleanOrder)
         /// Done: the power will be reset.
         case standBy
     }
@@ -22,6 +24,9 @@ public enum DiscoveryOrders {
         switch node.status.state {
         case .deploying(.writing):
             return .deploy
+        case .cleaning(.wiping):
+            guard let cleaning = node.spec.cleaning else { return .wait(reason: "the cleaning was taken back") }
+            return .clean(cleaning.order)
         case .deploying(.bootingDisk), .deploying(.enrolling):
             return .standBy
         default:
@@ -29,15 +34,16 @@ public enum DiscoveryOrders {
         }
     }
 
-    /// The order's number: rises through a deployment, its retries and the deployments after it.
+    /// The order's number: rises through a deployment or cleaning, its retries and those after it.
     public static func number(of node: Node) -> UInt64 {
         let step: UInt64 =
             switch wanted(of: node) {
             case .wait: 0
-            case .deploy: 1
+            case .deploy, .clean: 1
             case .standBy: 2
             }
-        return 1 + node.status.attempted.number * 100 + UInt64(min(node.status.retries, 30)) * 3 + step
+        return 1 + (node.status.attempted.number + (node.status.cleaned ?? 0)) * 100 + UInt64(
+            min(node.status.retries, 30)) * 3 + step
     }
 }
 

@@ -109,6 +109,8 @@ public struct NodeDeadlines: Sendable, Hashable {
     public var enrol: Duration = .seconds(1200)
     /// From the certificate to ready roles.
     public var check: Duration = .seconds(300)
+    /// From the order to empty disks to the last of them: a large disk is overwritten and read at 100 MB/s.
+    public var clean: Duration = .seconds(3 * 86400)
     /// From a conductor's start on, whatever a deadline of before said.
     public var resumeGrace: Duration = .seconds(120)
     /// Between two reminders that an operator is waited for.

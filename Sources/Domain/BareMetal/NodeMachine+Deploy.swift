@@ -55,8 +55,14 @@ extension NodeWalk {
     var orderNumber: UInt64 { DiscoveryOrders.number(of: node) }
 
     mutating func progressed(order: UInt64, _ stage: DiscoveryProgress.Stage) throws(InvalidTransition) {
+        if order == orderNumber, node.status.state == .cleaning(.wiping) { return try cleaningProgressed(stage) }
         guard order == orderNumber, node.status.state == .deploying(.writing) else {
-            if case .finished = stage, order <= orderNumber { return }
+            switch stage {
+            case .finished: if order <= orderNumber { return }
+            // The number of a node that rests is that of its last order less one.
+            case .cleaned: if order <= orderNumber + 1 { return }
+            case .started, .writing, .cleaning, .failed: break
+            }
             throw InvalidTransition(
                 state: node.status.state, asked: "progress of order \(order)",
                 hint: "The order is over; ask for the present one.")
@@ -78,6 +84,9 @@ extension NodeWalk {
                     "the BMC is told to boot the disk", .bmc, deadlines.diskBoot, next: "the deployment fails"),
                 why: "the image is written and verified")
             effects.append(.boot(.disk))
+        case .cleaning, .cleaned:
+            throw InvalidTransition(
+                state: node.status.state, asked: "a report of cleaning", hint: "This order is to write an image.")
         }
     }
 
@@ -86,6 +95,9 @@ extension NodeWalk {
         case (.deploying(.bootingRamdisk), .ramdisk):
             node.status.wait = wait(
                 "the machine boots the ramdisk", .machine, deadlines.ramdiskBoot, next: "the deployment fails")
+        case (.cleaning(.bootingRamdisk), .ramdisk):
+            node.status.wait = wait(
+                "the machine boots the ramdisk", .machine, deadlines.ramdiskBoot, next: "the cleaning fails")
         case (.inspecting, .ramdisk):
             node.status.wait = wait(
                 "the machine boots the ramdisk", .machine, deadlines.ramdiskBoot, next: "the inspection is given up")
@@ -112,7 +124,7 @@ extension NodeWalk {
                 wait: operatorWait(
                     message, next: "the deployment goes on when the installed system asks for its certificate"),
                 why: "there is no BMC")
-        case (.deploying(.bootingRamdisk), .ramdisk), (.inspecting, .ramdisk):
+        case (.deploying(.bootingRamdisk), .ramdisk), (.cleaning(.bootingRamdisk), .ramdisk), (.inspecting, .ramdisk):
             node.status.wait = operatorWait(
                 message, next: "boot it over the network, then: muster node approve \(node.spec.name)")
         default:
@@ -217,7 +229,9 @@ extension NodeWalk {
             }
         case .deploying(.bootingRamdisk), .deploying(.bootingDisk), .deploying(.enrolling), .deploying(.checking):
             failDeployment(late)
-        case .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleaning, .cleanFailed, .rescue,
+        case .cleaning:
+            failCleaning(late)
+        case .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleanFailed, .rescue,
             .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
             node.status.wait?.deadline = now.advanced(by: deadlines.operatorReminder)
         }
@@ -238,7 +252,9 @@ extension NodeWalk {
         switch node.status.state {
         case .verifying: effects.append(.verifyBMC)
         case .inspecting where node.status.wait?.owner == .bmc: effects.append(.boot(.ramdisk))
-        case .deploying(.bootingRamdisk) where node.status.wait?.owner == .bmc: effects.append(.boot(.ramdisk))
+        case .deploying(.bootingRamdisk) where node.status.wait?.owner == .bmc,
+            .cleaning(.bootingRamdisk) where node.status.wait?.owner == .bmc:
+            effects.append(.boot(.ramdisk))
         case .deploying(.bootingDisk): effects.append(.boot(.disk))
         default: break
         }

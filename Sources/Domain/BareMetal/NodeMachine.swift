@@ -48,6 +48,7 @@ public struct NodeMachine: Sendable {
         if let approval = spec.approval, approval.number > status.approvalSeen { return true }
         if let power = spec.power, power.number > status.powerSeen { return true }
         guard !spec.isInMaintenance else { return false }
+        if node.cleaningToBegin != nil { return true }
         switch status.state {
         case .available: return spec.role != nil
         case .deployFailed, .active: return spec.wantedDeployment > status.attempted
@@ -117,9 +118,14 @@ struct NodeWalk {
             becomeAvailable(why: "inspected")
         case .deploying(.bootingRamdisk) where isTrusted:
             beginWriting(why: "the ramdisk is up")
+        case .cleaning(.bootingRamdisk) where isTrusted:
+            beginWiping(why: "the ramdisk is up")
+        case .cleaning(.wiping) where !known:
+            failCleaning("the machine rebooted by itself while its disks were emptied")
         case .deploying(.writing) where !known, .deploying(.bootingDisk) where !known:
             distrust("the machine rebooted by itself in the middle of its deployment")
-        case .inspecting, .deploying(.bootingRamdisk), .deploying(.enrolling), .deploying(.checking), .active:
+        case .inspecting, .deploying(.bootingRamdisk), .deploying(.enrolling), .deploying(.checking), .active,
+            .cleaning(.bootingRamdisk):
             effects.append(
                 .record(
                     type: "UnexpectedBoot",
@@ -134,7 +140,10 @@ struct NodeWalk {
     /// Whether the BMC has been told to make just such a boot, and it is not the one that ran before.
     private func isOrdered(_ bootID: String) -> Bool {
         guard node.status.wait?.owner == .machine, bootID != node.status.formerBoot else { return false }
-        return node.status.state == .deploying(.bootingRamdisk) || node.status.state == .inspecting
+        switch node.status.state {
+        case .deploying(.bootingRamdisk), .cleaning(.bootingRamdisk), .inspecting: return true
+        default: return false
+        }
     }
 
     /// Makes what the session's machine says of itself what the node is known by.
@@ -160,6 +169,8 @@ struct NodeWalk {
         case .enroll, .inspectFailed: verify(why: "approved")
         case .deploying(.bootingRamdisk) where node.status.session?.isTrusted == true:
             beginWriting(why: "its present boot is approved")
+        case .cleaning(.bootingRamdisk) where node.status.session?.isTrusted == true:
+            beginWiping(why: "its present boot is approved")
         case .inspecting where node.status.session?.isTrusted == true: becomeAvailable(why: "inspected")
         default: break
         }
@@ -195,6 +206,7 @@ struct NodeWalk {
         }
         takeApproval()
         guard !node.spec.isInMaintenance else { return }
+        if let cleaning = node.cleaningToBegin { return beginCleaning(cleaning, why: "a cleaning is asked for") }
         switch node.status.state {
         case .available:
             if node.spec.role == nil {
@@ -241,7 +253,7 @@ struct NodeWalk {
         }
     }
 
-    private mutating func becomeAvailable(why: String) {
+    mutating func becomeAvailable(why: String) {
         enter(.available, wait: roleWait(), why: why)
         if node.spec.role != nil, !node.spec.isInMaintenance { beginDeployment(why: "a role is asked for") }
     }
@@ -264,6 +276,8 @@ struct NodeWalk {
                 why: "the BMC cannot boot the ramdisk")
         case .deploying(.bootingRamdisk), .deploying(.bootingDisk):
             failDeployment(message)
+        case .cleaning(.bootingRamdisk):
+            failCleaning(message)
         case .deploying, .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleaning,
             .cleanFailed, .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
             break

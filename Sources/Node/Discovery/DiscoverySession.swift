@@ -30,6 +30,8 @@ enum DiscoveryEvent: Hashable, Sendable {
     case interrupted(order: UInt64, RequestFailure)
     case failed(order: UInt64, message: String, isRetryable: Bool)
     case finished(order: UInt64)
+    case cleaning(order: UInt64, DiscoveryProgress.Stage)
+    case cleaned(order: UInt64, [CleanedDisk])
 }
 
 /// What a machine in the ramdisk does.
@@ -42,6 +44,7 @@ enum DiscoveryEffect: Hashable, Sendable {
     case prepare(session: String, order: UInt64, DeployOrder)
     case stream(order: UInt64, DeployOrder)
     case finish(order: UInt64, DeployOrder)
+    case clean(order: UInt64, CleanOrder)
     case abandon(order: UInt64)
     case log(level: String, String)
 }
@@ -54,6 +57,8 @@ struct DiscoverySession: Hashable, Sendable {
     static let stallLimit: Duration = .seconds(600)
     /// Between two reports of progress, and between two empty answers to a poll.
     static let reportInterval: Duration = .seconds(1)
+    /// Between two reports of a disk that works and tells nothing.
+    static let cleaningReportInterval: Duration = .seconds(30)
     /// Between two batches of log lines.
     static let logInterval: Duration = .seconds(2)
 
@@ -63,6 +68,14 @@ struct DiscoverySession: Hashable, Sendable {
         case unregistered
         case asking
         case registered(session: String)
+    }
+
+    /// A cleaning under way.
+    struct Cleaning: Hashable, Sendable {
+        let number: UInt64
+        /// What was reported last; said again while the disk works, so that the conductor knows the machine is alive.
+        var stage: DiscoveryProgress.Stage?
+        var reportedAt: Duration
     }
 
     /// A deployment under way or done.
@@ -89,6 +102,7 @@ struct DiscoverySession: Hashable, Sendable {
 
     private(set) var link = Link.untrusted
     private(set) var deployment: Deployment?
+    private(set) var cleaning: Cleaning?
     private(set) var lastOrder: UInt64?
     private(set) var outbox: [DiscoveryProgress] = []
     private var posting: DiscoveryProgress?
@@ -138,8 +152,17 @@ struct DiscoverySession: Hashable, Sendable {
             endSession(failure, now, &effects)
         case .logsPosted:
             isPosting = false
+        case .failed(let order, let message, _) where order == cleaning?.number:
+            endCleaning(order, .failed(message: message, retryable: true))
+            effects.append(.log(level: "error", message))
         case .prepared, .wrote, .complete, .interrupted, .failed, .finished:
             advanceDeployment(event, now, pause, &effects)
+        case .cleaning(let order, let stage):
+            if order == cleaning?.number { reportCleaning(stage, now) }
+        case .cleaned(let order, let disks):
+            guard order == cleaning?.number else { break }
+            endCleaning(order, .cleaned(disks))
+            effects += disks.map { .log(level: "info", "emptied \($0)") }
         }
         goOn(now, &effects)
         return effects
@@ -159,6 +182,7 @@ struct DiscoverySession: Hashable, Sendable {
             times.append(deployment.advancedAt + Self.stallLimit)
             if let resumeAt = deployment.resumeAt { times.append(resumeAt) }
         }
+        if let cleaning { times.append(cleaning.reportedAt + Self.cleaningReportInterval) }
         return times.min()
     }
 
@@ -201,6 +225,12 @@ struct DiscoverySession: Hashable, Sendable {
             self.deployment = nil
             outbox.removeAll { $0.order == deployment.number }
         }
+        if let cleaning {
+            effects.append(.log(level: "warning", "order \(cleaning.number) was withdrawn"))
+            effects.append(.abandon(order: cleaning.number))
+            outbox.removeAll { $0.order == cleaning.number }
+            self.cleaning = nil
+        }
         switch order.action {
         case .wait(let reason):
             effects.append(.log(level: "info", "waiting: \(reason.printable(limit: 400))"))
@@ -209,6 +239,11 @@ struct DiscoverySession: Hashable, Sendable {
         case .inspect:
             link = .unregistered
             linkAt = now
+        case .clean(let work):
+            cleaning = Cleaning(number: order.number, reportedAt: now)
+            effects.append(.clean(order: order.number, work))
+            effects.append(
+                .log(level: "warning", "order \(order.number): emptying \(work.disks.count) disks (\(work.method))"))
         case .deploy(let work):
             deployment = Deployment(number: order.number, order: work, resumeAt: now, advancedAt: now)
             effects.append(.log(level: "info", "order \(order.number): image \(work.manifest)"))
@@ -269,9 +304,29 @@ struct DiscoverySession: Hashable, Sendable {
 
     /// Puts a report that did not arrive back, unless its order is withdrawn or newer figures wait.
     private mutating func takeBack(_ report: DiscoveryProgress) {
-        guard report.order == deployment?.number else { return }
-        if case .writing = report.stage, !outbox.isEmpty { return }
+        guard report.order == lastOrder else { return }
+        switch report.stage {
+        case .writing, .cleaning: if !outbox.isEmpty { return }
+        case .started, .finished, .cleaned, .failed: break
+        }
         outbox.insert(report, at: 0)
+    }
+
+    // MARK: The cleaning
+
+    private mutating func reportCleaning(_ stage: DiscoveryProgress.Stage, _ now: Duration) {
+        guard let number = cleaning?.number else { return }
+        cleaning?.stage = stage
+        cleaning?.reportedAt = now
+        if let last = outbox.last, case .cleaning = last.stage { outbox.removeLast() }
+        outbox.append(DiscoveryProgress(order: number, stage: stage))
+    }
+
+    private mutating func endCleaning(_ order: UInt64, _ stage: DiscoveryProgress.Stage) {
+        cleaning = nil
+        outbox.removeAll { $0.order == order }
+        outbox.append(DiscoveryProgress(order: order, stage: stage))
+        postAt = .zero
     }
 
     // MARK: What is due
@@ -287,6 +342,11 @@ struct DiscoverySession: Hashable, Sendable {
         case .registered(let session):
             talk(session, now, &effects)
         default: break
+        }
+        if let stage = cleaning?.stage, let at = cleaning?.reportedAt, now >= at + Self.cleaningReportInterval {
+            reportCleaning(stage, now)
+        } else if let at = cleaning?.reportedAt, now >= at + Self.cleaningReportInterval {
+            cleaning?.reportedAt = now
         }
         guard var work = deployment, work.stage != .over else { return }
         if now >= work.advancedAt + Self.stallLimit, work.stage != .finishing {

@@ -87,7 +87,9 @@ actor DiscoveryShell {
         case .prepare(let token, let number, let order): await prepare(token, number, order)
         case .stream(let number, let order): await stream(number, order)
         case .finish(let number, let order): await finish(number, order)
+        case .clean(let number, let order): await clean(number, order)
         case .abandon(let number):
+            imager.withdraw(order: number)
             await imager.abandon(order: number)
         case .log: break
         }
@@ -234,6 +236,29 @@ actor DiscoveryShell {
             handle(.finished(order: number))
         } catch {
             handle(await outcome(of: error, number))
+        }
+    }
+
+    /// Has the disks of `order` emptied; the newest progress is passed on, what came between is dropped.
+    private func clean(_ number: UInt64, _ order: CleanOrder) async {
+        let (stages, feed) = AsyncStream.makeStream(
+            of: DiscoveryProgress.Stage.self, bufferingPolicy: .bufferingNewest(1))
+        async let outcome: Result<[CleanedDisk], any Error> = {
+            defer { feed.finish() }
+            do {
+                return .success(try await imager.clean(order: number, order, now: clock.now) { feed.yield($0) })
+            } catch {
+                return .failure(error)
+            }
+        }()
+        for await stage in stages { handle(.cleaning(order: number, stage)) }
+        switch await outcome {
+        case .success(let disks):
+            handle(.cleaned(order: number, disks))
+        case .failure(let error):
+            guard !(error is CancellationError) else { return }
+            let message = (error as? any UserFacingError)?.publicMessage ?? "\(error)".printable(limit: 300)
+            handle(.failed(order: number, message: message, isRetryable: true))
         }
     }
 

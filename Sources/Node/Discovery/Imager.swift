@@ -1,9 +1,11 @@
 import AgentProtocol
 import DiskImaging
+import HardwareInventory
 import ImageChunks
 import NIOCore
 import NIOPosix
 import Primitives
+import Synchronization
 
 /// All that blocks: looks at the hardware and writes disks, on a thread of its own.
 actor Imager {
@@ -13,6 +15,8 @@ actor Imager {
     private let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let executor: any SerialExecutor
     private let collect: @Sendable (Timestamp) -> InventoryReport
+    /// The newest order that was taken back while a disk was worked on.
+    private let withdrawn = Mutex<UInt64>(0)
     private var order: UInt64?
     private var disk: InventoryReport.Disk?
     private var lock: DiskLock?
@@ -88,6 +92,37 @@ actor Imager {
         defer { writer = nil }
         return try writer?.finish(growing: StatePartition.name)
     }
+
+    /// Empties the disks of `order` one after the other; throws at the first that is not found, ambiguous or broken.
+    ///
+    /// All disks are found before the first is touched. Throws `RootDiskError`, `DiskError` or `CancellationError`.
+    func clean(
+        order number: UInt64, _ order: CleanOrder, now: Timestamp,
+        report: @Sendable (DiscoveryProgress.Stage) -> Void
+    ) throws -> [CleanedDisk] {
+        drop()
+        let found = collect(now).disks
+        let disks = try order.disks.prefix(CleanOrder.diskCountMax).map { try RootDiskChoice.choose($0, among: found) }
+        let cleaner = DiskCleaner { try BlockProbe.contents($0) }
+        var cleaned: [CleanedDisk] = []
+        for (index, disk) in disks.enumerated() {
+            let path = disk.path
+            report(.cleaning(disk: path, index: index + 1, count: disks.count, done: 0, total: 0))
+            let lock = DiskLock(path: path)
+            defer { withExtendedLifetime(lock) {} }
+            let result = try cleaner.clean(
+                path, serial: disk.serial, method: order.method,
+                isWanted: { withdrawn.withLock { $0 < number } },
+                progress: { done, total in
+                    report(.cleaning(disk: path, index: index + 1, count: disks.count, done: done, total: total))
+                })
+            cleaned.append(result)
+        }
+        return cleaned
+    }
+
+    /// Has the work on `order` end soon, from outside of the thread that does it.
+    nonisolated func withdraw(order: UInt64) { withdrawn.withLock { $0 = max($0, order) } }
 
     /// Lets go of the disk of `order`.
     func abandon(order: UInt64) {

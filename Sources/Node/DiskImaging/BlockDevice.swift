@@ -112,6 +112,17 @@ public final class BlockDevice {
         }
     }
 
+    /// Tells the disk that nothing on it is needed any more (BLKDISCARD); false when it cannot be told.
+    public func discardAll() -> Bool { isBlockDevice && clinux_block_discard(descriptor, 0, size) == 0 }
+
+    /// Has an NVMe controller erase the user data of this namespace; throws `DiskError` when this is no NVMe disk or it
+    /// refuses.
+    public func formatNVMe() throws(DiskError) {
+        guard isBlockDevice else { throw .cannotFormat(path: path, errno: ENOTTY) }
+        let code = clinux_nvme_format(descriptor)
+        guard code == 0 else { throw .cannotFormat(path: path, errno: code) }
+    }
+
     /// Starts to move what was written in `range` from memory to the disk, so that the last sync is short.
     public func startWriteback(_ range: Range<UInt64>) {
         _ = clinux_start_writeback(descriptor, range.lowerBound, range.upperBound - range.lowerBound)

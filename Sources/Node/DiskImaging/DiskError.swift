@@ -18,6 +18,12 @@ public enum DiskError: UserFacingError, Hashable {
     case failed(action: String, path: String, errno: Int32)
     /// The chunk read back from the disk is not what was written to it.
     case notKept(path: String, chunk: Int)
+    /// A byte read back after cleaning is not zero.
+    case notZero(path: String, offset: UInt64)
+    /// Something is still recognised after cleaning.
+    case notEmpty(path: String, found: [String])
+    /// The disk does not format itself.
+    case cannotFormat(path: String, errno: Int32)
     /// A chunk was refused before it was written.
     case chunk(ChunkError)
     /// The image's partition table was refused.
@@ -55,6 +61,13 @@ public enum DiskError: UserFacingError, Hashable {
             "To \(action) \(path) failed: \(String(cString: strerror(errno))). If this stays, replace the disk."
         case .notKept(let path, let chunk):
             "\(path) does not give back what was written to it (chunk \(chunk)). Replace the disk."
+        case .notZero(let path, let offset):
+            "\(path) was overwritten with zeros and gives back something else at byte \(offset). Replace the disk."
+        case .notEmpty(let path, let found):
+            "\(path) still holds \(found.joined(separator: ", ")) after cleaning. Clean it with the method 'overwrite'."
+        case .cannotFormat(let path, let errno):
+            "\(path) cannot erase itself (\(String(cString: strerror(errno)))): it is no NVMe disk, or it refuses. "
+                + "Choose the method 'overwrite'."
         case .chunk(let error): error.publicMessage
         case .partitionTable(let error): error.publicMessage
         case .noPartition(let name):

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/fs.h>
+#include <linux/nvme_ioctl.h>
 #include <linux/rtc.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -38,6 +39,29 @@ int clinux_block_read_only(int descriptor, int *is_read_only) {
 int clinux_block_zero(int descriptor, uint64_t offset, uint64_t length) {
     uint64_t range[2] = {offset, length};
     return result(ioctl(descriptor, BLKZEROOUT, range));
+}
+
+int clinux_block_discard(int descriptor, uint64_t offset, uint64_t length) {
+    uint64_t range[2] = {offset, length};
+    return result(ioctl(descriptor, BLKDISCARD, range));
+}
+
+int clinux_nvme_format(int descriptor) {
+    int namespace_id = ioctl(descriptor, NVME_IOCTL_ID);
+    if (namespace_id <= 0) return namespace_id < 0 ? errno : ENOTTY;
+    // Identify Namespace (opcode 06h, CNS 0): byte 26 holds the format in use, which is kept.
+    _Alignas(4096) uint8_t identity[4096] = {0};
+    struct nvme_admin_cmd identify = {
+        .opcode = 0x06, .nsid = (uint32_t)namespace_id, .addr = (uint64_t)(uintptr_t)identity,
+        .data_len = sizeof identity};
+    int status = ioctl(descriptor, NVME_IOCTL_ADMIN_CMD, &identify);
+    if (status != 0) return status < 0 ? errno : EOPNOTSUPP;
+    // Format NVM (opcode 80h): Secure Erase Settings 1, user data erase. Large disks may take an hour.
+    struct nvme_admin_cmd format = {
+        .opcode = 0x80, .nsid = (uint32_t)namespace_id, .cdw10 = (uint32_t)(identity[26] & 0x0f) | 1u << 9,
+        .timeout_ms = 3600000};
+    status = ioctl(descriptor, NVME_IOCTL_ADMIN_CMD, &format);
+    return status == 0 ? 0 : status < 0 ? errno : EOPNOTSUPP;
 }
 
 int clinux_start_writeback(int descriptor, uint64_t offset, uint64_t length) {

@@ -115,6 +115,9 @@ final class SimulatedConductor: EffectPerformer {
         switch DiscoveryOrders.wanted(of: node) {
         case .wait: return [.ordered(index, epoch: epoch, .wait)]
         case .standBy: return [.ordered(index, epoch: epoch, .standBy)]
+        case .clean:
+            violate("machine \(index) is ordered to empty disks, which nobody has asked for")
+            return [.ordered(index, epoch: epoch, .wait)]
         case .deploy:
             let isRightful = node.spec.approval != nil && node.status.session?.isTrusted == true
             if !isRightful || Self.machine(of: node) != index {

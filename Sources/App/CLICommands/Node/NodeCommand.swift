@@ -4,8 +4,9 @@ struct NodeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "node", abstract: "See machines, let them in, and tell them what to be.",
         subcommands: [
-            NodeList.self, NodeShow.self, NodeInventory.self, NodeApprove.self, NodeDeploy.self, NodePower.self,
-            NodeSet.self, NodeWhy.self, NodeEvents.self, NodeWatch.self, NodeLogs.self, NodeConsole.self, NodeSSH.self,
+            NodeList.self, NodeShow.self, NodeInventory.self, NodeApprove.self, NodeDeploy.self, NodeClean.self,
+            NodePower.self, NodeSet.self, NodeWhy.self, NodeEvents.self, NodeWatch.self, NodeLogs.self,
+            NodeConsole.self, NodeSSH.self,
             NodeDelete.self,
         ])
 }

@@ -22,6 +22,11 @@ int clinux_logical_block_size(int descriptor, uint32_t *bytes);
 int clinux_block_read_only(int descriptor, int *is_read_only);
 /// Makes a range of the block device read as zero (BLKZEROOUT); offsets are multiples of the logical block size.
 int clinux_block_zero(int descriptor, uint64_t offset, uint64_t length);
+/// Discards a range of the block device (BLKDISCARD).
+int clinux_block_discard(int descriptor, uint64_t offset, uint64_t length);
+/// Has an NVMe namespace erase its user data in its present format (Format NVM); ENOTTY when it is no NVMe disk,
+/// EOPNOTSUPP when the controller refuses.
+int clinux_nvme_format(int descriptor);
 /// Starts to write dirty pages of a range to the device without waiting (sync_file_range).
 int clinux_start_writeback(int descriptor, uint64_t offset, uint64_t length);
 /// Reads the partition table anew (BLKRRPART).
