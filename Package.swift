@@ -175,6 +175,10 @@ let package = Package(
             ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", "CLibvirt", "CXML"]),
         module("Node", "RoleNetwork", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem"]),
         module(
+            "Node", "RoleStorage", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", "HardwareInventory"]),
+        module(
+            "Node", "RoleController", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", "CLinux", crypto]),
+        module(
             "Node", "Discovery",
             [
                 "Primitives", "AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "NodeTransport",
@@ -211,7 +215,9 @@ let package = Package(
         program("discovery-agent", ["Discovery", "LinuxSystem"]),
         program("network-agent", ["NodeAgent", "RoleNetwork", "LinuxSystem", "Primitives"]),
         program("compute-agent", ["NodeAgent", "RoleCompute", "RoleNetwork"]),
-        program("node-agent", ["NodeAgent", "RoleCompute", "RoleNetwork"]),
+        program("node-agent", ["NodeAgent", "RoleCompute", "RoleNetwork", "RoleStorage", "RoleController"]),
+        program("storage-agent", ["NodeAgent", "RoleStorage"]),
+        program("controller-agent", ["NodeAgent", "RoleController"]),
         program("muster-rack", ["VirtualRack", "Primitives", arguments]),
 
         // Testing.
@@ -284,8 +290,9 @@ let package = Package(
         suite(
             "NodeTests",
             [
-                "CLinux", "LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "NodeAgent",
-                "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives", "WireCoding", nioCore, logging,
+                "CLinux", "LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "RoleStorage",
+                "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives",
+                "WireCoding", nioCore, logging,
             ]),
         suite("NodeNetworkingTests", ["NetworkUnits", "AgentProtocol", "Primitives"]),
         suite("ComputeTests", ["RoleCompute", "NodeAgent", "AgentProtocol", "Primitives"]),

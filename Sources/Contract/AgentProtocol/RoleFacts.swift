@@ -4,12 +4,22 @@ import Primitives
 public struct RoleFacts: Codable, Sendable, Hashable {
     /// What a hypervisor can do and runs.
     public var compute: ComputeFacts?
+    /// The pools of a storage node.
+    public var storage: StorageFacts?
+    /// The proxy of a controller node.
+    public var proxy: ProxyFacts?
 
     /// Facts.
-    public init(compute: ComputeFacts? = nil) { self.compute = compute }
+    public init(compute: ComputeFacts? = nil, storage: StorageFacts? = nil, proxy: ProxyFacts? = nil) {
+        self.compute = compute
+        self.storage = storage
+        self.proxy = proxy
+    }
 
     /// These facts with every list and text cut to its limit; a report of a node is never trusted to be small.
-    public var bounded: RoleFacts { RoleFacts(compute: compute?.bounded) }
+    public var bounded: RoleFacts {
+        RoleFacts(compute: compute?.bounded, storage: storage?.bounded, proxy: proxy?.bounded)
+    }
 }
 
 /// A hypervisor as libvirt describes it.
@@ -229,7 +239,7 @@ extension String {
     fileprivate var name: String { cut(to: ComputeFacts.Limit.name) }
 
     /// Printable, and at most `limit` bytes of UTF-8.
-    fileprivate func cut(to limit: Int) -> String {
+    func cut(to limit: Int) -> String {
         if utf8.count <= limit, hasOnlyPrintableScalars { return self }
         var result = ""
         for scalar in unicodeScalars where result.utf8.count + 4 <= limit {

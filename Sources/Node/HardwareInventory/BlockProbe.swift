@@ -26,6 +26,13 @@ public enum BlockProbe {
         }
         return contents
     }
+
+    /// Every signature of the whole device at `path`, also where several contradict each other, and of partition tables;
+    /// the signatures inside partitions are not looked for. Throws `SystemError` when the device cannot be opened or
+    /// read: then nobody knows what is on it.
+    static func signatures(_ path: String) throws(SystemError) -> [DiskSignature] {
+        try ProbedFile(path).signatures(path)
+    }
 }
 
 /// An open device that is probed in parts.
@@ -45,6 +52,45 @@ private struct ProbedFile: ~Copyable {
             throw SystemError("probe \(path)", errno: errno)
         }
         return probe
+    }
+
+    borrowing func signatures(_ path: String) throws(SystemError) -> [DiskSignature] {
+        var start = [UInt8](repeating: 0, count: 4096)
+        guard pread(descriptor, &start, start.count, 0) == start.count else {
+            throw SystemError("read \(path)", errno: errno == 0 ? EIO : errno)
+        }
+        guard let handle = blkid_new_probe() else { throw SystemError("probe \(path)", errno: ENOMEM) }
+        defer { blkid_free_probe(handle) }
+        guard blkid_probe_set_device(handle, descriptor, 0, 0) == 0 else {
+            throw SystemError("probe \(path)", errno: errno)
+        }
+        blkid_probe_enable_superblocks(handle, 1)
+        // A signature with a wrong checksum is one that somebody may still want.
+        blkid_probe_set_superblocks_flags(
+            handle,
+            BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_BADCSUM)
+        blkid_probe_enable_partitions(handle, 1)
+        blkid_probe_set_partitions_flags(handle, BLKID_PARTS_FORCE_GPT)
+        var found: [DiskSignature] = []
+        while found.count < 64 {
+            let result = blkid_do_probe(handle)
+            if result == 1 { break }
+            guard result == 0 else { throw SystemError("read \(path)", errno: errno == 0 ? EIO : errno) }
+            func value(_ name: String) -> String? {
+                var text: UnsafePointer<CChar>?
+                guard blkid_probe_lookup_value(handle, name, &text, nil) == 0, let text else { return nil }
+                let value = String(cString: text).printable(limit: InventoryReport.Limit.text)
+                return value.isEmpty ? nil : value
+            }
+            if let type = value("TYPE") {
+                found.append(
+                    DiskSignature(
+                        type: type, usage: value("USAGE") ?? "other", label: value("LABEL"), uuid: value("UUID")))
+            } else if let type = value("PTTYPE") {
+                found.append(DiskSignature(type: type, usage: "partitions", uuid: value("PTUUID")))
+            }
+        }
+        return found
     }
 }
 

@@ -65,6 +65,16 @@ public enum SystemFile {
         return names.sorted()
     }
 
+    /// Makes the directory at `path` with all above it, mode 0700; true when it is there. Sets `errno` otherwise.
+    public static func makeDirectory(_ path: String) -> Bool {
+        var made = ""
+        for part in path.split(separator: "/") {
+            made += "/\(part)"
+            if mkdir(made, 0o700) != 0, errno != EEXIST { return false }
+        }
+        return true
+    }
+
     /// Puts a file with `content` and `mode` in the place of `path` at once: a temporary file beside it, fsync, rename,
     /// fsync of the directory. Throws `SystemError`.
     public static func replace(_ path: String, content: [UInt8], mode: UInt32) throws(SystemError) {
