@@ -106,6 +106,48 @@ import Testing
         try golden("node-why") { NodeWhy.lines(reply, $0) }
     }
 
+    @Test func explanationsFit() throws {
+        let reply = ExplainReply(
+            node: try Self.fleet()[2],
+            headline:
+                "node-0a1b2c is enroll: it cannot be let in: the rules 'storage' and 'compute' contradict each other.",
+            rules: RuleExplanation(
+                rules: [
+                    .init(
+                        rule: "serial-1", order: 10, matches: false,
+                        facts: [
+                            .init(
+                                path: "system.serial", wanted: "is 'EX-SRV-0001'", found: ["EX-SRV-O001"], holds: false)
+                        ]),
+                    .init(
+                        rule: "compute", order: 100, matches: true,
+                        facts: [
+                            .init(path: "memory.bytes", wanted: "is at least 8 GiB", found: ["16 GiB"], holds: true),
+                            .init(path: "tpm.version", wanted: "is not told", found: [], holds: true),
+                        ],
+                        gives: [
+                            .init(field: "role", value: "compute", outcome: .conflicts, other: "storage"),
+                            .init(field: "rack", value: "r1", outcome: .decides),
+                        ]),
+                    .init(
+                        rule: "storage", order: 100, matches: true, facts: [],
+                        gives: [
+                            .init(field: "role", value: "storage", outcome: .conflicts, other: "compute"),
+                            .init(field: "rack", value: "r1", outcome: .repeats, other: "compute"),
+                        ]),
+                ],
+                nearMisses: [
+                    "rule serial-1 would match but for system.serial is 'EX-SRV-0001' (found EX-SRV-O001)"
+                ]),
+            fields: [
+                .init(field: "name", value: "node-0a1b2c", source: "its own marks: no rule names it"),
+                .init(field: "role", value: nil, source: "nothing: rules contradict each other"),
+                .init(field: "rack", value: "r1", source: "rule compute"),
+            ],
+            blocks: [.init(kind: .rules, message: "the rules 'compute' and 'storage' have the same order 100")])
+        try golden("site-explain") { SiteExplain.lines(reply, $0) }
+    }
+
     @Test func inventoriesFit() throws {
         let report = InventoryReport(
             agentVersion: "0.1.0", collectedAt: Self.now, clockSkewMilliseconds: -90_000,

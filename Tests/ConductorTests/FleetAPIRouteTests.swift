@@ -14,12 +14,13 @@ import Testing
         let workers: [OperatorRole] = [.admin, .member]
         var table: [String: [OperatorRole]] = [:]
         let read = [
-            "nodes", "nodes/{node}", "nodes/{node}/inventory", "nodes/{node}/why", "nodes/{node}/events",
+            "nodes", "nodes/{node}", "nodes/{node}/inventory", "nodes/{node}/why", "nodes/{node}/explain",
+            "nodes/{node}/events",
             "nodes/{node}/logs", "watch", "events", "bmcs", "segments", "leases", "rules", "conflicts", "images",
         ]
         for path in read { table["GET /fleet/v1/\(path)"] = everybody }
         for path in ["/metrics", "/metrics/nodes/{node}", "/metrics/http_sd"] { table["GET \(path)"] = everybody }
-        table["POST /fleet/v1/site/validate"] = everybody
+        for path in ["validate", "explain"] { table["POST /fleet/v1/site/\(path)"] = everybody }
         table["POST /fleet/v1/blobs/missing"] = everybody
         table["GET /fleet/v1/nodes/{node}/console"] = workers
         for verb in ["approve", "deploy", "clean", "power"] { table["POST /fleet/v1/nodes/{node}/\(verb)"] = workers }

@@ -85,6 +85,26 @@ let goodSite = """
         #expect(file.line(of: "segments[0].pool.start") == 11)
     }
 
+    @Test func factsHaveManyForms() throws {
+        let text = goodSite.replacing(
+            "      system.serial: SRV-1\n",
+            with: """
+                      system.serial: [SRV-1, SRV-2]
+                      system.product: { not: R1, matches: "R[2-9]*" }
+                      disk.serial: { contains: D-1 }
+                      disk.bytes: { in: [1 GiB, 2 GiB] }
+                      tpm.version: { exists: true }
+
+                """)
+        let rule = try #require(try SiteFile(yaml: text).document.rules.first).spec
+        #expect(
+            rule.match.map { "\($0.path) \($0.comparison.rawValue) \($0.values.joined(separator: "|"))" } == [
+                "system.serial in SRV-1|SRV-2", "system.product not R1", "system.product matches R[2-9]*",
+                "disk.serial contains D-1", "disk.bytes in 1073741824|2147483648", "tpm.version exists true",
+                "memory.bytes atLeast 8589934592",
+            ])
+    }
+
     @Test func theExampleRackIsRight() throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()
@@ -222,6 +242,20 @@ let goodSite = """
             old: "atLeast: 8 GiB", new: "atLeast: much",
             message: "line 33: rules[0].match.memory.bytes: 'much' is not a valid value: expected a size such as 8 GiB."
         ),
+        Bad(
+            old: "system.serial: SRV-1", new: "system.serial: { matches: \"[\" }",
+            message: "line 32: rules[0].match.system.serial: '[' is not a valid pattern: expected 1 to 200 bytes, in "
+                + "which * is any run, ? any character and [a-z] a set."),
+        Bad(
+            old: "system.serial: SRV-1", new: "system.serial: { contains: SRV-1 }",
+            message:
+                "line 32: rules[0].match.system.serial: is one value and no list; use equals, or matches: '*…*' for "
+                + "a part of it"),
+        Bad(
+            old: "      name: n1\n      role", new: "      name: n-{disk.serial}\n      role",
+            message:
+                "line 35: rules[0].gives.name: 'n-{disk.serial}' is not a valid node name: expected {n}, {nn}, {nnn}, "
+                + "{rack}, {role} or a fact with one value such as {system.serial}."),
         Bad(
             old: "gives: { role: compute }", new: "approves: true",
             message: "line 39: rules[1]: a rule that approves must name what has to match; add at least one fact to "

@@ -55,6 +55,7 @@ public struct OperatorAPI: Sendable {
         .read("\(root)/nodes/{node}", Node.kind) { try await $0.showNode() },
         .read("\(root)/nodes/{node}/inventory", Node.kind) { try await $0.inventory() },
         .read("\(root)/nodes/{node}/why", Node.kind) { try await $0.why() },
+        .read("\(root)/nodes/{node}/explain", Node.kind) { try await $0.explainNode() },
         .read("\(root)/nodes/{node}/events", Node.kind) { try await $0.nodeEvents() },
         .read("\(root)/nodes/{node}/logs", Node.kind) { try await $0.logs() },
         FleetRoute(
@@ -82,6 +83,7 @@ public struct OperatorAPI: Sendable {
         },
         .read("\(root)/audit", AuditEvent.kind) { try await $0.listAudit() },
         .change(.put, "\(root)/site", .update, Site.kind) { try await $0.applySite(&$1) },
+        .read("\(root)/site/explain", Rule.kind, method: .post) { try await $0.explainInventory() },
         .read("\(root)/site/validate", Site.kind, method: .post) { try await $0.validateSite() },
     ]
 

@@ -1,5 +1,6 @@
 import APISupport
 import AgentProtocol
+import BareMetal
 import CatalogBareMetal
 import FleetContract
 import Hummingbird
@@ -13,7 +14,8 @@ extension FleetCall {
     func approve(_ note: inout AuditNote) async throws -> Response {
         let request = try await body(ApproveRequest.self)
         let found = try node()
-        guard let role = request.role ?? found.spec.role else {
+        let judgement = try await judgement(of: found)
+        guard let role = request.role ?? found.spec.role ?? judgement?.decision.role else {
             throw APIError(
                 .unprocessableContent, "role_needed",
                 "'\(found.spec.name)' has no role and no rule gives it one; say 'muster node approve "
@@ -23,6 +25,8 @@ extension FleetCall {
         if let name { try refuseTaken(name, for: found) }
         let image = request.image ?? found.spec.image
         try requireImage(image, role: role)
+        let blocks = try blocks(of: found, judgement, isAccepted: request.acceptsDifference ?? false)
+        let ownName = name ?? ruleName(for: found, judgement)
         let by = context.principal.description
         let now = services.clock.now
         return try await write(found, &note) { node in
@@ -30,11 +34,12 @@ extension FleetCall {
                 throw APIError.conflict("'\(node.spec.name)' is being deleted.")
             }
             node.spec.role = role
-            if let name { node.spec.name = name }
+            if let ownName { node.spec.name = ownName }
             if let image = request.image { node.spec.image = image }
+            if node.spec.approval == nil, let judgement { node.spec.take(judgement.decision) }
             node.spec.approval = Node.Approval(
                 by: by, at: now, number: (node.spec.approval?.number ?? 0) + 1,
-                session: node.status.session?.tokenHash)
+                session: node.status.session?.tokenHash, accepted: blocks.isEmpty ? nil : blocks)
             return node.spec.isInMaintenance
                 ? "let in as \(role.rawValue); it is in maintenance, so nothing else is done to it"
                 : "let in as \(role.rawValue); 'muster node watch \(node.spec.name)' shows how it goes on"
@@ -78,7 +83,7 @@ extension FleetCall {
         let patch = try await body(NodePatch.self)
         guard !patch.isEmpty else {
             throw APIError.badRequest(
-                "Nothing is to be changed; give name, role, image, rootDisk, bmc, network or isInMaintenance.")
+                "Nothing is to be changed; give name, role, rack, image, rootDisk, bmc, network or isInMaintenance.")
         }
         let found = try node()
         let name = try patch.name.map { (text) throws(InvalidValue) in try DNSLabel(text, as: "node name").text }
@@ -98,9 +103,13 @@ extension FleetCall {
                     + "there are.")
         }
         try patch.rootDisk?.check()
+        if let rack = patch.rack, !rack.hasOnlyPrintableScalars || rack.utf8.count > 60 {
+            throw InvalidValue("rack", rack, expected: "1 to 60 printable characters, or none to forget it")
+        }
         return try await write(found, &note) { node in
             if let name { node.spec.name = name }
             if let role = patch.role { node.spec.role = role }
+            if let rack = patch.rack { node.spec.rack = rack.isEmpty ? nil : rack }
             if let image = patch.image { node.spec.image = image.isEmpty ? nil : image }
             if let rootDisk = patch.rootDisk { node.spec.rootDisk = rootDisk }
             if let bmc = patch.bmc { node.spec.bmc = bmc.isEmpty ? nil : bmc }
@@ -113,6 +122,31 @@ extension FleetCall {
     }
 
     // MARK: Checks
+
+    /// What keeps the machine out and is accepted now; throws 409 when there is something and it is not accepted.
+    private func blocks(of node: Node, _ judgement: RuleJudgement?, isAccepted: Bool) throws -> [Node.Block] {
+        let known = judgement?.blocks ?? node.status.blocks ?? []
+        // Rules say nothing new of a machine that was let in.
+        let blocks = known.filter { $0.kind == .sku || node.spec.approval == nil }
+        guard isAccepted || blocks.isEmpty else {
+            throw APIError(
+                .conflict, "blocked",
+                "'\(node.spec.name)' cannot be let in: \(blocks.map(\.message).joined(separator: "; ")). Mend it "
+                    + "('muster site explain \(node.spec.name)' tells all), or accept it with 'muster node approve "
+                    + "\(node.spec.name) --accept-difference'.")
+        }
+        return blocks
+    }
+
+    /// The name that the rules give by now to a machine that was named by nobody; nil: it keeps its own.
+    private func ruleName(for node: Node, _ judgement: RuleJudgement?) -> String? {
+        guard node.spec.approval == nil, let judgement, judgement.decision.name != nil,
+            node.spec.name == RuleJudgement.nameOfNobody(judgement.inventory)
+        else { return nil }
+        let others = services.cache.all(Node.self).filter { $0.metadata.name != node.metadata.name }
+        let names = Set(others.map(\.spec.name))
+        return judgement.naming { names.contains($0) }.name
+    }
 
     private static var roleNames: String { Role.allCases.map(\.rawValue).joined(separator: ", ") }
 

@@ -146,19 +146,19 @@ extension FleetCall {
     func why() async throws -> Response {
         let node = try node()
         guard let summary = summary(node) else { throw APIError.notFound("The node's key is not an identifier.") }
+        return .json(try await explanation(of: node, summary, try await judgement(of: node)).reply)
+    }
+
+    func explanation(
+        of node: Node, _ summary: NodeSummary, _ judgement: RuleJudgement?
+    ) async throws -> NodeExplanation {
         let bmcName = node.spec.bmc ?? node.status.identity.bmc
-        let bmc = bmcName.flatMap { services.cache.get(BMC.self, $0) }
-        let images = services.cache.all(NodeImage.self)
-        let id = summary.id
-        let conflicts = services.cache.all(IdentityConflict.self).filter {
-            $0.spec.nodes.contains(id)
-        }
-        let events = try await newestEvents(of: id, name: node.spec.name, limit: 10)
-        return .json(
-            NodeExplanation(
-                node: node, summary: summary, bmc: bmc, bmcName: bmcName, images: images, conflicts: conflicts,
-                events: events, now: services.clock.now
-            ).reply)
+        let conflicts = services.cache.all(IdentityConflict.self).filter { $0.spec.nodes.contains(summary.id) }
+        return NodeExplanation(
+            node: node, summary: summary, bmc: bmcName.flatMap { services.cache.get(BMC.self, $0) }, bmcName: bmcName,
+            images: services.cache.all(NodeImage.self), conflicts: conflicts, rules: judgement?.cause,
+            events: try await newestEvents(of: summary.id, name: node.spec.name, limit: 10),
+            now: services.clock.now)
     }
 
     // MARK: Events

@@ -12,11 +12,14 @@ struct NodeExplanation {
     let bmcName: String?
     let images: [NodeImage]
     let conflicts: [IdentityConflict]
+    let rules: WhyReply.Cause?
     let events: [EventRecord]
     let now: Timestamp
 
     var reply: WhyReply {
-        let causes = [stateCause, errorCause] + [approvalCause, imageCause, bmcCause, sessionCause, agentCause]
+        let causes =
+            [stateCause, errorCause, approvalCause] + blockCauses
+            + [rules, imageCause, bmcCause, sessionCause, agentCause]
         let found = causes.compactMap(\.self) + conflicts.map(cause)
         return WhyReply(
             node: summary, time: now, headline: headline(found), causes: found,
@@ -59,6 +62,17 @@ struct NodeExplanation {
         return WhyReply.Cause(
             subject: "approval", what: "nobody has let it in; it gets no secret", owner: .operator,
             next: "muster node approve \(node.spec.name) --role ROLE", isProblem: true)
+    }
+
+    private var blockCauses: [WhyReply.Cause?] {
+        let isWaiting = node.spec.approval == nil
+        return (node.status.blocks ?? []).filter { $0.kind == .sku || rules == nil }.map { block in
+            WhyReply.Cause(
+                subject: block.kind == .sku ? "bill of materials" : "rules", what: block.message,
+                owner: isWaiting ? .operator : nil,
+                next: isWaiting ? "mend it, or: muster node approve \(node.spec.name) --accept-difference" : nil,
+                isProblem: true)
+        }
     }
 
     private var imageCause: WhyReply.Cause? {

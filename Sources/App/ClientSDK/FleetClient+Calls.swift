@@ -58,6 +58,16 @@ extension FleetClient {
     /// Why the node is where it is.
     public func why(_ node: String) async throws -> WhyReply { try await get(FleetPath.below("nodes", node, "why")) }
 
+    /// How the site's rules were held against the node's machine, and where its fields came from.
+    public func explain(_ node: String) async throws -> ExplainReply {
+        try await get(FleetPath.below("nodes", node, "explain"))
+    }
+
+    /// What would become of a machine with this inventory.
+    public func explain(_ request: ExplainRequest) async throws -> ExplainReply {
+        try await send(.POST, FleetPath.below("site", "explain"), request)
+    }
+
     /// The newest events of a node first.
     public func events(of node: String, limit: Int = 100) async throws -> [EventRecord] {
         let list: RecordList<EventRecord> = try await get(

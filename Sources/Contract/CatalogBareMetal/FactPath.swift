@@ -14,12 +14,28 @@ public enum FactPath: String, Codable, Sendable, Hashable, CaseIterable {
     case chassisSerial = "chassis.serial"
     /// `bios` or `uefi`.
     case firmwareMode = "firmware.mode"
+    /// The firmware's vendor.
+    case firmwareVendor = "firmware.vendor"
+    /// The firmware's version.
+    case firmwareVersion = "firmware.version"
+    /// `true` or `false`: whether Secure Boot is enforced; not told under BIOS.
+    case secureBoot = "firmware.secureBoot"
+    /// The version of the trusted platform module, for example `2.0`.
+    case tpmVersion = "tpm.version"
     /// The instruction set, for example `x86_64`.
     case cpuArchitecture = "cpu.architecture"
+    /// The processors' vendor, for example `GenuineIntel`.
+    case cpuVendor = "cpu.vendor"
     /// The processors' model name.
     case cpuModel = "cpu.model"
+    /// Sockets in use.
+    case cpuSockets = "cpu.sockets"
+    /// Cores of all sockets.
+    case cpuCores = "cpu.cores"
     /// Threads of all cores.
     case cpuThreads = "cpu.threads"
+    /// Any flag of the processors, for example `vmx`.
+    case cpuFlag = "cpu.flag"
     /// What the kernel can use of the memory.
     case memoryBytes = "memory.bytes"
     /// The number of disks.
@@ -28,23 +44,58 @@ public enum FactPath: String, Codable, Sendable, Hashable, CaseIterable {
     case diskSerial = "disk.serial"
     /// Any disk's size in bytes.
     case diskBytes = "disk.bytes"
+    /// Any disk's model.
+    case diskModel = "disk.model"
+    /// Any disk's bus, for example `nvme`.
+    case diskBus = "disk.bus"
+    /// Any disk's world wide name.
+    case diskWWN = "disk.wwn"
     /// The number of network interfaces.
     case nicCount = "nic.count"
     /// Any network interface's address; letters may be of either case.
     case nicMAC = "nic.mac"
+    /// Any network interface's driver.
+    case nicDriver = "nic.driver"
+    /// Any network interface's speed in megabits a second; told while it has a link.
+    case nicSpeed = "nic.speed"
+    /// Any PCI device as `vendor:device` in hexadecimal, for example `8086:1521`.
+    case pciDevice = "pci.device"
+    /// The address of the interface that the machine booted from; letters may be of either case.
+    case bootMAC = "boot.mac"
     /// The hypervisor of a virtual machine, for example `kvm`.
     case virtualization = "virtualization"
 
     /// Whether the fact is a number, which `atLeast` and `atMost` can be asked of.
     public var isNumber: Bool {
         switch self {
-        case .cpuThreads, .memoryBytes, .diskCount, .diskBytes, .nicCount: true
+        case .cpuSockets, .cpuCores, .cpuThreads, .memoryBytes, .diskCount, .diskBytes, .nicCount, .nicSpeed: true
         case .systemSerial, .systemUUID, .systemVendor, .systemProduct, .boardSerial, .chassisSerial, .firmwareMode,
-            .cpuArchitecture, .cpuModel, .diskSerial, .nicMAC, .virtualization:
+            .firmwareVendor, .firmwareVersion, .secureBoot, .tpmVersion, .cpuArchitecture, .cpuVendor, .cpuModel,
+            .cpuFlag, .diskSerial, .diskModel, .diskBus, .diskWWN, .nicMAC, .nicDriver, .pciDevice, .bootMAC,
+            .virtualization:
+            false
+        }
+    }
+
+    /// Whether a machine may have several of it; a rule then asks whether any of them fits.
+    public var isList: Bool {
+        switch self {
+        case .cpuFlag, .diskSerial, .diskBytes, .diskModel, .diskBus, .diskWWN, .nicMAC, .nicDriver, .nicSpeed,
+            .pciDevice:
+            true
+        default:
             false
         }
     }
 
     /// Whether a value may be given with a unit, for example `8 GiB`.
     public var isSize: Bool { self == .memoryBytes || self == .diskBytes }
+
+    /// Whether letters of either case are the same.
+    public var ignoresCase: Bool {
+        switch self {
+        case .systemUUID, .nicMAC, .bootMAC, .diskWWN, .pciDevice: true
+        default: false
+        }
+    }
 }

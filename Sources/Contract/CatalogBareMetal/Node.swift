@@ -31,6 +31,8 @@ public struct Node: Resource {
         public var name: String
         /// What the node shall do; nil until somebody or a rule says so.
         public var role: Role?
+        /// The rack it stands in; nil: not known.
+        public var rack: String?
         /// Who let it in; nil: nobody has, it gets no secret.
         public var approval: Approval?
         /// Raised by each order to write the image anew; 0: never.
@@ -72,9 +74,15 @@ public struct Node: Resource {
         public var session: Digest?
         /// Whether a rule gave it: it trusts the boot by which the machine is seen first.
         public var isByRule: Bool
+        /// What would have kept the machine out and was accepted; nil: nothing.
+        public var accepted: [Block]?
 
         /// An approval.
-        public init(by: String, at: Timestamp, number: UInt64, session: Digest? = nil, isByRule: Bool = false) {
+        public init(
+            by: String, at: Timestamp, number: UInt64, session: Digest? = nil, isByRule: Bool = false,
+            accepted: [Block]? = nil
+        ) {
+            self.accepted = accepted
             self.by = by
             self.at = at
             self.number = number
@@ -137,6 +145,8 @@ public struct Node: Resource {
         public var inventory: Digest?
         /// What lists show of it.
         public var summary: InventorySummary?
+        /// What keeps it from being let in until an operator says that it does not matter; nil: nothing.
+        public var blocks: [Block]?
         /// The ramdisk that runs on it now.
         public var session: Session?
         /// The boot that ran when another was ordered: it is not the ordered one.
@@ -204,6 +214,33 @@ public struct Node: Resource {
         }
     }
 
+    /// Something about the machine that an operator has to settle before it is let in.
+    public struct Block: Codable, Sendable, Hashable {
+        /// What it is about.
+        public var kind: Kind
+        /// What is so, for people.
+        public var message: String
+
+        /// What a block is about.
+        public enum Kind: String, Codable, Sendable, Hashable {
+            /// The site's rules contradict each other.
+            case rules
+            /// The machine is not what its bill of materials says.
+            case sku
+        }
+
+        /// The most that a node keeps.
+        public static let countMax = 8
+        /// The most characters of a message.
+        public static let messageLengthMax = 240
+
+        /// A block; a long message is cut.
+        public init(kind: Kind, message: String) {
+            self.kind = kind
+            self.message = message.printable(limit: Self.messageLengthMax)
+        }
+    }
+
     /// A ramdisk on the machine.
     public struct Session: Codable, Sendable, Hashable {
         /// SHA-256 of the session's token.
@@ -236,12 +273,17 @@ public struct Node: Resource {
         public var inventory: Digest
         /// What lists show of it.
         public var summary: InventorySummary
+        /// What would keep it from being let in; nil: nothing.
+        public var blocks: [Block]?
 
         /// A claim.
-        public init(identity: MachineIdentity, inventory: Digest, summary: InventorySummary) {
+        public init(
+            identity: MachineIdentity, inventory: Digest, summary: InventorySummary, blocks: [Block]? = nil
+        ) {
             self.identity = identity
             self.inventory = inventory
             self.summary = summary
+            self.blocks = blocks
         }
     }
 

@@ -164,14 +164,17 @@ public struct Rule: Resource {
 
     /// What was asked for.
     public struct Spec: Codable, Sendable, Hashable {
-        /// Lower comes first; the first rule that matches decides each field that it sets.
+        /// Lower comes first; the first rule that matches decides each field that it sets. Rules of one order that both
+        /// match must not contradict each other.
         public var order: Int
         /// All must hold.
         public var match: [Fact]
-        /// The name it gives.
+        /// The name it gives, or a pattern for names; see `NamePattern`.
         public var name: String?
         /// The role it gives.
         public var role: Role?
+        /// The rack that the machine stands in.
+        public var rack: String?
         /// The root disk it chooses.
         public var rootDisk: RootDiskHint?
         /// The BMC it names.
@@ -184,12 +187,13 @@ public struct Rule: Resource {
         /// A rule.
         public init(
             order: Int, match: [Fact], name: String? = nil, role: Role? = nil, rootDisk: RootDiskHint? = nil,
-            bmc: String? = nil, approves: Bool = false
+            bmc: String? = nil, approves: Bool = false, rack: String? = nil
         ) {
             self.order = order
             self.match = match
             self.name = name
             self.role = role
+            self.rack = rack
             self.rootDisk = rootDisk
             self.bmc = bmc
             self.approves = approves
@@ -198,27 +202,46 @@ public struct Rule: Resource {
 
     /// One comparison.
     public struct Fact: Codable, Sendable, Hashable {
-        /// For example `system.serial`, `system.uuid`, `system.vendor`, `system.product`, `memory.bytes`, `nic.mac`.
+        /// For example `system.serial`; see `FactPath`.
         public var path: String
         /// How.
         public var comparison: Comparison
-        /// With what.
+        /// With what; the first of several.
         public var value: String
+        /// The others of several, for `in`.
+        public var others: [String]?
 
-        /// How a fact is compared.
+        /// All that it is compared with.
+        public var values: [String] { [value] + (others ?? []) }
+
+        /// How a fact is compared. Of several values that a machine has, any may fit; for `not`, none may be the one.
         public enum Comparison: String, Codable, Sendable, Hashable, CaseIterable {
+            /// It is this value.
             case equals
-            case notEquals
+            /// It is told and is not this value.
+            case not
+            /// It is one of these values.
+            case oneOf = "in"
+            /// It fits this pattern (`GlobPattern`).
+            case matches
+            /// It begins so.
             case hasPrefix
+            /// One of its several values is this one.
+            case contains
+            /// It is told (`true`), or is not (`false`).
+            case exists
+            /// It is this number or more.
             case atLeast
+            /// It is this number or less.
             case atMost
         }
 
         /// A comparison.
-        public init(path: String, comparison: Comparison, value: String) {
+        public init(path: String, comparison: Comparison, value: String, others: [String]? = nil) {
             self.path = path
             self.comparison = comparison
             self.value = value
+            self.others = others
         }
     }
 }

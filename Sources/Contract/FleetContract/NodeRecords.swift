@@ -100,6 +100,8 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     public var powerReading: PowerReading?
     /// The installed agent.
     public var agent: Node.Agent?
+    /// What keeps it from being let in until an operator accepts it.
+    public var blocks: [Node.Block]?
     /// The conductor's time, to tell ages by.
     public var time: Timestamp
 
@@ -135,6 +137,7 @@ public struct NodeDetail: Codable, Sendable, Hashable {
         image = node.status.image
         powerReading = node.status.power
         agent = node.status.agent
+        blocks = node.status.blocks
         self.time = time
     }
 }
@@ -152,6 +155,7 @@ extension NodeDetail {
         case image
         case powerReading
         case agent
+        case blocks
         case time
     }
 
@@ -169,6 +173,7 @@ extension NodeDetail {
         image = try fields.decodeIfPresent(Digest.self, forKey: .image)
         powerReading = try fields.decodeIfPresent(PowerReading.self, forKey: .powerReading)
         agent = try fields.decodeIfPresent(Node.Agent.self, forKey: .agent)
+        blocks = try fields.decodeIfPresent([Node.Block].self, forKey: .blocks)
         time = try fields.decode(Timestamp.self, forKey: .time)
     }
 
@@ -186,6 +191,7 @@ extension NodeDetail {
         try fields.encodeIfPresent(image, forKey: .image)
         try fields.encodeIfPresent(powerReading, forKey: .powerReading)
         try fields.encodeIfPresent(agent, forKey: .agent)
+        try fields.encodeIfPresent(blocks, forKey: .blocks)
         try fields.encode(time, forKey: .time)
     }
 }

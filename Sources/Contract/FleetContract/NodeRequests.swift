@@ -10,12 +10,16 @@ public struct ApproveRequest: Codable, Sendable, Hashable {
     public var name: String?
     /// The image to write; nil: the role's own.
     public var image: String?
+    /// Whether it is let in although the rules contradict each other or it is not what its bill of materials says; nil:
+    /// no.
+    public var acceptsDifference: Bool?
 
     /// A request.
-    public init(role: Role? = nil, name: String? = nil, image: String? = nil) {
+    public init(role: Role? = nil, name: String? = nil, image: String? = nil, acceptsDifference: Bool? = nil) {
         self.role = role
         self.name = name
         self.image = image
+        self.acceptsDifference = acceptsDifference
     }
 }
 
@@ -60,6 +64,8 @@ public struct NodePatch: Codable, Sendable, Hashable {
     public var name: String?
     /// Another role; taken up by the next deployment.
     public var role: Role?
+    /// Another rack; an empty text: not known.
+    public var rack: String?
     /// Another image; taken up by the next deployment.
     public var image: String?
     /// Chooses another root disk; taken up by the next deployment.
@@ -74,8 +80,9 @@ public struct NodePatch: Codable, Sendable, Hashable {
     /// A change.
     public init(
         name: String? = nil, role: Role? = nil, image: String? = nil, rootDisk: RootDiskHint? = nil,
-        bmc: String? = nil, network: String? = nil, isInMaintenance: Bool? = nil
+        bmc: String? = nil, network: String? = nil, isInMaintenance: Bool? = nil, rack: String? = nil
     ) {
+        self.rack = rack
         self.name = name
         self.role = role
         self.image = image

@@ -21,6 +21,8 @@ public enum NodeInput: Sendable, Hashable {
     case bootOrdered(BootOrder)
     /// There is no BMC to boot the machine with: a person has to, as the text says.
     case bootLeftToOperator(BootOrder, String)
+    /// What the site's rules have against it now, after they have changed.
+    case judged([Node.Block])
     /// The power as the BMC tells it.
     case powerRead(PowerReading)
     /// The power order with this number was carried out, or could not be.

@@ -27,6 +27,7 @@ public struct NodeMachine: Sendable {
         case .bmcFailed(let message): walk.bmcFailed(message)
         case .bootOrdered(let order): walk.bootOrdered(order)
         case .bootLeftToOperator(let order, let message): walk.bootLeftToOperator(order, message)
+        case .judged(let blocks): walk.judged(blocks)
         case .powerRead(let reading): walk.powerRead(reading)
         case .powerDone(let number, let failure): walk.powerDone(number: number, failure: failure)
         case .progressed(let order, let stage): try walk.progressed(order: order, stage)
@@ -153,6 +154,10 @@ struct NodeWalk {
         node.status.identity = claim.identity
         node.status.inventory = claim.inventory
         node.status.summary = claim.summary
+        if let block = claim.blocks?.first, claim.blocks != node.status.blocks {
+            effects.append(.record(type: "Blocked", message: block.message))
+        }
+        node.status.blocks = claim.blocks
     }
 
     /// Lets in the boot that an approval is for, once for each approval.
@@ -183,9 +188,27 @@ struct NodeWalk {
 
     /// What the operator is told about a machine that nobody has let in.
     private func approvalWait() -> Node.Wait {
-        operatorWait(
+        if let block = node.status.blocks?.first {
+            let more = (node.status.blocks?.count ?? 1) - 1
+            return operatorWait(
+                "it cannot be let in: \(block.message)" + (more > 0 ? " (and \(more) more)" : ""),
+                next: "mend it ('muster site explain \(node.spec.name)' tells all), or accept it: muster node approve "
+                    + "\(node.spec.name) --accept-difference")
+        }
+        return operatorWait(
             "nobody has let this machine in yet",
             next: "compare its serial numbers, then: muster node approve \(node.spec.name) --role ROLE")
+    }
+
+    /// What the rules say now of a machine that waits; they may have changed since it was seen.
+    mutating func judged(_ blocks: [Node.Block]) {
+        guard node.status.blocks ?? [] != blocks else { return }
+        node.status.blocks = blocks.isEmpty ? nil : blocks
+        effects.append(
+            .record(
+                type: blocks.isEmpty ? "Unblocked" : "Blocked",
+                message: blocks.first?.message ?? "nothing keeps it out any more"))
+        if node.status.state == .enroll, node.spec.approval == nil { node.status.wait = approvalWait() }
     }
 
     /// A machine that came back without having been told to gets nothing until an operator has looked at it.

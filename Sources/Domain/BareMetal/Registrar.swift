@@ -40,6 +40,9 @@ public struct Registrar: Sendable {
 
     /// The most machines that may wait for approval: strangers on a segment cannot fill the store.
     public static let strangerCountMax = 20_000
+    /// How often a registration begins anew because others were quicker: as many machines may ask for the next number
+    /// of one name at the same moment.
+    static let attemptCountMax = 64
 
     /// A registrar that tells nodes by `submit` what happened to them and names events by `events`.
     public init(
@@ -66,14 +69,16 @@ public struct Registrar: Sendable {
         guard claim.smbiosUUID != nil || claim.serial != nil || !claim.macs.isEmpty else {
             throw RegistrationError.nameless
         }
-        let decision = RuleEvaluation.evaluate(rules: catalog.rules(), inventory: inventory).decision
+        let (decision, explanation) = RuleEvaluation.evaluate(rules: catalog.rules(), inventory: inventory)
+        let blocks = Array(decision.blocks.prefix(Node.Block.countMax))
+        var taken: Set<String> = []
         claim.bmc =
             decision.bmc
             ?? catalog.bmcs().first { bmc in
                 guard let found = bmc.status.systemUUID, let own = claim.smbiosUUID else { return false }
                 return SystemUUID.isSame(found, own)
             }?.metadata.name
-        for _ in 0..<8 {
+        for _ in 0..<Self.attemptCountMax {
             let id: NodeID
             let nodes = catalog.nodes()
             switch IdentityFusion.judge(claim, among: try nodes.map { (try $0.id, $0.status.identity) }) {
@@ -82,8 +87,20 @@ public struct Registrar: Sendable {
                 claim = IdentityFusion.fuse(
                     claim, into: nodes.first { $0.metadata.name == known.raw }?.status.identity ?? claim)
             case .unknown:
-                guard let made = try await make(claim: claim, decision: decision, nodes: nodes) else { continue }
-                id = made
+                let naming = NodeNaming.name(
+                    for: decision, inventory: inventory, otherwise: Self.defaultName(claim)
+                ) { name in
+                    taken.contains(name) || nodes.contains { $0.spec.name == name }
+                }
+                let birth = Birth(
+                    claim: claim, decision: decision, naming: naming, nearest: explanation.nearMisses.first)
+                switch try await make(birth, nodes: nodes) {
+                case .made(let made): id = made
+                case .nameTaken:
+                    taken.insert(naming.name)
+                    continue
+                case .disturbed: continue
+                }
             case .conflict(let touched, let reason):
                 try await recordConflict(claim, touched, reason)
                 throw RegistrationError.conflict(reason)
@@ -92,7 +109,9 @@ public struct Registrar: Sendable {
             let digest = try await saveInventory(Array(try JSONEncoder().encode(inventory)))
             let token = "\(id).\(randomText())"
             let registration = Registration(
-                claim: Node.Claim(identity: claim, inventory: digest, summary: Self.summary(of: inventory)),
+                claim: Node.Claim(
+                    identity: claim, inventory: digest, summary: Self.summary(of: inventory),
+                    blocks: blocks.isEmpty ? nil : blocks),
                 tokenHash: Self.hash(token), bootID: post.bootID)
             let node = try await submit(.registered(registration), id)
             return InventoryReply(node: id, name: node.spec.name, session: token)
@@ -108,19 +127,42 @@ public struct Registrar: Sendable {
         return node
     }
 
-    /// Makes a node; nil when another registration of the same machine was quicker.
-    private func make(claim: MachineIdentity, decision: RuleDecision, nodes: [Node]) async throws -> NodeID? {
+    /// What a new node is made of.
+    private struct Birth {
+        var claim: MachineIdentity
+        var decision: RuleDecision
+        var naming: NodeNaming.Outcome
+        var nearest: String?
+
+        /// What the node's first event says.
+        var message: String {
+            var message = "a new machine: \(naming.name)"
+            if let note = naming.note { message += "; \(note)" }
+            let isUndecided = decision.name == nil && decision.role == nil && decision.conflicts.isEmpty
+            if isUndecided, let nearest { message += "; no rule names it, but \(nearest)" }
+            return message
+        }
+    }
+
+    /// What came of an attempt to make a node.
+    private enum Making {
+        case made(NodeID)
+        /// Another node was given the name at the same moment.
+        case nameTaken
+        /// Another registration of the same machine was quicker.
+        case disturbed
+    }
+
+    private func make(_ birth: Birth, nodes: [Node]) async throws -> Making {
         guard nodes.count(where: { $0.spec.approval == nil }) < Self.strangerCountMax else {
             throw RegistrationError.tooManyStrangers
         }
         let now = clock.now
+        let (claim, decision) = (birth.claim, birth.decision)
         var generator = random
         let id = NodeID.random(using: &generator)
-        var spec = Node.Spec(name: freeName(decision.name ?? Self.defaultName(claim), among: nodes))
-        spec.role = decision.role
-        spec.bmc = decision.bmc
-        spec.network = decision.network
-        spec.rootDisk = decision.rootDisk ?? RootDiskHint()
+        var spec = Node.Spec(name: birth.naming.name)
+        spec.take(decision)
         if let rule = decision.approvedBy {
             spec.approval = Node.Approval(by: "rule \(rule)", at: now, number: 1, isByRule: true)
         }
@@ -128,7 +170,7 @@ public struct Registrar: Sendable {
             metadata: Metadata(name: id.raw, schemaVersion: Node.schemaVersion, created: now), spec: spec,
             status: Node.Status(state: .enroll, since: now, identity: claim))
         var transaction = Transaction()
-        for name in Self.marks(of: claim) {
+        for name in Self.marks(of: claim) + [Self.nameMark(spec.name)] {
             let resource = MachineMark(
                 metadata: Metadata(name: name, schemaVersion: MachineMark.schemaVersion, created: now),
                 spec: MachineMark.Spec(node: id))
@@ -137,30 +179,35 @@ public struct Registrar: Sendable {
         }
         transaction.operations.append(try Stored(new: node).put())
         transaction.operations.append(
-            try Stored(
-                new: events.event(node: id, type: "Discovered", message: "a new machine: \(spec.name)", now: now)
-            ).put())
+            try Stored(new: events.event(node: id, type: "Discovered", message: birth.message, now: now)).put())
         do {
             _ = try await store.commit(transaction)
-            return id
+            return .made(id)
         } catch {
             guard case .conflict(let key) = error else { throw error }
-            try await settle(key)
-            return nil
+            let isHeld = try await settle(key)
+            return isHeld && key.name == Self.nameMark(spec.name) ? .nameTaken : .disturbed
         }
     }
 
-    /// Takes a mark away that its node does not bear any more, so that the next try succeeds; else waits a moment, so
-    /// that the next look at the catalog shows the node that was just made.
-    private func settle(_ key: ResourceKey) async throws {
-        guard let mark = try await store.fetch(MachineMark.self, key.name) else { return }
+    /// Takes a mark away that its node does not bear any more, so that the next try succeeds, and returns false.
+    ///
+    /// True when its node bears it; for a machine's own mark after a moment, so that the next look at the catalog shows
+    /// the node that was just made.
+    private func settle(_ key: ResourceKey) async throws -> Bool {
+        guard let mark = try await store.fetch(MachineMark.self, key.name) else { return false }
         let owner = try await store.fetch(Node.self, mark.value.spec.node.raw)
+        if let owner, key.name == Self.nameMark(owner.value.spec.name) { return true }
         if let owner, Self.marks(of: owner.value.status.identity).contains(key.name) {
             try await Task.sleep(for: .milliseconds(20))
-        } else {
-            _ = try await store.commit(Transaction(conditions: [mark.unchanged], operations: [.delete(key)]))
+            return true
         }
+        _ = try await store.commit(Transaction(conditions: [mark.unchanged], operations: [.delete(key)]))
+        return false
     }
+
+    /// The mark that keeps two machines that are made at the same moment from having one name.
+    static func nameMark(_ name: String) -> String { "name-\(name)" }
 
     /// The names of the marks of an identity; see `MachineMark`.
     static func marks(of identity: MachineIdentity) -> [String] {
@@ -191,14 +238,8 @@ public struct Registrar: Sendable {
         }
     }
 
-    private func freeName(_ wanted: String, among nodes: [Node]) -> String {
-        let taken = Set(nodes.map(\.spec.name))
-        guard taken.contains(wanted) else { return wanted }
-        for number in 2...10_000 where !taken.contains("\(wanted)-\(number)") { return "\(wanted)-\(number)" }
-        return wanted
-    }
-
-    static func defaultName(_ claim: MachineIdentity) -> String {
+    /// The name of a machine that no rule names: made of its lowest MAC address, UUID or serial number.
+    public static func defaultName(_ claim: MachineIdentity) -> String {
         let mark = claim.macs.min()?.bytes.suffix(3) ?? hash(claim.smbiosUUID ?? claim.serial ?? "").bytes.prefix(3)
         return "node-\(Hex.encode(mark))"
     }
@@ -220,6 +261,17 @@ public struct Registrar: Sendable {
     private func randomText() -> String {
         var generator = random
         return Hex.encode((0..<32).map { _ in UInt8.random(in: .min ... .max, using: &generator) })
+    }
+}
+
+extension Node.Spec {
+    /// Takes over what the rules decide and nobody has said yet; the name and the approval are not among that.
+    public mutating func take(_ decision: RuleDecision) {
+        role = role ?? decision.role
+        rack = rack ?? decision.rack
+        bmc = bmc ?? decision.bmc
+        network = network ?? decision.network
+        if rootDisk == RootDiskHint(), let hint = decision.rootDisk { rootDisk = hint }
     }
 }
 

@@ -5,63 +5,59 @@ import ResourceModel
 
 /// What the rules say of a machine.
 public struct RuleDecision: Hashable, Sendable {
-    /// The name it shall have.
+    /// The name it shall have, or the pattern for it; see `NamePattern`.
     public var name: String?
     /// The role it shall do.
     public var role: Role?
+    /// The rack it stands in.
+    public var rack: String?
     /// The disk that its image goes to.
     public var rootDisk: RootDiskHint?
     /// Its BMC, by name.
     public var bmc: String?
     /// Its node network, by name.
     public var network: String?
-    /// The rule that lets it in without an operator; nil: none does.
+    /// The rule that lets it in without an operator; nil: none does, or the rules contradict each other.
     public var approvedBy: String?
+    /// What contradicts, one sentence each; none of the fields concerned is decided.
+    public var conflicts: [String] = []
 
     /// Nothing is decided.
     public init() {}
+
+    /// What keeps the machine from being let in.
+    public var blocks: [Node.Block] { conflicts.map { Node.Block(kind: .rules, message: $0) } }
 }
 
-/// Why the rules say it: how each was held against the machine, in their order.
-public struct RuleExplanation: Hashable, Sendable {
-    /// The rules in the order in which they were tried.
-    public var rules: [Trial]
+/// Something that rules give, each at most once: how it is read, told and taken over.
+struct RuleField {
+    /// What people call it.
+    let name: String
+    /// Its value as people read it; nil: the rule does not give it.
+    let text: (Rule.Spec) -> String?
+    let isSame: (Rule.Spec, Rule.Spec) -> Bool
+    let take: (Rule.Spec, inout RuleDecision) -> Void
 
-    /// One rule.
-    public struct Trial: Hashable, Sendable {
-        /// The rule's name.
-        public var rule: String
-        /// Whether all its facts hold.
-        public var matches: Bool
-        /// Its facts.
-        public var facts: [FactTrial]
-        /// What it decided, for example `name` and `role`; empty when earlier rules had decided all.
-        public var decided: [String]
+    init<Value: Equatable>(
+        _ name: String, _ rule: KeyPath<Rule.Spec, Value?>, _ decision: WritableKeyPath<RuleDecision, Value?>,
+        text: @escaping (Value) -> String
+    ) {
+        self.name = name
+        self.text = { $0[keyPath: rule].map(text) }
+        isSame = { $0[keyPath: rule] == $1[keyPath: rule] }
+        take = { $1[keyPath: decision] = $0[keyPath: rule] }
     }
 
-    /// One fact of a rule.
-    public struct FactTrial: Hashable, Sendable {
-        /// What the rule asks for.
-        public var fact: Rule.Fact
-        /// What the machine has, at most the first 8 values; empty when it does not tell.
-        public var found: [String]
-        /// Whether it holds.
-        public var holds: Bool
-    }
-
-    /// One line a rule, for people.
-    public var lines: [String] {
-        rules.map { trial in
-            if trial.matches {
-                let decided = trial.decided.isEmpty ? "nothing new" : trial.decided.joined(separator: ", ")
-                return "rule \(trial.rule) matches and decides \(decided)"
-            }
-            let misses = trial.facts.filter { !$0.holds }.map { miss in
-                let found = miss.found.isEmpty ? "nothing" : miss.found.joined(separator: ", ")
-                return "\(miss.fact.path) \(miss.fact.comparison.rawValue) '\(miss.fact.value)' (found \(found))"
-            }
-            return "rule \(trial.rule) does not match: \(misses.joined(separator: "; "))"
-        }
+    /// Every field; another thing that rules give is a line here.
+    static var all: [RuleField] {
+        [
+            RuleField("name", \.name, \.name) { $0 },
+            RuleField("role", \.role, \.role) { $0.rawValue },
+            RuleField("rack", \.rack, \.rack) { $0 },
+            RuleField("root disk", \.rootDisk, \.rootDisk) { "\($0)" },
+            RuleField("bmc", \.bmc, \.bmc) { $0 },
+            RuleField("network", \.network, \.network) { $0 },
+        ]
     }
 }
 
@@ -69,84 +65,90 @@ public struct RuleExplanation: Hashable, Sendable {
 public enum RuleEvaluation {
     /// What `rules` say of the machine with `inventory`, and why.
     ///
-    /// Rules are tried by order, then name. Each that matches decides what no earlier one has; the first that matches
-    /// and approves lets the machine in. A fact that the machine does not tell never holds, whatever the comparison.
+    /// Rules are tried by order, then name. Of those that match, the ones of the lowest order that give a field decide
+    /// it; when they give different values, the field is not decided and a conflict is told. The first that matches
+    /// and approves lets the machine in, unless there is a conflict. A fact that the machine does not tell holds for
+    /// `exists: false` only.
     public static func evaluate(
         rules: [Rule], inventory: InventoryReport
     ) -> (decision: RuleDecision, explanation: RuleExplanation) {
-        var decision = RuleDecision()
-        var trials: [RuleExplanation.Trial] = []
         let sorted = rules.sorted { ($0.spec.order, $0.metadata.name) < ($1.spec.order, $1.metadata.name) }
+        var explanation = RuleExplanation()
         for rule in sorted {
-            let facts = rule.spec.match.map { fact in
-                let found = values(of: fact.path, in: inventory)
-                return RuleExplanation.FactTrial(
-                    fact: fact, found: Array(found.prefix(8)), holds: holds(fact, found: found))
+            let facts = rule.spec.match.map { RuleFacts.trial(of: $0, on: inventory) }
+            explanation.rules.append(
+                RuleExplanation.Trial(
+                    rule: rule.metadata.name, order: rule.spec.order, matches: facts.allSatisfy(\.holds), facts: facts))
+        }
+        var decision = RuleDecision()
+        let matching = sorted.indices.filter { explanation.rules[$0].matches }
+        for field in RuleField.all { decide(field, sorted, matching, &decision, &explanation) }
+        let approving = matching.filter { sorted[$0].spec.approves }
+        if let first = approving.first, decision.conflicts.isEmpty {
+            decision.approvedBy = sorted[first].metadata.name
+        }
+        for index in approving {
+            let first = sorted[approving[0]].metadata.name
+            let outcome: RuleExplanation.Gift.Outcome =
+                index != approving[0] ? .repeats : decision.conflicts.isEmpty ? .decides : .conflicts
+            explanation.rules[index].gives.append(
+                .init(
+                    field: "approval", value: "lets it in", outcome: outcome,
+                    other: outcome == .repeats ? first : nil))
+        }
+        explanation.conflicts = decision.conflicts
+        explanation.nearMisses = nearMisses(sorted, explanation.rules, inventory)
+        return (decision, explanation)
+    }
+
+    private static func decide(
+        _ field: RuleField, _ rules: [Rule], _ matching: [Int], _ decision: inout RuleDecision,
+        _ explanation: inout RuleExplanation
+    ) {
+        let giving = matching.filter { field.text(rules[$0].spec) != nil }
+        guard let first = giving.first else { return }
+        let rule = rules[first]
+        let equals = giving.filter { rules[$0].spec.order == rule.spec.order }
+        let different = equals.first { !field.isSame(rules[$0].spec, rule.spec) }
+        if let different, let one = field.text(rule.spec), let other = field.text(rules[different].spec) {
+            decision.conflicts.append(
+                "the rules '\(rule.metadata.name)' and '\(rules[different].metadata.name)' have the same order "
+                    + "\(rule.spec.order) and give different values of \(field.name): '\(one)' and '\(other)'; "
+                    + "give one of them a lower order")
+        } else {
+            field.take(rule.spec, &decision)
+        }
+        for index in giving {
+            let isSame = field.isSame(rules[index].spec, rule.spec)
+            let outcome: RuleExplanation.Gift.Outcome
+            var other: String? = rule.metadata.name
+            if different != nil, equals.contains(index) {
+                outcome = .conflicts
+                other = index == first ? different.map { rules[$0].metadata.name } : rule.metadata.name
+            } else if index == first {
+                outcome = .decides
+                other = nil
+            } else {
+                outcome = isSame && different == nil ? .repeats : .overruled
             }
-            var trial = RuleExplanation.Trial(
-                rule: rule.metadata.name, matches: facts.allSatisfy(\.holds), facts: facts, decided: [])
-            if trial.matches { trial.decided = decide(rule, &decision) }
-            trials.append(trial)
-        }
-        return (decision, RuleExplanation(rules: trials))
-    }
-
-    private static func decide(_ rule: Rule, _ decision: inout RuleDecision) -> [String] {
-        var decided: [String] = []
-        func take<Value>(_ field: String, _ value: Value?, _ target: WritableKeyPath<RuleDecision, Value?>) {
-            guard let value, decision[keyPath: target] == nil else { return }
-            decision[keyPath: target] = value
-            decided.append(field)
-        }
-        take("name", rule.spec.name, \.name)
-        take("role", rule.spec.role, \.role)
-        take("root disk", rule.spec.rootDisk, \.rootDisk)
-        take("bmc", rule.spec.bmc, \.bmc)
-        take("network", rule.spec.network, \.network)
-        take("approval", rule.spec.approves ? rule.metadata.name : nil, \.approvedBy)
-        return decided
-    }
-
-    /// Whether `fact` holds of the values `found`: of none for `notEquals`, of any for the others.
-    static func holds(_ fact: Rule.Fact, found: [String]) -> Bool {
-        guard let path = FactPath(rawValue: fact.path), !found.isEmpty else { return false }
-        let wanted = normal(fact.value, path)
-        switch fact.comparison {
-        case .equals: return found.contains { normal($0, path) == wanted }
-        case .notEquals: return found.allSatisfy { normal($0, path) != wanted }
-        case .hasPrefix: return found.contains { normal($0, path).hasPrefix(wanted) }
-        case .atLeast, .atMost:
-            guard path.isNumber, let limit = UInt64(fact.value) else { return false }
-            return found.compactMap(UInt64.init).contains { fact.comparison == .atLeast ? $0 >= limit : $0 <= limit }
+            explanation.rules[index].gives.append(
+                .init(field: field.name, value: field.text(rules[index].spec) ?? "", outcome: outcome, other: other))
         }
     }
 
-    private static func normal(_ value: String, _ path: FactPath) -> String {
-        path == .systemUUID || path == .nicMAC ? value.lowercased() : value
-    }
-
-    private static func values(of path: String, in inventory: InventoryReport) -> [String] {
-        guard let path = FactPath(rawValue: path) else { return [] }
-        let system = inventory.system
-        func one(_ value: String?) -> [String] { value.map { [$0] } ?? [] }
-        switch path {
-        case .systemSerial: return one(system.serial)
-        case .systemUUID: return one(system.uuid)
-        case .systemVendor: return one(system.vendor)
-        case .systemProduct: return one(system.product)
-        case .boardSerial: return one(system.boardSerial)
-        case .chassisSerial: return one(system.chassisSerial)
-        case .firmwareMode: return [system.firmwareMode.rawValue]
-        case .cpuArchitecture: return [inventory.cpu.architecture]
-        case .cpuModel: return one(inventory.cpu.model)
-        case .cpuThreads: return [String(inventory.cpu.threads)]
-        case .memoryBytes: return [String(inventory.memory.total.bytes)]
-        case .diskCount: return [String(inventory.disks.count)]
-        case .diskSerial: return inventory.disks.compactMap(\.serial)
-        case .diskBytes: return inventory.disks.map { String($0.size.bytes) }
-        case .nicCount: return [String(inventory.nics.count)]
-        case .nicMAC: return inventory.nics.map { ($0.permanentMAC ?? $0.mac).description }
-        case .virtualization: return one(inventory.virtualization)
+    /// Rules that fail in one fact only and hold in another, or whose only fact is all but met.
+    private static func nearMisses(
+        _ rules: [Rule], _ trials: [RuleExplanation.Trial], _ inventory: InventoryReport
+    ) -> [String] {
+        var misses: [String] = []
+        for (rule, trial) in zip(rules, trials) where !trial.matches {
+            let failing = trial.facts.indices.filter { !trial.facts[$0].holds }
+            guard failing.count == 1, misses.count < RuleExplanation.nearMissCountMax else { continue }
+            let fact = rule.spec.match[failing[0]]
+            let found = FactPath(rawValue: fact.path).map { RuleFacts.values(of: $0, in: inventory) } ?? []
+            guard trial.facts.count > 1 || RuleFacts.isClose(fact, found: found) else { continue }
+            misses.append("rule \(trial.rule) would match but for \(trial.misses)")
         }
+        return misses
     }
 }

@@ -44,6 +44,7 @@ extension SiteFile {
         if let gives = fields.fields("gives") {
             spec.name = gives.text("name")
             spec.role = gives.value("role", role)
+            spec.rack = gives.text("rack")
             spec.bmc = gives.text("bmc")
             spec.network = gives.text("network")
             if let hint = gives.fields("rootDisk") { spec.rootDisk = readRootDisk(hint) }
@@ -54,7 +55,7 @@ extension SiteFile {
         return SiteDocument.RuleEntry(name: name, spec: spec)
     }
 
-    /// `path: value` for equality, or `path: {comparison: value, …}`.
+    /// `path: value` for equality, `path: [value, …]` for one of several, or `path: {comparison: value, …}`.
     private static func readFacts(_ match: FieldReader) -> [Rule.Fact] {
         var facts: [Rule.Fact] = []
         for path in match.allKeys() {
@@ -64,22 +65,42 @@ extension SiteFile {
                     match.path(of: path.printable(limit: 80)), nil, "unknown fact; known are \(paths)")
                 continue
             }
-            if case .mapping? = match.node(path), let comparisons = match.fields(path) {
+            switch match.node(path) {
+            case .mapping?:
+                guard let comparisons = match.fields(path) else { continue }
                 for comparison in Rule.Fact.Comparison.allCases {
-                    guard let value = comparisons.value(comparison.rawValue, { text in text }) else { continue }
-                    facts.append(fact(known, comparison, value))
+                    if comparison == .oneOf {
+                        let values = comparisons.texts(comparison.rawValue, countMax: SiteLimit.factValueCount)
+                        if let fact = fact(known, comparison, values) { facts.append(fact) }
+                    } else if let value = comparisons.value(comparison.rawValue, { text in text }),
+                        let fact = fact(known, comparison, [value])
+                    {
+                        facts.append(fact)
+                    }
                 }
                 comparisons.finish()
-            } else if let value = match.text(path) {
-                facts.append(fact(known, .equals, value))
+            case .sequence?:
+                let values = match.texts(path, countMax: SiteLimit.factValueCount)
+                if let fact = fact(known, .oneOf, values) { facts.append(fact) }
+            default:
+                if let value = match.text(path), let fact = fact(known, .equals, [value]) { facts.append(fact) }
             }
         }
         return facts
     }
 
-    private static func fact(_ path: FactPath, _ comparison: Rule.Fact.Comparison, _ value: String) -> Rule.Fact {
-        let size = path.isSize ? try? SiteUnits.size(value) : nil
-        return Rule.Fact(path: path.rawValue, comparison: comparison, value: size.map { String($0.bytes) } ?? value)
+    /// The comparison with `values`, sizes in bytes; nil when there is no value.
+    private static func fact(
+        _ path: FactPath, _ comparison: Rule.Fact.Comparison, _ values: [String]
+    ) -> Rule.Fact? {
+        let plain = values.map { value in
+            let size = path.isSize ? try? SiteUnits.size(value) : nil
+            return size.map { String($0.bytes) } ?? value
+        }
+        guard let first = plain.first else { return nil }
+        return Rule.Fact(
+            path: path.rawValue, comparison: comparison, value: first,
+            others: plain.count > 1 ? Array(plain.dropFirst()) : nil)
     }
 
     private static func readRootDisk(_ fields: FieldReader) -> RootDiskHint {

@@ -77,6 +77,8 @@ public enum SiteLimit {
     public static let serverCount = 3
     /// Search domains.
     public static let searchCount = 6
+    /// Values that one fact is compared with.
+    public static let factValueCount = 64
     /// SSH keys.
     public static let sshKeyCount = 24
     /// Bytes of one SSH key.

@@ -25,13 +25,19 @@ struct NodeApprove: FleetCommand {
     @Option(help: "The image to write; else the role's own.")
     var image: String?
 
+    @Flag(help: "Let it in although it is not what its bill of materials says, or the rules contradict each other.")
+    var acceptDifference = false
+
     @Flag(help: "Wait until it is active, and show how it goes on.")
     var wait = false
 
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(_ client: FleetClient, _ terminal: Terminal) async throws {
-        let reply = try await client.approve(node.name, ApproveRequest(role: role, name: name, image: image))
+        let reply = try await client.approve(
+            node.name,
+            ApproveRequest(
+                role: role, name: name, image: image, acceptsDifference: acceptDifference ? true : nil))
         if wait { return try await FleetWatch(client, terminal, node: reply.node.id.raw, until: "active").run() }
         terminal.isJSON ? terminal.json(reply) : terminal.print("\(reply.node.name): \(reply.message)")
     }

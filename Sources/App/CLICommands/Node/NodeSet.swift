@@ -21,6 +21,9 @@ struct NodeSet: FleetCommand {
     @Option(help: "Another role.")
     var role: Role?
 
+    @Option(help: "The rack it stands in; '' when that is not known.")
+    var rack: String?
+
     @Option(help: "Another image; '' for the role's own.")
     var image: String?
 
@@ -39,11 +42,11 @@ struct NodeSet: FleetCommand {
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
-        let given = [name, role?.rawValue, image, bmc, network, rootDisk, maintenance?.rawValue]
+        let given = [name, role?.rawValue, rack, image, bmc, network, rootDisk, maintenance?.rawValue]
         guard given.contains(where: { $0 != nil }) else {
             throw ValidationError(
-                "Nothing is to be changed; give --name, --role, --image, --bmc, --network, --root-disk or --maintenance."
-            )
+                "Nothing is to be changed; give --name, --role, --rack, --image, --bmc, --network, --root-disk or "
+                    + "--maintenance.")
         }
     }
 
@@ -51,7 +54,7 @@ struct NodeSet: FleetCommand {
         let hint = rootDisk.map { RootDiskHint(serial: $0.isEmpty ? nil : $0) }
         let patch = NodePatch(
             name: name, role: role, image: image, rootDisk: hint, bmc: bmc, network: network,
-            isInMaintenance: maintenance.map { $0 == .on })
+            isInMaintenance: maintenance.map { $0 == .on }, rack: rack)
         let reply = try await client.change(node.name, patch)
         terminal.isJSON ? terminal.json(reply) : terminal.print("\(reply.node.name): \(reply.message)")
     }

@@ -25,6 +25,7 @@ struct NodeShow: FleetCommand {
         facts.add("name", node.name, .bold)
         facts.add("id", node.id.raw)
         facts.add("role", node.role?.rawValue ?? "none yet")
+        facts.add("rack", detail.spec.rack)
         facts.add("state", "\(NodeText.state(node)), for \(Ages.since(node.since, now: now))", NodeText.style(node))
         facts.add(
             "waiting for", node.wait.map { "\($0.cause) (\($0.owner.rawValue), \(Ages.until($0.deadline, now: now)))" })
@@ -33,6 +34,8 @@ struct NodeShow: FleetCommand {
         facts.add("maintenance", node.isInMaintenance ? "yes: nothing is done to it" : nil, .yellow)
         facts.add(
             "let in", detail.spec.approval.map { "by \($0.by), \($0.at)" } ?? "no: 'muster node approve \(node.name)'")
+        facts.add("accepted", detail.spec.approval?.accepted?.map(\.message).joined(separator: "; "))
+        facts.add("differs", detail.blocks?.map(\.message).joined(separator: "; "), .yellow)
         facts.add("power", power(detail, now))
         facts.add("bmc", detail.spec.bmc ?? detail.identity.bmc ?? "none known")
         facts.add("network", detail.spec.network ?? "DHCP on every card")
