@@ -15,6 +15,7 @@ private final class FakeBMC: BMCDriver {
         var power = PowerState.off
         var actions: [PowerAction] = []
         var readingCount = 0
+        var sensorReadCount = 0
         /// Answers every order.
         var refusal: BMCError?
         /// Answers everything.
@@ -47,6 +48,11 @@ private final class FakeBMC: BMCDriver {
         return now.power
     }
 
+    func sensors() async throws(BMCError) -> [SensorReading] {
+        state.withLock { $0.sensorReadCount += 1 }
+        return [SensorReading(name: "Inlet", value: 21.5, unit: .celsius, isGood: true)]
+    }
+
     func setPower(_ action: PowerAction) async throws(BMCError) {
         if let refusal = state.withLock({ $0.refusal }) { throw refusal }
         state.withLock { state in
@@ -66,12 +72,14 @@ private struct Bench: Sendable {
     let clock = ManualWallClock()
     let machines: [String: FakeBMC]
 
-    func controller(bmcs: [BMC] = [], nodes: [Node] = []) -> BMCController {
+    func controller(
+        bmcs: [BMC] = [], nodes: [Node] = [], sensors: BMCSensors = BMCSensors()
+    ) -> BMCController {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         return BMCController(
             store: store, bmcs: { bmcs }, nodes: { nodes }, passwordVersion: { _ in nil },
-            driver: { bmc in try driver(bmc) }, powerRead: { _, _ in }, clock: clock, logger: logger)
+            driver: { bmc in try driver(bmc) }, powerRead: { _, _ in }, sensors: sensors, clock: clock, logger: logger)
     }
 
     func driver(_ bmc: BMC) throws -> FakeBMC { try #require(machines[bmc.spec.address]) }
@@ -240,6 +248,22 @@ private struct Bench: Sendable {
         try await bench.add()
         let bmc = try await bench.bmc()
         #expect(await bench.controller().ask(bmc, identifies: true) == .refused)
+    }
+
+    @Test func `sensors are read once a minute and forgotten when they are old`() async throws {
+        let machine = FakeBMC("uuid-a")
+        let bench = Bench(machines: ["http://a": machine])
+        try await bench.add()
+        let sensors = BMCSensors()
+        let controller = bench.controller(sensors: sensors)
+        for _ in 0..<3 { _ = await controller.ask(try await bench.bmc(), identifies: false) }
+        #expect(machine.state.withLock { $0.sensorReadCount } == 1)
+        #expect(sensors.report(of: "r1", at: bench.clock.now)?.readings.map(\.value) == [21.5])
+        bench.clock.advance(by: .seconds(61))
+        _ = await controller.ask(try await bench.bmc(), identifies: false)
+        #expect(machine.state.withLock { $0.sensorReadCount } == 2)
+        bench.clock.advance(by: .seconds(601))
+        #expect(sensors.report(of: "r1", at: bench.clock.now) == nil)
     }
 
     @Test func `one BMC that hangs does not hold up another`() async throws {

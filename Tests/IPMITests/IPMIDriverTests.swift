@@ -17,6 +17,13 @@ struct IPMIDriverTests {
             #expect(found.serial == "SN-0042" && found.manufacturer == "Acme" && found.model == "Rack One")
             #expect(found.firmwareVersion == "9.08")
 
+            let sensors = try await driver.sensors()
+            #expect(
+                sensors == [
+                    SensorReading(name: "Ambient", value: 42, unit: .celsius, isGood: true),
+                    SensorReading(name: "Fan 1", value: 5500, unit: .rpm, isGood: true),
+                ])
+
             #expect(try await driver.powerState() == .off)
             try await driver.setBoot(.network, once: true, firmware: .uefi)
             #expect(bmc.boot == "pxe")

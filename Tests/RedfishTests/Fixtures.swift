@@ -57,11 +57,11 @@ let patient = BMCLimits(request: .seconds(20), backoff: .milliseconds(10))
 /// A driver with the user `admin` and the password `hunter2`.
 func redfish(
     port: Int, system: String? = "1", scheme: BMCAddress.Scheme = .http, trust: BMCTrust = .systemStore,
-    limits: BMCLimits = patient
+    limits: BMCLimits = patient, logins: LoginSessions? = nil
 ) -> RedfishDriver {
     RedfishDriver(
         address: try! BMCAddress(scheme: scheme, host: "127.0.0.1", port: port, system: system, user: "admin"),
-        password: SecretText("hunter2"), trust: trust, limits: limits, logger: Logger(label: "test"))
+        password: SecretText("hunter2"), trust: trust, limits: limits, logins: logins, logger: Logger(label: "test"))
 }
 
 /// A self-signed certificate for nobody in particular, and its digest.

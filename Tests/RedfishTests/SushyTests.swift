@@ -59,6 +59,10 @@ struct SushyTests {
             #expect(found.uuid == Sushy.machine)
             #expect(try await only.powerState() == .off)
 
+            let sessions = redfish(port: port, system: Sushy.machine, logins: LoginSessions())
+            #expect(try await sessions.powerState() == .off, "it has no sessions and takes the password")
+            for sensor in try await sessions.sensors() { #expect(!sensor.name.isEmpty) }
+
             let named = redfish(port: port, system: Sushy.machine)
             try await named.setBoot(.network, once: true, firmware: nil)
             try await named.setBoot(.disk, once: false, firmware: nil)

@@ -73,6 +73,7 @@ public struct OperatorAPI: Sendable {
 
     private static let siteRoutes: [FleetRoute] = [
         .read("\(root)/bmcs", BMC.kind) { try await $0.listBMCs() },
+        .read("\(root)/bmcs/{bmc}", BMC.kind) { try await $0.showBMC() },
         .change(.post, "\(root)/bmcs/{bmc}/power", .power, BMC.kind) { try await $0.powerBMC(&$1) },
         .read("\(root)/segments", Segment.kind) { try await $0.listSegments() },
         .read("\(root)/leases", Lease.kind) { try await $0.listLeases() },

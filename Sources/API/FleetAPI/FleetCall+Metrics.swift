@@ -33,13 +33,23 @@ extension FleetCall {
         return Self.prometheus(PrometheusText.render(samples))
     }
 
-    /// How many machines are on, off, and not known to be either.
+    /// How many machines are on, off, and not known to be either; and what their BMCs' sensors tell.
     private func bmcSamples() -> [MetricsReport.Sample] {
-        let states = services.cache.all(BMC.self).map(\.status.power)
-        return PowerState.allCases.map { state in
+        let bmcs = services.cache.all(BMC.self)
+        let counts = PowerState.allCases.map { state in
             MetricsReport.Sample(
-                name: "muster_bmcs", labels: ["power": state.rawValue], value: Double(states.count { $0 == state }))
+                name: "muster_bmcs", labels: ["power": state.rawValue],
+                value: Double(bmcs.count { $0.status.power == state }))
         }
+        let sensors = bmcs.flatMap { bmc in
+            (services.live.sensors(bmc.metadata.name)?.readings ?? []).map { reading in
+                MetricsReport.Sample(
+                    name: "muster_bmc_sensor",
+                    labels: ["bmc": bmc.metadata.name, "sensor": reading.name, "unit": reading.unit.rawValue],
+                    value: reading.value)
+            }
+        }
+        return counts + sensors
     }
 
     /// A node's figures as its agent sent them last.

@@ -92,6 +92,24 @@ extension FleetCall {
         return .json(RecordList(items: records))
     }
 
+    /// One BMC with its sensors' newest readings.
+    func showBMC() async throws -> Response {
+        let name = try parameter("bmc")
+        guard let bmc = services.cache.all(BMC.self).first(where: { $0.metadata.name == name }) else {
+            throw APIError.notFound(
+                "There is no BMC '\(name.printable(limit: 80))'; 'muster bmc list' shows those there are.")
+        }
+        let nodes = services.cache.all(Node.self).filter { ($0.spec.bmc ?? $0.status.identity.bmc) == name }
+        let report = services.live.sensors(name)
+        return .json(
+            BMCDetail(
+                bmc: BMCRecord(
+                    name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
+                    powersOnForDiscovery: bmc.spec.powersOnForDiscovery, status: bmc.status,
+                    nodes: nodes.map(\.spec.name).sorted()),
+                time: services.clock.now, sensors: report?.readings ?? [], sensorsRead: report?.at))
+    }
+
     /// A machine that is a node gets the order as its own, so that its life takes account of it.
     func powerBMC(_ note: inout AuditNote) async throws -> Response {
         let command = try await body(PowerCommand.self)

@@ -1,5 +1,6 @@
 import APISupport
 import AgentProtocol
+import BareMetal
 import BlobStore
 import CatalogBareMetal
 import Identity
@@ -65,6 +66,8 @@ public struct LiveNodeData: Sendable {
     public var metricNodes: @Sendable () -> [NodeID]
     /// The nodes whose agent's stream is open here.
     public var agentCount: @Sendable () -> Int
+    /// What a BMC's sensors told lately, by the BMC's name; nil: nothing.
+    public var sensors: @Sendable (String) -> BMCSensors.Report?
     /// Removes what is kept of a node that is gone.
     public var forget: @Sendable (NodeID) -> Void
 
@@ -75,7 +78,9 @@ public struct LiveNodeData: Sendable {
         console: @escaping @Sendable (NodeID, Int) -> [String]? = { _, _ in nil },
         metrics: @escaping @Sendable (NodeID, String) -> String? = { _, _ in nil },
         metricNodes: @escaping @Sendable () -> [NodeID] = { [] },
-        agentCount: @escaping @Sendable () -> Int = { 0 }, forget: @escaping @Sendable (NodeID) -> Void = { _ in }
+        agentCount: @escaping @Sendable () -> Int = { 0 },
+        sensors: @escaping @Sendable (String) -> BMCSensors.Report? = { _ in nil },
+        forget: @escaping @Sendable (NodeID) -> Void = { _ in }
     ) {
         self.progress = progress
         self.logSources = logSources
@@ -84,6 +89,7 @@ public struct LiveNodeData: Sendable {
         self.metrics = metrics
         self.metricNodes = metricNodes
         self.agentCount = agentCount
+        self.sensors = sensors
         self.forget = forget
     }
 }

@@ -8,6 +8,8 @@ public struct BMCLimits: Sendable, Hashable {
     public var request: Duration
     /// Until the whole call is done, with all its requests and repetitions.
     public var call: Duration
+    /// Until work that a service does after its answer has ended.
+    public var task: Duration
     /// How often a read is tried.
     public var attemptCountMax: Int
     /// The pause before the first repetition; doubled for each further one.
@@ -16,11 +18,12 @@ public struct BMCLimits: Sendable, Hashable {
     /// The product's limits unless given.
     public init(
         connect: Duration = .seconds(5), request: Duration = .seconds(10), call: Duration = .seconds(30),
-        attemptCountMax: Int = 3, backoff: Duration = .milliseconds(250)
+        task: Duration = .seconds(60), attemptCountMax: Int = 3, backoff: Duration = .milliseconds(250)
     ) {
         self.connect = connect
         self.request = request
         self.call = call
+        self.task = task
         self.attemptCountMax = attemptCountMax
         self.backoff = backoff
     }

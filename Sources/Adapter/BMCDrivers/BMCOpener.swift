@@ -8,6 +8,7 @@ import Primitives
 /// Chooses the driver of a BMC by the scheme of its address.
 public struct BMCOpener: Sendable {
     private let limits: BMCLimits
+    private let logins = LoginSessions()
     private let group: any EventLoopGroup
     private let logger: Logger
 
@@ -29,11 +30,25 @@ public struct BMCOpener: Sendable {
         case .http, .https:
             return RedfishDriver(
                 address: address, password: password,
-                trust: bmc.certificateDigest.map(BMCTrust.certificate) ?? .systemStore, limits: limits, group: group,
-                logger: logger)
+                trust: bmc.certificateDigest.map(BMCTrust.certificate) ?? .systemStore, limits: limits,
+                logins: logins, group: group, logger: logger)
         case .ipmi:
             return try IPMIDriver(
                 address: address, password: password, cipherSuite: bmc.cipherSuite, limits: limits, logger: logger)
+        }
+    }
+
+    /// Ends the sessions that are held at BMCs, within 5 s; those that are not reached end by themselves.
+    public func close() async {
+        var brief = limits
+        (brief.connect, brief.request, brief.call) = (.seconds(2), .seconds(5), .seconds(5))
+        await withDiscardingTaskGroup { tasks in
+            for held in logins.takeAll() {
+                let driver = RedfishDriver(
+                    address: held.address, password: held.password, trust: held.trust, limits: brief, group: group,
+                    logger: logger)
+                tasks.addTask { await driver.end(held.login) }
+            }
         }
     }
 }

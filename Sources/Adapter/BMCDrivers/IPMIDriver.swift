@@ -91,6 +91,23 @@ public struct IPMIDriver: BMCDriver {
             model: product?.name, firmwareVersion: firmware)
     }
 
+    public func sensors() async throws(BMCError) -> [SensorReading] {
+        let found = try await ask(.sensors, call()) { answer throws(IPMIFailure) in try answer.sensors() }
+        return found.prefix(SensorReading.countMax).map { sensor in
+            let unit: SensorReading.Unit =
+                switch sensor.unit {
+                case "degrees C": .celsius
+                case "RPM": .rpm
+                case "percent", "%": .percent
+                case "Volts": .volts
+                case "Watts": .watts
+                case "Amps": .amperes
+                default: .other
+                }
+            return SensorReading(name: sensor.name, value: sensor.value, unit: unit, isGood: sensor.isGood)
+        }
+    }
+
     // MARK: Running the tool
 
     private struct Call {

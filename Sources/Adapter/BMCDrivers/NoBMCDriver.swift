@@ -25,6 +25,10 @@ public struct NoBMCDriver: BMCDriver {
         }
     }
 
+    public func sensors() async throws(BMCError) -> [SensorReading] {
+        throw .manual("Nobody reads the machine's sensors.")
+    }
+
     public func identify() async throws(BMCError) -> BMCIdentification {
         throw .manual("The machine is known by its inventory only; boot it over the network.")
     }

@@ -18,13 +18,15 @@ public struct RedfishDriver: BMCDriver {
     private let trust: BMCTrust
     private let limits: BMCLimits
     private let quirks: [RedfishQuirks.Row]
+    private let logins: LoginSessions?
     private let group: any EventLoopGroup
     private let logger: Logger
 
-    /// A driver of the BMC at `address`.
+    /// A driver of the BMC at `address`; `logins` holds its session between calls, and without it each request has the
+    /// password.
     public init(
         address: BMCAddress, password: SecretText, trust: BMCTrust = .systemStore, limits: BMCLimits = BMCLimits(),
-        quirks: [RedfishQuirks.Row] = RedfishQuirks.table,
+        quirks: [RedfishQuirks.Row] = RedfishQuirks.table, logins: LoginSessions? = nil,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger
     ) {
@@ -33,6 +35,7 @@ public struct RedfishDriver: BMCDriver {
         self.trust = trust
         self.limits = limits
         self.quirks = quirks
+        self.logins = logins
         self.group = group
         self.logger = logger
     }
@@ -56,7 +59,7 @@ public struct RedfishDriver: BMCDriver {
                 let offered = reset.allowableTypes?.joined(separator: ", ") ?? ""
                 throw .refused("it cannot do '\(types[0].rawValue)'; it offers: \(offered)")
             }
-            let answer = try await session.send(.reset(reset, type: type))
+            let answer = try await session.finish(try await session.send(.reset(reset, type: type)))
             if [400, 409].contains(answer.response.status),
                 Self.resetTypes(for: action, when: try await self.system(session).resource.powerState) == nil
             {
@@ -84,18 +87,98 @@ public struct RedfishDriver: BMCDriver {
                         path, target: source, enabled: once && !keepsOnce ? .once : .continuous,
                         ifMatch: isLast ? tag?.strong : tag))
                 if !isLast, [409, 412, 428].contains(answer.response.status) { continue }
-                try session.check(answer)
+                try session.check(try await session.finish(answer))
+                try await confirm(source, isOnce: once && !keepsOnce, session)
                 return
             }
         }
     }
 
+    /// Reads the boot override back: there are services that answer well and do nothing.
+    private func confirm(
+        _ source: BootSource, isOnce: Bool, _ session: RedfishSession
+    ) async throws(BMCError) {
+        var told: String?
+        for attempt in 0..<3 {
+            if attempt > 0 {
+                do { try await Task.sleep(for: limits.backoff * (1 << attempt)) } catch { throw .cancelled }
+            }
+            guard let boot = try await system(session).resource.boot, let target = boot.target else { return }
+            if target == source.rawValue, boot.enabled != "Disabled" {
+                if isOnce, boot.enabled == BootOverride.continuous.rawValue {
+                    logger.notice("\(address): it was told to boot '\(target)' once and will do so for ever")
+                }
+                return
+            }
+            told = "\(target), \(boot.enabled ?? "not enabled")"
+        }
+        throw .refused("it took the order to boot '\(source.rawValue)' but still tells '\(told ?? "")'")
+    }
+
     public func identify() async throws(BMCError) -> BMCIdentification {
         try await call { session throws(BMCError) in
             let system = try await system(session).resource
+            var firmware: String?
+            if let manager = system.managers.first {
+                firmware =
+                    try await optional { () throws(BMCError) in
+                        try await session.read(ManagementController.self, at: manager).resource.firmwareVersion
+                    } ?? nil
+            }
             return BMCIdentification(
                 system: system.id, serial: system.serialNumber, uuid: system.uuid?.lowercased(),
-                manufacturer: system.manufacturer, model: system.model)
+                manufacturer: system.manufacturer, model: system.model, firmwareVersion: firmware)
+        }
+    }
+
+    /// Reads at most four chassis: their Thermal and Power resources, or at most 64 of their sensors where they have
+    /// neither.
+    public func sensors() async throws(BMCError) -> [SensorReading] {
+        try await call { session throws(BMCError) in
+            var found: [RedfishReading] = []
+            for path in try await system(session).resource.chassis.prefix(4) {
+                let chassis = try await session.read(Chassis.self, at: path).resource
+                if let thermal = chassis.thermal {
+                    found +=
+                        try await optional { () throws(BMCError) in
+                            try await session.read(Thermal.self, at: thermal).resource.readings
+                        } ?? []
+                }
+                if let power = chassis.power {
+                    found +=
+                        try await optional { () throws(BMCError) in
+                            try await session.read(PowerMetrics.self, at: power).resource.readings
+                        } ?? []
+                }
+                guard chassis.thermal == nil, chassis.power == nil, let sensors = chassis.sensors else { continue }
+                for sensor in try await session.read(ResourceCollection.self, at: sensors).resource.members.prefix(64) {
+                    let reading =
+                        try await optional { () throws(BMCError) in
+                            try await session.read(Sensor.self, at: sensor).resource.reading
+                        } ?? nil
+                    if let reading { found.append(reading) }
+                }
+            }
+            return found.prefix(SensorReading.countMax).map(SensorReading.init)
+        }
+    }
+
+    /// Ends a session at the service.
+    func end(_ login: LoginSessions.Login) async {
+        do {
+            try await call { session throws(BMCError) in try await session.logout(login) }
+        } catch {
+            logger.debug("\(address): a session was not ended: \(error)")
+        }
+    }
+
+    /// Nil when the service has an answer but not this one.
+    private func optional<Value>(_ body: () async throws(BMCError) -> Value) async throws(BMCError) -> Value? {
+        do { return try await body() } catch {
+            switch error {
+            case .refused, .protocolViolation, .unsupported: return nil
+            default: throw error
+            }
         }
     }
 
@@ -177,7 +260,7 @@ public struct RedfishDriver: BMCDriver {
         let client = HTTPClient(
             eventLoopGroupProvider: .shared(group), configuration: .bmc(limits: limits, trust: trust))
         let session = RedfishSession(
-            address: address, password: password, limits: limits, client: client,
+            address: address, password: password, limits: limits, client: client, logins: logins, trust: trust,
             deadline: .now.advanced(by: limits.call), logger: logger)
         let outcome: Swift.Result<Result, BMCError>
         do { outcome = .success(try await body(session)) } catch { outcome = .failure(error) }
@@ -185,5 +268,21 @@ public struct RedfishDriver: BMCDriver {
             logger.debug("BMC connection not closed cleanly", metadata: ["cause": .string("\(error)")])
         }
         return try outcome.get()
+    }
+}
+
+extension SensorReading {
+    fileprivate init(_ reading: RedfishReading) {
+        let unit: Unit =
+            switch reading.unit {
+            case "Cel": .celsius
+            case "RPM", "{rev}/min": .rpm
+            case "%": .percent
+            case "V": .volts
+            case "W": .watts
+            case "A": .amperes
+            default: .other
+            }
+        self.init(name: reading.name, value: reading.value, unit: unit, isGood: reading.isGood)
     }
 }

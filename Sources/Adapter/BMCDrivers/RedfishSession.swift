@@ -18,7 +18,9 @@ struct RedfishSession: Sendable {
     let password: SecretText
     let limits: BMCLimits
     let client: HTTPClient
-    let deadline: ContinuousClock.Instant
+    let logins: LoginSessions?
+    let trust: BMCTrust
+    var deadline: ContinuousClock.Instant
     let logger: Logger
 
     /// An answer and the path it came from, which redirects may have changed.
@@ -83,6 +85,41 @@ struct RedfishSession: Sendable {
         }
     }
 
+    /// Follows the work that the service does after a 202 (DSP0266, asynchronous operations), for at most
+    /// `BMCLimits.task`; gives what it came to, and any other answer as it is.
+    func finish(_ answer: Answer) async throws(BMCError) -> Answer {
+        guard answer.response.status == 202, answer.response.location != nil else { return answer }
+        let monitor = try target(of: answer.response.location)
+        var session = self
+        session.deadline = .now.advanced(by: limits.task)
+        var pause = answer.response.retryAfter
+        while true {
+            let time = min(max(pause ?? .seconds(1), limits.backoff), .seconds(30))
+            guard ContinuousClock.now.advanced(by: time) < session.deadline else {
+                throw .timeout("its task \(monitor) did not end within \(limits.task.seconds)")
+            }
+            do { try await Task.sleep(for: time) } catch { throw .cancelled }
+            let next = try await session.get(monitor)
+            pause = next.response.retryAfter
+            switch next.response.status {
+            case 202: continue
+            case 404, 410:
+                // The monitor of work that has ended may be gone.
+                return Answer(
+                    path: answer.path,
+                    response: RedfishResponse(status: 204, etag: nil, location: nil, retryAfter: nil, body: []))
+            case 200..<300:
+                guard let task = try? next.response.decode(ServiceTask.self) else { return next }
+                switch task.state {
+                case .running: continue
+                case .done: return next
+                case .failed(let message): throw .refused(message)
+                }
+            default: return next
+            }
+        }
+    }
+
     /// Sends one request and follows redirects on the same service.
     func send(_ request: RedfishRequest) async throws(BMCError) -> Answer {
         var request = request
@@ -109,17 +146,64 @@ struct RedfishSession: Sendable {
         }
     }
 
+    /// Sends with the session that is held, and once more with a new one when the service no longer knows it: what it
+    /// refused with 401 it has not done.
     private func exchange(_ request: RedfishRequest) async throws(BMCError) -> RedfishResponse {
+        let way = try await way()
+        let response = try await exchange(request, way)
+        guard response.status == 401, case .session(let login) = way, let logins else { return response }
+        logins.forget(login, address)
+        return try await exchange(request, try await self.way())
+    }
+
+    /// The session that is held, else a new one, else the password in each request when the service has no sessions.
+    private func way() async throws(BMCError) -> LoginSessions.Way {
+        guard let logins else { return .basic }
+        if let known = logins.way(address, password: password) { return known }
+        let root = try await exchange(.get(.serviceRoot), nil)
+        guard root.isSuccess, let sessions = try? root.decode(ServiceRoot.self).sessions else {
+            // Only a service that says what it has says that it has none.
+            return root.isSuccess ? logins.keep(.basic, address, password: password, trust: trust) : .basic
+        }
+        let answer = try await exchange(.login(at: sessions, user: address.user, password: password), nil)
+        switch answer.status {
+        case 200..<300:
+            guard let token = answer.token else { return .basic }
+            let path = answer.location.flatMap { try? target(of: $0) }
+            let login = LoginSessions.Login(token: token, path: path)
+            let way = logins.keep(.session(login), address, password: password, trust: trust)
+            if way != .session(login), let path { _ = try? await exchange(.logout(path), .session(login)) }
+            return way
+        case 401: throw .badCredentials
+        case 403: throw .privilege(answer.errorMessage ?? "it gives '\(address.user)' no session")
+        case 404, 405, 501: return logins.keep(.basic, address, password: password, trust: trust)
+        default: return .basic  // No room for a session now.
+        }
+    }
+
+    /// Ends a session that this call's address holds.
+    func logout(_ login: LoginSessions.Login) async throws(BMCError) {
+        guard let path = login.path else { return }
+        _ = try await exchange(.logout(path), .session(login))
+    }
+
+    /// One request and its answer; with nil, nothing says who asks.
+    private func exchange(
+        _ request: RedfishRequest, _ way: LoginSessions.Way?
+    ) async throws(BMCError) -> RedfishResponse {
         let left = ContinuousClock.now.duration(to: deadline)
         guard left > .zero else { throw .timeout("the call took longer than \(limits.call.seconds)") }
         let time = min(left, limits.request)
         var message = HTTPClientRequest(url: "\(address)\(request.path)")
         message.method = HTTPMethod(rawValue: request.method.rawValue)
-        let credentials = Data("\(address.user):\(password.revealed)".utf8).base64EncodedString()
-        message.headers = [
-            "Accept": "application/json", "OData-Version": "4.0", "User-Agent": "muster",
-            "Authorization": "Basic \(credentials)",
-        ]
+        message.headers = ["Accept": "application/json", "OData-Version": "4.0", "User-Agent": "muster"]
+        switch way {
+        case .session(let login): message.headers.add(name: "X-Auth-Token", value: login.token.revealed)
+        case .basic:
+            let credentials = Data("\(address.user):\(password.revealed)".utf8).base64EncodedString()
+            message.headers.add(name: "Authorization", value: "Basic \(credentials)")
+        case nil: break
+        }
         if let body = request.body {
             message.headers.add(name: "Content-Type", value: "application/json")
             message.body = .bytes(ByteBuffer(bytes: body))
@@ -133,7 +217,8 @@ struct RedfishSession: Sendable {
                 return RedfishResponse(
                     status: Int(response.status.code), etag: response.headers.first(name: "ETag"),
                     location: response.headers.first(name: "Location"),
-                    retryAfter: response.headers.first(name: "Retry-After"), body: Array(body.readableBytesView))
+                    retryAfter: response.headers.first(name: "Retry-After"),
+                    token: response.headers.first(name: "X-Auth-Token"), body: Array(body.readableBytesView))
             }
         } catch {
             throw BMCError(transport: error, path: request.path, limits: limits, time: time)

@@ -165,6 +165,9 @@ extension FleetClient {
     /// All BMCs.
     public func bmcs() async throws -> [BMCRecord] { try await list("bmcs") }
 
+    /// One BMC with its sensors.
+    public func bmc(_ name: String) async throws -> BMCDetail { try await get(FleetPath.below("bmcs", name)) }
+
     /// Has a BMC that belongs to no node switch its machine's power.
     public func powerBMC(_ name: String, _ action: Node.PowerRequest.Action) async throws -> BMCRecord {
         try await send(.POST, FleetPath.below("bmcs", name, "power"), PowerCommand(action: action))

@@ -33,6 +33,8 @@ struct ConductorParts {
     private let catalog: LiveCatalog
     private let controller: NodeController
     private let bmcs: BMCController
+    private let opener: BMCOpener
+    private let sensors = BMCSensors()
     private let addresses: AddressController
     private let hub: AgentHub
     private let agentPort: AgentPortServer
@@ -57,6 +59,7 @@ struct ConductorParts {
         let catalog = LiveCatalog(cache: cache)
         self.catalog = catalog
         let opener = BMCOpener(logger: logger)
+        self.opener = opener
         let driver: @Sendable (BMC) async throws -> any BMCDriver = { bmc in
             try opener.driver(of: bmc.spec, password: try await vault.open(bmc.spec.passwordSecret))
         }
@@ -74,7 +77,7 @@ struct ConductorParts {
                 do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
                     logger.warning("\(node.spec.name): its power was not noted: \(error)")
                 }
-            }, clock: clock, logger: logger)
+            }, sensors: sensors, clock: clock, logger: logger)
         addresses = AddressController(
             store: store, nodes: { catalog.nodes() }, catalog: { catalog.networks() },
             changes: { catalog.cache.changes() }, clock: clock, logger: logger)
@@ -116,7 +119,8 @@ struct ConductorParts {
         ])
         try await agentPort.listen()
         let services: [any Service] = [
-            catalog.cache, controller, bmcs, addresses, hub, agentPort, certificate, provisioning(), bootFiles(),
+            BMCSessionsEnd(opener: opener), catalog.cache, controller, bmcs, addresses, hub, agentPort, certificate,
+            provisioning(), bootFiles(),
             operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, logger: logger),
@@ -191,6 +195,7 @@ struct ConductorParts {
             },
             metrics: { hub.metrics.text(for: $0, name: $1, at: clock.now) },
             metricNodes: { hub.metrics.nodes(at: clock.now) }, agentCount: { agentPort.connectedNodes.count },
+            sensors: { [sensors] in sensors.report(of: $0, at: clock.now) },
             forget: { node in
                 hub.logs.remove(node)
                 hub.metrics.remove(node)

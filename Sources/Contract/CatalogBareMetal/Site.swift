@@ -131,6 +131,8 @@ public struct BMC: Resource {
         public var serial: String?
         /// Manufacturer and model.
         public var model: String?
+        /// The version of the BMC's own firmware.
+        public var firmwareVersion: String?
         /// When it was last asked.
         public var checked: Timestamp?
         /// When the machine was last switched on to be discovered.

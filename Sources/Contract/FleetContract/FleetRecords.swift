@@ -103,6 +103,26 @@ public struct BMCRecord: Codable, Sendable, Hashable {
     }
 }
 
+/// GET `bmcs/{bmc}`: a BMC and what its sensors tell.
+public struct BMCDetail: Codable, Sendable, Hashable {
+    /// The BMC.
+    public var bmc: BMCRecord
+    /// The conductor's time.
+    public var time: Timestamp
+    /// The newest readings; empty: none lately.
+    public var sensors: [SensorReading]
+    /// When they were read.
+    public var sensorsRead: Timestamp?
+
+    /// A BMC in detail.
+    public init(bmc: BMCRecord, time: Timestamp, sensors: [SensorReading], sensorsRead: Timestamp?) {
+        self.bmc = bmc
+        self.time = time
+        self.sensors = sensors
+        self.sensorsRead = sensorsRead
+    }
+}
+
 /// An address that a machine has on a segment.
 public struct LeaseRecord: Codable, Sendable, Hashable {
     /// The segment.

@@ -50,6 +50,9 @@ public enum MachineFirmware: String, Sendable, Hashable, Codable {
 public protocol BMCDriver: PowerControl, BootControl {
     /// Which machine the BMC belongs to, as it says.
     func identify() async throws(BMCError) -> BMCIdentification
+
+    /// What its sensors tell, at most `SensorReading.countMax`; empty when it has none.
+    func sensors() async throws(BMCError) -> [SensorReading]
 }
 
 /// What a BMC tells of its machine.

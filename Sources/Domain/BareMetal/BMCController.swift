@@ -14,6 +14,7 @@ public struct BMCController: Service {
     private let passwordVersion: @Sendable (BMC) -> Metadata?
     private let driver: @Sendable (BMC) async throws -> any BMCDriver
     private let powerRead: @Sendable (Node, PowerReading) async -> Void
+    private let sensors: BMCSensors
     private let clock: any WallClock
     private let random: RandomSource
     private let logger: Logger
@@ -30,7 +31,8 @@ public struct BMCController: Service {
         store: any ResourceStore, bmcs: @escaping @Sendable () -> [BMC], nodes: @escaping @Sendable () -> [Node],
         passwordVersion: @escaping @Sendable (BMC) -> Metadata?,
         driver: @escaping @Sendable (BMC) async throws -> any BMCDriver,
-        powerRead: @escaping @Sendable (Node, PowerReading) async -> Void, clock: any WallClock,
+        powerRead: @escaping @Sendable (Node, PowerReading) async -> Void, sensors: BMCSensors = BMCSensors(),
+        clock: any WallClock,
         random: RandomSource = .system, logger: Logger
     ) {
         self.store = store
@@ -39,6 +41,7 @@ public struct BMCController: Service {
         self.nodes = nodes
         self.passwordVersion = passwordVersion
         self.driver = driver
+        self.sensors = sensors
         self.clock = clock
         self.random = random
         self.logger = logger
@@ -58,7 +61,9 @@ public struct BMCController: Service {
                 let machines = Dictionary(
                     nodes().compactMap { node in node.bmcName.map { ($0, node) } },
                     uniquingKeysWith: { first, _ in first })
-                for bmc in bmcs() where !Task.isCancelled {
+                let bmcs = bmcs()
+                sensors.retain(Set(bmcs.map(\.metadata.name)))
+                for bmc in bmcs where !Task.isCancelled {
                     let begun = polls.begin(
                         bmc, password: passwordVersion(bmc),
                         expectation: PowerExpectation(bmc, node: machines[bmc.metadata.name]), at: clock.now)
@@ -87,6 +92,7 @@ public struct BMCController: Service {
                 if identity.uuid != status.systemUUID { status.discoveryPowerOn = nil }
                 status.systemUUID = identity.uuid
                 status.serial = identity.serial
+                status.firmwareVersion = identity.firmwareVersion
                 status.model = [identity.manufacturer, identity.model].compactMap { $0 }.joined(separator: " ")
             }
             let power = try await driver.powerState()
@@ -95,6 +101,7 @@ public struct BMCController: Service {
             status.note(power, at: clock.now)
             status.isReachable = true
             try await switchPower(bmc, driver, &status)
+            await readSensors(bmc, driver)
         } catch {
             if Task.isCancelled { return .same }
             // A BMC that does not answer says nothing of the power: unreachable is not off.
@@ -113,6 +120,15 @@ public struct BMCController: Service {
         }
         let isWritten = await write(status, of: bmc)
         return failure ?? (isWritten ? .changed : .notWritten)
+    }
+
+    /// Reads the sensors when it is time. A BMC that has none, or does not tell, is no worse for it.
+    private func readSensors(_ bmc: BMC, _ driver: any BMCDriver) async {
+        let name = bmc.metadata.name
+        guard sensors.begin(name, at: clock.now) else { return }
+        do { sensors.keep(try await driver.sensors(), of: name, at: clock.now) } catch {
+            logger.debug("\(name): its sensors were not read: \(error)")
+        }
     }
 
     /// Carries out an operator's newest order, once, or else switches a machine on that waits to be discovered.

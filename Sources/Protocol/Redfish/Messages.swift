@@ -25,6 +25,7 @@ public struct RedfishRequest: Hashable, Sendable {
         case get = "GET"
         case patch = "PATCH"
         case post = "POST"
+        case delete = "DELETE"
     }
 
     /// What to do.
@@ -47,6 +48,17 @@ public struct RedfishRequest: Hashable, Sendable {
     /// Reads a resource.
     public static func get(_ path: ResourcePath) -> RedfishRequest {
         RedfishRequest(method: .get, path: path, body: nil, ifMatch: nil)
+    }
+
+    /// Makes a session (DSP0266, session management): the answer has `X-Auth-Token` and the session's `Location`.
+    public static func login(at sessions: ResourcePath, user: String, password: SecretText) -> RedfishRequest {
+        let body = try? JSONEncoder().encode(["UserName": user, "Password": password.revealed])
+        return RedfishRequest(method: .post, path: sessions, body: body.map { Array($0) }, ifMatch: nil)
+    }
+
+    /// Ends a session.
+    public static func logout(_ session: ResourcePath) -> RedfishRequest {
+        RedfishRequest(method: .delete, path: session, body: nil, ifMatch: nil)
     }
 
     /// Posts a system's reset (DSP0268 ComputerSystem.Reset).
@@ -97,6 +109,8 @@ public struct RedfishResponse: Sendable {
     public let location: String?
     /// Seconds to wait, when the service gave a number.
     public let retryAfter: Duration?
+    /// The token of a new session (`X-Auth-Token`).
+    public let token: SecretText?
     /// The body.
     public let body: [UInt8]
 
@@ -104,11 +118,17 @@ public struct RedfishResponse: Sendable {
     public static let bodySizeMax = 1 << 20
 
     /// An answer; `retryAfter` is the header's text.
-    public init(status: Int, etag: String?, location: String?, retryAfter: String?, body: [UInt8]) {
+    public init(
+        status: Int, etag: String?, location: String?, retryAfter: String?, token: String? = nil, body: [UInt8]
+    ) {
         self.status = status
         self.etag = etag.flatMap(EntityTag.init)
         self.location = location
         self.retryAfter = retryAfter.flatMap(Int.init).flatMap { (0...86_400).contains($0) ? .seconds($0) : nil }
+        let isToken = token.map { text in
+            (1...4096).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+        }
+        self.token = isToken == true ? token.map(SecretText.init) : nil
         self.body = body
     }
 

@@ -22,12 +22,15 @@ public struct ServiceRoot: RedfishResource, Decodable, Hashable {
     public let vendor: String?
     /// The collection of systems.
     public let systems: ResourcePath?
+    /// The collection of sessions; nil: the service has none.
+    public let sessions: ResourcePath?
 
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: MemberName.self)
         redfishVersion = container.text("RedfishVersion")
         vendor = container.text("Vendor")
         systems = container.link("Systems")
+        sessions = (try? container.nestedContainer(keyedBy: MemberName.self, forKey: "Links"))?.link("Sessions")
     }
 }
 
@@ -69,6 +72,10 @@ public struct ComputerSystem: RedfishResource, Decodable, Hashable {
     public let boot: Boot?
     /// How to reset it.
     public let reset: ResetAction?
+    /// The chassis that it is in.
+    public let chassis: [ResourcePath]
+    /// The BMCs that manage it.
+    public let managers: [ResourcePath]
     /// The resource's version, where the body has it.
     public let etag: EntityTag?
 
@@ -109,6 +116,9 @@ public struct ComputerSystem: RedfishResource, Decodable, Hashable {
         model = container.text("Model")
         powerState = try? container.decodeIfPresent(Power.self, forKey: "PowerState")
         etag = container.text("@odata.etag").flatMap(EntityTag.init)
+        let links = try? container.nestedContainer(keyedBy: MemberName.self, forKey: "Links")
+        chassis = links?.links("Chassis") ?? []
+        managers = links?.links("ManagedBy") ?? []
         boot = (try? container.nestedContainer(keyedBy: MemberName.self, forKey: "Boot")).map { boot in
             Boot(
                 target: boot.text("BootSourceOverrideTarget"), enabled: boot.text("BootSourceOverrideEnabled"),
@@ -178,6 +188,17 @@ extension KeyedDecodingContainer where Key == MemberName {
     func texts(_ name: MemberName) -> [String]? {
         guard let values = try? decodeIfPresent([Lenient<String>].self, forKey: name) else { return nil }
         return values.prefix(64).compactMap { $0.value?.printable(limit: 64) }
+    }
+
+    /// At most 16 links.
+    func links(_ name: MemberName) -> [ResourcePath] {
+        guard let values = try? decodeIfPresent([Lenient<Link>].self, forKey: name) else { return [] }
+        return values.prefix(16).compactMap { $0.value?.path }
+    }
+
+    func number(_ name: MemberName) -> Double? {
+        guard let value = try? decodeIfPresent(Double.self, forKey: name), value.isFinite else { return nil }
+        return value
     }
 
     func link(_ name: MemberName) -> ResourcePath? { (try? decodeIfPresent(Link.self, forKey: name))?.path }

@@ -1,0 +1,75 @@
+import ArgumentParser
+import CatalogBareMetal
+import ClientSDK
+import FleetContract
+import Primitives
+
+struct BMCShow: FleetCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Show all that is known of a BMC, and what its sensors tell.")
+
+    @Argument(help: ArgumentHelp("The BMC's name in the site.", valueName: "bmc"))
+    var name: String
+
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+    func run(_ client: FleetClient, _ terminal: Terminal) async throws {
+        let detail = try await client.bmc(name)
+        if terminal.isJSON { return terminal.json(detail) }
+        for line in Self.facts(detail).lines(for: terminal) { terminal.print(line) }
+        guard let read = detail.sensorsRead, !detail.sensors.isEmpty else { return }
+        terminal.print("")
+        terminal.print("Sensors, read \(Ages.since(read, now: detail.time)) ago:")
+        for line in Self.table(detail.sensors).lines(for: terminal) { terminal.print(line) }
+    }
+
+    static func facts(_ detail: BMCDetail) -> Facts {
+        let bmc = detail.bmc
+        let status = bmc.status
+        var facts = Facts()
+        facts.add("name", bmc.name, .bold)
+        facts.add("address", bmc.address)
+        facts.add("system", bmc.system)
+        facts.add("user", bmc.username)
+        let answers = status.isReachable ? "yes" : status.checked == nil ? "not asked yet" : "no"
+        facts.add("answers", answers, status.isReachable ? .green : .red)
+        facts.add("power", power(status, detail.time), status.power == .unknown ? .yellow : .plain)
+        facts.add("what it says", status.lastError, .red)
+        facts.add("nodes", bmc.nodes.isEmpty ? "none yet" : bmc.nodes.joined(separator: ", "))
+        facts.add("machine", status.model)
+        facts.add("serial", status.serial)
+        facts.add("UUID", status.systemUUID)
+        facts.add("firmware", status.firmwareVersion)
+        facts.add("discovers", bmc.powersOnForDiscovery ? "yes: a machine that is off and unknown is switched on" : nil)
+        return facts
+    }
+
+    private static func power(_ status: BMC.Status, _ now: Timestamp) -> String {
+        guard let since = status.powerSince else { return status.power.rawValue }
+        return "\(status.power.rawValue) for \(Ages.since(since, now: now))"
+    }
+
+    static func table(_ sensors: [SensorReading]) -> Table {
+        var table = Table([
+            .init("SENSOR", priority: 1), .init("READING", priority: 1), .init("UNIT", priority: 2),
+            .init("STATE", priority: 3),
+        ])
+        table.rows = sensors.map { sensor in
+            [
+                .init(sensor.name), .init(number(sensor.value)), .init(sensor.unit.rawValue),
+                .init(sensor.isGood ? "good" : "not good", sensor.isGood ? .plain : .red),
+            ]
+        }
+        return table
+    }
+
+    /// At most two digits after the point.
+    private static func number(_ value: Double) -> String {
+        guard abs(value) < 1e9 else { return "\(value)" }
+        let hundredths = Int((value * 100).rounded())
+        let (whole, rest) = (abs(hundredths) / 100, abs(hundredths) % 100)
+        let sign = hundredths < 0 ? "-" : ""
+        if rest == 0 { return "\(sign)\(whole)" }
+        return "\(sign)\(whole)." + (rest % 10 == 0 ? "\(rest / 10)" : rest < 10 ? "0\(rest)" : "\(rest)")
+    }
+}
