@@ -158,7 +158,8 @@ let package = Package(
         // Node: what runs on machines.
         module("Node", "LinuxSystem", ["Primitives", "CLinux", "CNetlink", "CNftables"]),
         module(
-            "Node", "HardwareInventory", ["Primitives", "AgentProtocol", "LinuxSystem", "CUdev", "CBlkid", "CLinux"]),
+            "Node", "HardwareInventory",
+            ["Primitives", "AgentProtocol", "LinuxSystem", "IPMI", "CUdev", "CBlkid", "CLinux"]),
         module("Node", "DiskImaging", ["Primitives", "AgentProtocol", "ImageChunks", "LinuxSystem", "CLinux"]),
         module(
             "Node", "NodeTransport",
@@ -290,8 +291,8 @@ let package = Package(
         suite(
             "NodeTests",
             [
-                "CLinux", "LinuxSystem", "HardwareInventory", "DiskImaging", "Discovery", "RoleNetwork", "RoleStorage",
-                "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives",
+                "CLinux", "LinuxSystem", "HardwareInventory", "IPMI", "DiskImaging", "Discovery", "RoleNetwork",
+                "RoleStorage", "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives",
                 "WireCoding", nioCore, logging,
             ]),
         suite("NodeNetworkingTests", ["NetworkUnits", "AgentProtocol", "Primitives"]),

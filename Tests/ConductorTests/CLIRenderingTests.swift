@@ -180,7 +180,10 @@ import Testing
                 .init(
                     name: "enp65s0f0", mac: MACAddress(bytes: [0x52, 0x54, 0, 0x77, 0, 1]), driver: "mlx5_core",
                     speed: 25_000, hasLink: true, pciAddress: "0000:41:00.0", mtu: 9000, addresses: ["10.77.0.50/24"])
-            ])
+            ],
+            bmc: .init(
+                address: IPv4Address(bytes: [10, 9, 0, 7]), mac: MACAddress(bytes: [0x52, 0x54, 0, 0x99, 0, 1]),
+                firmwareVersion: "9.08"))
         try golden("node-inventory") { NodeInventory.lines(report, $0) }
         for width in Self.widths {
             let text = NodeInventory.lines(report, Self.terminal(width)).joined(separator: "\n")

@@ -119,6 +119,35 @@ import Testing
         }
     }
 
+    @Test func aBMCThatTheMachineTellsOfIsAHint() async throws {
+        try await withFleet { fleet in
+            _ = try await fleet.addNode("n1", number: 1) { node in
+                node.spec.bmc = nil
+                node.status.identity.bmc = nil
+                node.status.summary = InventorySummary(
+                    model: "R1", processors: 1, memory: .gibibytes(1), disks: [], firmware: "uefi",
+                    bmcAddress: IPv4Address(bytes: [10, 9, 0, 7]))
+            }
+            func cause() async throws -> WhyReply.Cause {
+                let why = try await fleet.with(.reader) { (client: FleetClient) async throws in
+                    try await client.why("n1")
+                }
+                return try #require(why.causes.first { $0.subject == "bmc" })
+            }
+            let unknown = try await cause()
+            #expect(unknown.what == "the machine says that its BMC is at 10.9.0.7, which the site does not know")
+            #expect(unknown.next?.contains("- { name: n1-bmc, address: https://10.9.0.7, username: USER") == true)
+            #expect(!unknown.isProblem)
+            try await fleet.put(
+                BMC(
+                    metadata: Metadata(name: "b7", schemaVersion: 1, created: fleet.clock.now),
+                    spec: .init(address: "ipmi://10.9.0.7", system: nil, username: "u", passwordSecret: "bmc.b7"),
+                    status: .init()))
+            let known = try await cause()
+            #expect(known.next == "if that is right: muster node set n1 --bmc b7")
+        }
+    }
+
     @Test func aWatchSendsAllNodesThenTheirChanges() async throws {
         try await withFleet { fleet in
             let id = try await fleet.addNode("n1", number: 1)

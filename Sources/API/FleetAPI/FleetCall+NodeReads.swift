@@ -1,5 +1,6 @@
 import APISupport
 import AgentProtocol
+import BareMetal
 import BlobStore
 import CatalogBareMetal
 import FleetContract
@@ -156,9 +157,18 @@ extension FleetCall {
         let conflicts = services.cache.all(IdentityConflict.self).filter { $0.spec.nodes.contains(summary.id) }
         return NodeExplanation(
             node: node, summary: summary, bmc: bmcName.flatMap { services.cache.get(BMC.self, $0) }, bmcName: bmcName,
+            bmcAtAddress: node.status.summary?.bmcAddress.flatMap(self.bmcName(at:)),
             images: services.cache.all(NodeImage.self), conflicts: conflicts, rules: judgement?.cause,
             events: try await newestEvents(of: summary.id, name: node.spec.name, limit: 10),
             now: services.clock.now)
+    }
+
+    /// The site's BMC with this address.
+    private func bmcName(at address: IPv4Address) -> String? {
+        let text = address.description
+        return services.cache.all(BMC.self).first { bmc in
+            (try? BMCAddress(bmc.spec.address, user: bmc.spec.username))?.host == text
+        }?.metadata.name
     }
 
     // MARK: Events

@@ -10,6 +10,8 @@ struct NodeExplanation {
     let summary: NodeSummary
     let bmc: BMC?
     let bmcName: String?
+    /// The site's BMC with the address that the machine's own BMC has, as the machine says.
+    let bmcAtAddress: String?
     let images: [NodeImage]
     let conflicts: [IdentityConflict]
     let rules: WhyReply.Cause?
@@ -100,6 +102,7 @@ struct NodeExplanation {
 
     private var bmcCause: WhyReply.Cause? {
         guard let bmcName else {
+            if let hint = bmcHint { return hint }
             return WhyReply.Cause(subject: "bmc", what: "none is known; its power is switched by hand")
         }
         guard let bmc else {
@@ -119,6 +122,24 @@ struct NodeExplanation {
         return WhyReply.Cause(
             subject: "bmc", what: "\(bmcName), power \((power?.state ?? bmc.status.power).rawValue)",
             since: power?.since ?? bmc.status.checked)
+    }
+
+    /// What to do about a BMC that the machine has told of and the node does not have. It is a hint and nothing is done
+    /// by itself: a machine may tell of another's BMC.
+    private var bmcHint: WhyReply.Cause? {
+        guard let address = node.status.summary?.bmcAddress else { return nil }
+        let name = node.spec.name
+        if let bmcAtAddress {
+            return WhyReply.Cause(
+                subject: "bmc", what: "the machine says that its BMC is at \(address), which is '\(bmcAtAddress)'",
+                owner: .operator, next: "if that is right: muster node set \(name) --bmc \(bmcAtAddress)")
+        }
+        return WhyReply.Cause(
+            subject: "bmc", what: "the machine says that its BMC is at \(address), which the site does not know",
+            owner: .operator,
+            next: "if that is right, add to 'bmcs' in the site file: '- { name: \(name)-bmc, address: "
+                + "https://\(address), username: USER, passwordFile: FILE }' (ipmi://\(address) for one without "
+                + "Redfish), then 'muster site apply'")
     }
 
     private var sessionCause: WhyReply.Cause? {

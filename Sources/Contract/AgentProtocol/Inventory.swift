@@ -52,6 +52,8 @@ public struct InventoryReport: Hashable, Sendable, Codable {
     public let pciDevices: [PCIDevice]
     /// The version of the trusted platform module, for example `2.0`; nil when there is none.
     public let tpmVersion: String?
+    /// What its own BMC tells in band; nil: it has none that answers.
+    public let bmc: BMC?
     /// The hypervisor when the machine is virtual, for example `qemu`.
     public let virtualization: String?
     /// What did not fit into the limits, one sentence each.
@@ -62,7 +64,7 @@ public struct InventoryReport: Hashable, Sendable, Codable {
         agentVersion: String, collectedAt: Timestamp, clockSkewMilliseconds: Int64? = nil,
         bootInterface: MACAddress? = nil, kernelVersion: String, system: System, cpu: CPU, memory: Memory,
         disks: [Disk], nics: [NIC], pciDevices: [PCIDevice] = [], tpmVersion: String? = nil,
-        virtualization: String? = nil, omissions: [String] = [], schemaVersion: Int = 1
+        bmc: BMC? = nil, virtualization: String? = nil, omissions: [String] = [], schemaVersion: Int = 1
     ) {
         var left = omissions.prefix(8).map { $0.bounded }
         self.schemaVersion = schemaVersion
@@ -78,6 +80,7 @@ public struct InventoryReport: Hashable, Sendable, Codable {
         self.nics = Self.cut(nics, to: Limit.nics, named: "network interfaces", &left).map(\.bounded)
         self.pciDevices = Self.cut(pciDevices, to: Limit.pciDevices, named: "PCI devices", &left).map(\.bounded)
         self.tpmVersion = tpmVersion?.bounded
+        self.bmc = bmc?.bounded
         self.virtualization = virtualization?.bounded
         self.omissions = left
     }
@@ -97,6 +100,7 @@ public struct InventoryReport: Hashable, Sendable, Codable {
             nics: try fields.decode([NIC].self, forKey: .nics),
             pciDevices: try fields.decodeIfPresent([PCIDevice].self, forKey: .pciDevices) ?? [],
             tpmVersion: try fields.decodeIfPresent(String.self, forKey: .tpmVersion),
+            bmc: try fields.decodeIfPresent(BMC.self, forKey: .bmc),
             virtualization: try fields.decodeIfPresent(String.self, forKey: .virtualization),
             omissions: try fields.decodeIfPresent([String].self, forKey: .omissions) ?? [],
             schemaVersion: try fields.decode(Int.self, forKey: .schemaVersion))

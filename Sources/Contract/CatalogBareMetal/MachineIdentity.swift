@@ -40,6 +40,8 @@ public struct InventorySummary: Codable, Sendable, Hashable {
     public var disks: [Disk]
     /// `bios` or `uefi`.
     public var firmware: String
+    /// Where its own BMC is, as the machine says; nobody vouches for it.
+    public var bmcAddress: IPv4Address?
 
     /// A disk in a summary.
     public struct Disk: Codable, Sendable, Hashable {
@@ -56,12 +58,16 @@ public struct InventorySummary: Codable, Sendable, Hashable {
     }
 
     /// A summary.
-    public init(model: String, processors: Int, memory: ByteCount, disks: [Disk], firmware: String) {
+    public init(
+        model: String, processors: Int, memory: ByteCount, disks: [Disk], firmware: String,
+        bmcAddress: IPv4Address? = nil
+    ) {
         self.model = model
         self.processors = processors
         self.memory = memory
         self.disks = disks
         self.firmware = firmware
+        self.bmcAddress = bmcAddress
     }
 }
 

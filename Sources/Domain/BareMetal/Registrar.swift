@@ -252,7 +252,7 @@ public struct Registrar: Sendable {
             disks: inventory.disks.prefix(24).map { disk in
                 InventorySummary.Disk(serial: disk.serial ?? disk.idPath ?? disk.name, size: disk.size)
             },
-            firmware: inventory.system.firmwareMode.rawValue)
+            firmware: inventory.system.firmwareMode.rawValue, bmcAddress: inventory.bmc?.address)
     }
 
     /// SHA-256 of a token, as stored.

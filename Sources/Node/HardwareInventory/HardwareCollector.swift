@@ -25,7 +25,7 @@ public struct HardwareCollector: Sendable {
             agentVersion: agentVersion, collectedAt: now, clockSkewMilliseconds: clockSkew?.milliseconds,
             bootInterface: bootInterface, kernelVersion: Machine.kernelVersion, system: system(), cpu: cpu,
             memory: memory(), disks: DiskCollector(udev: udev).collect(), nics: NICCollector(udev: udev).collect(),
-            pciDevices: pciDevices(udev), tpmVersion: tpmVersion(),
+            pciDevices: pciDevices(udev), tpmVersion: tpmVersion(), bmc: OwnBMCDevice.read(),
             virtualization: cpu.flags.contains("hypervisor") ? hypervisor() : nil)
     }
 

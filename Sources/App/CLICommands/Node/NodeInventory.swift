@@ -32,6 +32,7 @@ struct NodeInventory: FleetCommand {
         facts.add("processors", "\(counts), \(cpu.architecture)\(cpu.model.map { ", \($0)" } ?? "")")
         facts.add("memory", inventory.memory.total.description)
         facts.add("TPM", inventory.tpmVersion ?? "none")
+        facts.add("BMC", inventory.bmc.map(Self.bmc))
         facts.add("virtual", inventory.virtualization)
         facts.add("kernel", inventory.kernelVersion)
         facts.add("collected", "\(inventory.collectedAt) by discovery-agent \(inventory.agentVersion)")
@@ -41,6 +42,13 @@ struct NodeInventory: FleetCommand {
         lines += [""] + nics(inventory.nics).lines(for: terminal)
         if !inventory.omissions.isEmpty { lines += [""] + inventory.omissions.map { "left out: \($0)" } }
         return lines
+    }
+
+    private static func bmc(_ bmc: InventoryReport.BMC) -> String {
+        [
+            bmc.address.map { "at \($0)" } ?? "without an address", bmc.mac.map { "MAC \($0)" },
+            bmc.firmwareVersion.map { "firmware \($0)" }, bmc.guid.map { "GUID \($0)" },
+        ].compactMap(\.self).joined(separator: ", ")
     }
 
     /// Nil below 5 s: it is measured against a clock that tells whole seconds, and the boot takes its time.

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "CLinuxIPMI.h"
 #include "CLinuxNetwork.h"
 #include "CLinuxSpawn.h"
 
