@@ -292,7 +292,8 @@ let package = Package(
             "NodeTests",
             [
                 "CLinux", "LinuxSystem", "HardwareInventory", "IPMI", "DiskImaging", "Discovery", "RoleNetwork",
-                "RoleStorage", "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks", "Primitives",
+                "RoleStorage", "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks",
+                "Primitives",
                 "WireCoding", nioCore, logging,
             ]),
         suite("NodeNetworkingTests", ["NetworkUnits", "AgentProtocol", "Primitives"]),
