@@ -2,6 +2,7 @@ import BMCDrivers
 import BareMetal
 import CatalogBareMetal
 import Logging
+import NIOHTTP1
 import Primitives
 import Redfish
 import Synchronization

@@ -1,5 +1,6 @@
 import APISupport
 import AgentProtocol
+import BareMetal
 import CatalogBareMetal
 import CatalogIdentity
 import Fleet
