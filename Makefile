@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RACK ?= Inventory/example-rack/rack.yaml
 MINUTES ?= 5
 SWIFT_RELEASE := swift build -c release --static-swift-stdlib
-PROGRAMS := muster muster-conductor muster-rack discovery-agent network-agent
+PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
 .PHONY: help setup build demo demo-down test test-swift format lint fuzz bench clean
@@ -17,7 +17,7 @@ setup: ## Installs the Debian packages and the Python environment that the rest 
 build: setup ## Builds the programs, release.
 	@for program in $(PROGRAMS); do $(SWIFT_RELEASE) --product $$program || exit 1; done
 
-demo: build ## From bare machine to active network node on a virtual rack; RACK=FILE takes another rack.
+demo: build ## From bare machines to active nodes on a virtual rack; RACK=FILE takes another rack.
 	@./demo.sh "$(RACK)"
 
 demo-down: ## Removes everything that the demo made.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a bare machine to an active network node, on a virtual rack that stays up: demo.sh [--down] RACK-FILE
+# From bare machines to active nodes, on a virtual rack that stays up: demo.sh [--down] RACK-FILE
 # `make demo` builds the programs first. Everything that this makes is under .muster/demo and in the rack.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -10,6 +10,7 @@ rack=${1:-Inventory/example-rack/rack.yaml}
 bin=$PWD/.build/release
 images=$PWD/.cache/images
 started=$SECONDS
+roles=(compute network storage controller)
 
 step() { printf '\n\033[1m==> %s\033[0m (%d s)\n' "$*" $((SECONDS - started)); }
 fail() { printf '\ndemo: %s\n' "$*" >&2; exit 1; }
@@ -40,10 +41,10 @@ explain() {
 }
 trap explain EXIT
 
-step "Images: the discovery ramdisk and the network node's disk"
+step "Images: the discovery ramdisk, and a disk for each role"
 mkdir -p "$images"
 Images/discovery/build.sh --agent "$bin/discovery-agent" --out "$images"
-Images/node/build.sh --role network --agent "$bin/network-agent" --out "$images"
+for role in "${roles[@]}"; do Images/node/build.sh --role "$role" --agent "$bin/$role-agent" --out "$images"; done
 
 step "Rack: namespace, bridge, libvirtd and Redfish BMCs"
 rack_do up
@@ -63,7 +64,7 @@ done
 
 step "Images into the conductor: only chunks that it lacks are sent"
 "$bin/muster" image push-ramdisk --kernel "$images/vmlinuz" --initrd "$images/initrd.zst"
-"$bin/muster" image push node-network --role network --file "$images/node-network.raw"
+for role in "${roles[@]}"; do "$bin/muster" image push "node-$role" --role "$role" --file "$images/node-$role.raw"; done
 
 step "Site: segment, BMCs, rules, keys"
 key=$PWD/.muster/demo/id_ed25519
@@ -87,19 +88,30 @@ done
 "$bin/muster" node list
 [ "$found" -ge "$machines" ] || fail "only $found of $machines machines have registered"
 
-step "Approval: what these machines are, and that they may come in"
-nodes=$("$bin/muster" node list --json | jq -r '.nodes[].name')
-for node in $nodes; do
-    "$bin/muster" node inventory "$node"
-    state=$("$bin/muster" node show "$node" --json | jq -r .state)
-    [ "$state" = enroll ] && "$bin/muster" node approve "$node" --role network
+step "Inventory: what these machines are, and what their disks hold"
+nodes() { "$bin/muster" node list --json | jq -r ".nodes[] | select($1) | .name"; }
+for node in $(nodes true); do "$bin/muster" node inventory "$node"; done
+
+# Machines that a rule knows come in by it; the others wait for an operator, which is us.
+step "Approval: machines that no rule lets in"
+for node in $(nodes '.isApproved | not'); do
+    "$bin/muster" node why "$node"
+    role=controller
+    [ -n "$(nodes '.role == "network"')" ] || role=network
+    name=$node
+    case $node in node-*) name=$role-1 ;; esac # nobody has named it yet
+    "$bin/muster" node approve "$node" --role "$role" --name "$name"
 done
 
 step "Deployment"
-for node in $nodes; do "$bin/muster" node watch "$node" --until active; done
+for node in $(nodes true); do "$bin/muster" node watch "$node" --until active; done
+
+step "How long each stage took"
+"$bin/muster" node stages
 
 step "The fleet"
 "$bin/muster" node list
+nodes=$(nodes true)
 cat <<TEXT
 
 The rack stays up. What to type next:

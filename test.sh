@@ -13,7 +13,9 @@ step "images with debug agents"
 export MUSTER_IMAGES=$PWD/.cache/images-debug
 mkdir -p "$MUSTER_IMAGES"
 Images/discovery/build.sh --agent .build/debug/discovery-agent --out "$MUSTER_IMAGES"
-Images/node/build.sh --role network --agent .build/debug/network-agent --out "$MUSTER_IMAGES"
+for role in compute network storage controller; do
+    Images/node/build.sh --role $role --agent .build/debug/$role-agent --out "$MUSTER_IMAGES"
+done
 step "tests"
 log=.cache/test.log
 if ! swift test --skip-build --no-parallel 2>&1 | tee "$log"; then
