@@ -44,4 +44,28 @@ import Testing
         #expect(try nodes.map(roles) == [[.network], [.compute, .network], [.storage], [.compute, .network]])
         #expect(try roles(node(5, nil)) == nil)
     }
+
+    @Test func aStorageNodeSeesItsOwnPoolAndAControllerNodeTheConductors() throws {
+        var storage = try node(1, .storage)
+        storage.spec.dataDisks = DataDisks(pool: "fast", all: true)
+        var compute = try node(2, .compute)
+        compute.spec.dataDisks = storage.spec.dataDisks
+        let controller = try node(3, .controller)
+        var site = Site.Spec(name: "lab", sshKeys: [])
+        site.proxyPort = 443
+        func items(_ node: Node, conductors: [String] = ["10.0.0.2:9443", "10.0.0.1:9443"]) -> [String: NodeView.Item] {
+            NodeViewProjection.view(
+                of: node, site: site, peers: [], conductors: conductors, revision: Revision(1)
+            ).items
+        }
+        #expect(
+            try items(storage)["pool-fast"]?.decode(StoragePoolItem.self)
+                == StoragePoolItem(owner: try storage.id, disks: DataDisks(pool: "fast", all: true)))
+        #expect(items(compute)["pool-fast"] == nil, "a pool is a storage node's")
+        #expect(
+            try items(controller)["proxy"]?.decode(ProxyItem.self)
+                == ProxyItem(port: 443, conductors: ["10.0.0.1:9443", "10.0.0.2:9443"]))
+        #expect(items(controller, conductors: [])["proxy"] != nil, "no segment yet: the proxy that runs stays")
+        #expect(items(storage)["proxy"] == nil)
+    }
 }

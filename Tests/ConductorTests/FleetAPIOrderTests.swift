@@ -118,14 +118,22 @@ import Testing
             }
             _ = try await fleet.with { (client: FleetClient) async throws in
                 try await client.change(
-                    "n1", NodePatch(name: "n9", image: "", rootDisk: .init(serial: "D-1"), bmc: ""))
+                    "n1",
+                    NodePatch(
+                        name: "n9", image: "", rootDisk: .init(serial: "D-1"), dataDisks: DataDisks(all: true), bmc: "")
+                )
             }
             let spec = try #require(try await fleet.node(id)).spec
+            #expect(spec.dataDisks == DataDisks(pool: "data", all: true))
             #expect(spec.name == "n9")
             #expect(spec.role == .network)
             #expect(spec.image == nil)
             #expect(spec.bmc == nil)
             #expect(spec.rootDisk.serial == "D-1")
+            _ = try await fleet.with { (client: FleetClient) async throws in
+                try await client.change("n9", NodePatch(dataDisks: DataDisks()))
+            }
+            #expect(try await fleet.node(id)?.spec.dataDisks == nil, "no disk is named: nothing more is taken")
         }
     }
 }

@@ -111,6 +111,7 @@ import Testing
         ("PATCH", "nodes/n1", #"{"bmc":"none"}"#, 422),
         ("PATCH", "nodes/n1", #"{"name":"n2"}"#, 409),
         ("PATCH", "nodes/n1", #"{"rootDisk":{"serial":"a\nb"}}"#, 400),
+        ("PATCH", "nodes/n1", #"{"dataDisks":{"pool":"data","all":true,"matches":[{"serial":"S"}]}}"#, 400),
         ("POST", "bmcs/none/power", #"{"action":"on"}"#, 404),
         ("PUT", "site", "{}", 400),
         ("PUT", "site?dryRun=maybe", "{}", 400),

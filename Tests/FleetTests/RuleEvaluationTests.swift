@@ -37,7 +37,7 @@ import Testing
                 "early",
                 .init(
                     order: 10, match: [fact("system.serial", .equals, "SRV-1")], name: "n1",
-                    rootDisk: RootDiskHint(serial: "D-1"))),
+                    rootDisk: RootDiskHint(serial: "D-1"), dataDisks: DataDisks(all: true))),
             rule("other", .init(order: 5, match: [fact("system.serial", .equals, "SRV-2")], name: "n2")),
             rule("later", .init(order: 30, match: [], name: "n3", role: .storage, approves: true)),
         ]
@@ -45,12 +45,13 @@ import Testing
         #expect(decision.name == "n1")
         #expect(decision.role == .compute)
         #expect(decision.rootDisk == RootDiskHint(serial: "D-1"))
+        #expect(decision.dataDisks == DataDisks(all: true))
         #expect(decision.bmc == nil)
         #expect(decision.approvedBy == "late")
         #expect(
             explanation.lines == [
                 "rule other does not match: system.serial is 'SRV-2' (found SRV-1)",
-                "rule early matches and decides name, root disk",
+                "rule early matches and decides name, root disk, data disks",
                 "rule late matches and decides role, approval",
                 "rule later matches and decides nothing new",
             ])

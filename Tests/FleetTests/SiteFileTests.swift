@@ -52,6 +52,18 @@ let goodSite = """
           rootDisk: { serial: D-1, sizeMin: 100 GiB }
       - name: everything
         gives: { role: compute }
+      - name: store
+        match: { system.serial: SRV-2 }
+        gives:
+          role: storage
+          dataDisks:
+            pool: fast
+            match:
+              - { bus: nvme, sizeMin: 1 TiB, rotational: false }
+              - { serial: D-7 }
+      - name: store-all
+        match: { system.serial: SRV-3 }
+        gives: { role: storage, dataDisks: { all: true } }
 
     """
 
@@ -82,6 +94,15 @@ let goodSite = """
                 Rule.Fact(path: "memory.bytes", comparison: .atLeast, value: "8589934592"),
             ])
         #expect(site.rules[1].spec.order == 100)
+        #expect(
+            site.rules[2].spec.dataDisks
+                == DataDisks(
+                    pool: "fast",
+                    matches: [
+                        DataDisks.Match(bus: "nvme", isRotational: false, sizeMin: .gibibytes(1024)),
+                        DataDisks.Match(serial: "D-7"),
+                    ]))
+        #expect(site.rules[3].spec.dataDisks == DataDisks(pool: "data", all: true))
         #expect(file.line(of: "segments[0].pool.start") == 11)
     }
 
@@ -161,7 +182,7 @@ let goodSite = """
         Bad(
             old: "  name: lab", new: "  name: lab\n  nmae: x",
             message: "line 3: site.nmae: unknown key; known here: name, sshKeys, sshKeyFiles, sshKeyFilesEnv, "
-                + "metricsIntervalSeconds, overlay, networkConfirmSeconds, ntp"),
+                + "metricsIntervalSeconds, overlay, networkConfirmSeconds, ntp, proxyPort"),
         Bad(
             old: "passwordFile: secrets/n1", new: "password: geheim",
             message:
@@ -294,6 +315,22 @@ let goodSite = """
 
     @Test(arguments: ["", "- a", "site: 3", "? [1]\n: 2", "\u{0}", "site: &a [*a]"]) func noTextCrashes(text: String) {
         #expect(throws: SiteError.self) { try SiteFile(yaml: text) }
+    }
+
+    @Test(arguments: [
+        ("gives: { dataDisks: {} }", "names no disk"),
+        ("gives: { dataDisks: { all: true, match: [ { serial: S } ] } }", "not both"),
+        ("gives: { dataDisks: { match: [ {} ] } }", "fits every disk"),
+        ("gives: { dataDisks: { match: [ { colour: red } ] } }", "colour"),
+        ("gives: { dataDisks: { match: [ { sizeMin: 2 GiB, sizeMax: 1 GiB } ] } }", "less than sizeMin"),
+        ("gives: { dataDisks: { all: true, pool: Bad_Name } }", "pool name"),
+        ("gives: { role: network, dataDisks: { all: true } }", "only storage nodes"),
+    ])
+    func wrongDataDisksAreRefused(_ rule: String, _ words: String) {
+        let text = "site: { name: lab }\nrules:\n  - name: r\n    \(rule)\n"
+        let error = #expect(throws: SiteError.self) { try SiteFile(yaml: text) }
+        #expect(error?.publicMessage.contains(words) == true, "\(error?.publicMessage ?? "")")
+        #expect(error?.problems.first?.line != nil)
     }
 }
 

@@ -83,7 +83,8 @@ extension FleetCall {
         let patch = try await body(NodePatch.self)
         guard !patch.isEmpty else {
             throw APIError.badRequest(
-                "Nothing is to be changed; give name, role, rack, image, rootDisk, bmc, network or isInMaintenance.")
+                "Nothing is to be changed; give name, role, rack, image, rootDisk, dataDisks, bmc, network or "
+                    + "isInMaintenance.")
         }
         let found = try node()
         let name = try patch.name.map { (text) throws(InvalidValue) in try DNSLabel(text, as: "node name").text }
@@ -106,12 +107,17 @@ extension FleetCall {
         if let rack = patch.rack, !rack.hasOnlyPrintableScalars || rack.utf8.count > 60 {
             throw InvalidValue("rack", rack, expected: "1 to 60 printable characters, or none to forget it")
         }
+        let namesNone = patch.dataDisks.map { !$0.all && $0.matches.isEmpty } ?? false
+        if !namesNone, let problem = patch.dataDisks?.problems().first {
+            throw APIError.badRequest("dataDisks\(problem.path): \(problem.message).")
+        }
         return try await write(found, &note) { node in
             if let name { node.spec.name = name }
             if let role = patch.role { node.spec.role = role }
             if let rack = patch.rack { node.spec.rack = rack.isEmpty ? nil : rack }
             if let image = patch.image { node.spec.image = image.isEmpty ? nil : image }
             if let rootDisk = patch.rootDisk { node.spec.rootDisk = rootDisk }
+            if let dataDisks = patch.dataDisks { node.spec.dataDisks = namesNone ? nil : dataDisks }
             if let bmc = patch.bmc { node.spec.bmc = bmc.isEmpty ? nil : bmc }
             if let network = patch.network { node.spec.network = network.isEmpty ? nil : network }
             if let isInMaintenance = patch.isInMaintenance { node.spec.isInMaintenance = isInMaintenance }

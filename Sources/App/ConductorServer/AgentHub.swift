@@ -22,6 +22,8 @@ struct AgentHub: AgentPortDelegate, Service {
     let authority: CertificateAuthority
     let audit: AuditLog
     let clock: any WallClock
+    /// The port of this conductor's API.
+    let apiPort: Int
     /// This run of the conductor; see `Node.Stream`.
     let conductor: String
     let logger: Logger
@@ -41,7 +43,7 @@ struct AgentHub: AgentPortDelegate, Service {
             session.goodbye("this node is not in the inventory any more", retryAfterSeconds: 300)
             return
         }
-        feed.open(session, hello: hello, view: Self.view(of: node, in: now, LiveCatalog.networks(in: now)))
+        feed.open(session, hello: hello, view: view(of: node, in: now, LiveCatalog.networks(in: now)))
         await pass(.agentConnected(hello, stream(session)), session)
     }
 
@@ -91,10 +93,11 @@ struct AgentHub: AgentPortDelegate, Service {
     }
 
     /// The view that one snapshot gives, with the revision of just that one.
-    private static func view(of node: Node, in now: CacheSnapshot, _ networks: NetworkCatalog) -> NodeView {
-        NodeViewProjection.view(
+    private func view(of node: Node, in now: CacheSnapshot, _ networks: NetworkCatalog) -> NodeView {
+        let server = node.spec.role == .controller ? LiveCatalog.serverAddress(for: node, in: now) : nil
+        return NodeViewProjection.view(
             of: node, site: now.get(Site.self, Site.name)?.spec, networks: networks, peers: now.all(Node.self),
-            revision: now.revision)
+            conductors: server.map { ["\($0):\(apiPort)"] } ?? [], revision: now.revision)
     }
 
     /// Publishes views after each change of the catalog, and ends streams of nodes that are gone, until cancelled.
@@ -105,7 +108,7 @@ struct AgentHub: AgentPortDelegate, Service {
             var views: [(NodeID, NodeView)] = []
             for id in newest.nodes {
                 if let node = now.get(Node.self, id.raw) {
-                    views.append((id, Self.view(of: node, in: now, networks)))
+                    views.append((id, view(of: node, in: now, networks)))
                 } else if now.undecodable[Node.key(id.raw)] == nil {
                     feed.dismiss(id, "this node is not in the inventory any more", retryAfterSeconds: 300)
                 }

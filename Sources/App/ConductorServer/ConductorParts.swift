@@ -98,8 +98,8 @@ struct ConductorParts {
             feed: AgentViewFeed(logger: logger, clock: clock) {
                 catalog.segments().map { "\($0.spec.server):\(configuration.ports.agents)" }
             },
-            metrics: NodeMetrics(), logs: logs, authority: authority, audit: audit, clock: clock, conductor: run,
-            logger: logger)
+            metrics: NodeMetrics(), logs: logs, authority: authority, audit: audit, clock: clock,
+            apiPort: configuration.ports.api, conductor: run, logger: logger)
         agentPort = AgentPortServer(
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
             tls: certificate.agents,

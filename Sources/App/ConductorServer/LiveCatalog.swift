@@ -56,8 +56,13 @@ struct LiveCatalog: Sendable {
 
     /// The conductor's address on the segment where the node was seen last, else on the first segment.
     func serverAddress(for node: Node) -> IPv4Address {
-        let segments = segments().sorted { $0.metadata.name < $1.metadata.name }
-        let leases = cache.all(Lease.self)
+        Self.serverAddress(for: node, in: cache.snapshot()) ?? .any
+    }
+
+    /// As one snapshot has it; nil: there is no segment.
+    static func serverAddress(for node: Node, in now: CacheSnapshot) -> IPv4Address? {
+        let segments = now.all(Segment.self).sorted { $0.metadata.name < $1.metadata.name }
+        let leases = now.all(Lease.self)
             .filter { $0.status.phase == .bound && node.status.identity.macs.contains($0.spec.mac) }
             .sorted { $0.status.lastSeen > $1.status.lastSeen }
         for lease in leases {
@@ -65,6 +70,6 @@ struct LiveCatalog: Sendable {
                 return segment.spec.server
             }
         }
-        return segments.first?.spec.server ?? .any
+        return segments.first?.spec.server
     }
 }

@@ -71,6 +71,35 @@ public struct DataDisks: Codable, Sendable, Hashable {
     }
 }
 
+extension DataDisks {
+    /// All that is wrong with these disks, each with its place, for example `.match[0].sizeMax`; empty when right.
+    public func problems() -> [(path: String, message: String)] {
+        var problems: [(path: String, message: String)] = []
+        do { _ = try DNSLabel(pool, as: "pool name") } catch { problems.append((".pool", error.publicMessage)) }
+        if all, !matches.isEmpty { problems.append((".match", "give either 'all: true' or 'match', not both")) }
+        if !all, matches.isEmpty { problems.append(("", "names no disk; give 'all: true', or 'match' with facts")) }
+        if matches.count > Self.matchCountMax {
+            problems.append((".match", "\(matches.count) entries; at most \(Self.matchCountMax) are possible"))
+        }
+        for (index, match) in matches.enumerated() {
+            let place = ".match[\(index)]"
+            if match.isEmpty { problems.append((place, "fits every disk; say 'all: true' if that is meant")) }
+            let texts = [
+                ("serial", match.serial), ("wwn", match.wwn), ("path", match.path), ("model", match.model),
+                ("bus", match.bus),
+            ]
+            for case (let name, let text?) in texts
+            where !text.hasOnlyPrintableScalars || !(1...200).contains(text.utf8.count) {
+                problems.append(("\(place).\(name)", "must have 1 to 200 bytes without control characters"))
+            }
+            if let least = match.sizeMin, let most = match.sizeMax, least > most {
+                problems.append(("\(place).sizeMax", "\(most) is less than sizeMin, \(least)"))
+            }
+        }
+        return problems
+    }
+}
+
 extension DataDisks.Match: CustomStringConvertible {
     /// The facts it names, for example `bus nvme, at least 1 TiB`.
     public var description: String {
@@ -119,6 +148,8 @@ public struct ProxyItem: Codable, Sendable, Hashable {
     public static let kind = "controller.proxy"
     /// The key in the view.
     public static let key = "proxy"
+    /// The port when the site names none.
+    public static let portDefault: UInt16 = 9443
     /// The most conductors.
     public static let conductorCountMax = 16
     /// The port that it listens on, on every address of the node.

@@ -41,6 +41,8 @@ public struct Node: Resource {
         public var image: String?
         /// Chooses the root disk.
         public var rootDisk: RootDiskHint
+        /// The disks of a storage node's pool; nil: none is taken.
+        public var dataDisks: DataDisks?
         /// The BMC, by name; nil: found by the machine's identity, or none.
         public var bmc: String?
         /// The node network, by name; nil: DHCP on every card.

@@ -40,6 +40,8 @@ public struct Site: Resource {
         public var networkConfirmSeconds: Int?
         /// The time servers of nodes whose network names none, by address or name.
         public var ntpServers: [String]?
+        /// The port at which controller nodes offer the conductors' API; nil: 9443.
+        public var proxyPort: Int?
 
         /// An overlay that every network node carries.
         public struct Overlay: Codable, Sendable, Hashable {
@@ -179,6 +181,8 @@ public struct Rule: Resource {
         public var rack: String?
         /// The root disk it chooses.
         public var rootDisk: RootDiskHint?
+        /// The disks that it gives to a storage node's pool.
+        public var dataDisks: DataDisks?
         /// The BMC it names.
         public var bmc: String?
         /// The node network it chooses, by name.
@@ -189,7 +193,7 @@ public struct Rule: Resource {
         /// A rule.
         public init(
             order: Int, match: [Fact], name: String? = nil, role: Role? = nil, rootDisk: RootDiskHint? = nil,
-            bmc: String? = nil, approves: Bool = false, rack: String? = nil
+            dataDisks: DataDisks? = nil, bmc: String? = nil, approves: Bool = false, rack: String? = nil
         ) {
             self.order = order
             self.match = match
@@ -197,6 +201,7 @@ public struct Rule: Resource {
             self.role = role
             self.rack = rack
             self.rootDisk = rootDisk
+            self.dataDisks = dataDisks
             self.bmc = bmc
             self.approves = approves
         }

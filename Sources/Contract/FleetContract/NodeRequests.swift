@@ -70,6 +70,8 @@ public struct NodePatch: Codable, Sendable, Hashable {
     public var image: String?
     /// Chooses another root disk; taken up by the next deployment.
     public var rootDisk: RootDiskHint?
+    /// Chooses the disks of its pool, at once; none are named: what is in a pool stays, and nothing more is taken.
+    public var dataDisks: DataDisks?
     /// Another BMC, by name.
     public var bmc: String?
     /// Another node network, by name; empty: none, DHCP on every card. Taken up at once.
@@ -80,13 +82,15 @@ public struct NodePatch: Codable, Sendable, Hashable {
     /// A change.
     public init(
         name: String? = nil, role: Role? = nil, image: String? = nil, rootDisk: RootDiskHint? = nil,
-        bmc: String? = nil, network: String? = nil, isInMaintenance: Bool? = nil, rack: String? = nil
+        dataDisks: DataDisks? = nil, bmc: String? = nil, network: String? = nil, isInMaintenance: Bool? = nil,
+        rack: String? = nil
     ) {
         self.rack = rack
         self.name = name
         self.role = role
         self.image = image
         self.rootDisk = rootDisk
+        self.dataDisks = dataDisks
         self.bmc = bmc
         self.network = network
         self.isInMaintenance = isInMaintenance

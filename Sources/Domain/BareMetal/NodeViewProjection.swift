@@ -5,9 +5,11 @@ import ResourceModel
 
 /// Makes a node's view from the catalog: a pure function.
 public enum NodeViewProjection {
-    /// What `node` may see at `revision`, given the site, its networks and all nodes.
+    /// What `node` may see at `revision`, given the site, its networks, all nodes and the API's addresses (`host:port`)
+    /// of the conductors as this node reaches them.
     public static func view(
-        of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), peers: [Node], revision: Revision
+        of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), peers: [Node],
+        conductors: [String] = [], revision: Revision
     ) -> NodeView {
         var items: [String: NodeView.Item] = [:]
         let generation = node.metadata.generation
@@ -31,6 +33,18 @@ public enum NodeViewProjection {
                 peers: ends.compactMap { networks.tunnelEnd(of: $0) }.sorted(), mtu: overlay.mtu)
             items["overlay-\(overlay.vni)"] = try? NodeView.Item(
                 kind: OverlayItem.kind, generation: generation, encoding: item)
+        }
+        if node.spec.role == .storage, let disks = node.spec.dataDisks, let owner = try? node.id {
+            items["pool-\(disks.pool)"] = try? NodeView.Item(
+                kind: StoragePoolItem.kind, generation: generation,
+                encoding: StoragePoolItem(owner: owner, disks: disks))
+        }
+        if node.spec.role == .controller {
+            let port = site?.proxyPort.flatMap { UInt16(exactly: $0) } ?? ProxyItem.portDefault
+            items[ProxyItem.key] = try? NodeView.Item(
+                kind: ProxyItem.kind, generation: generation,
+                encoding: ProxyItem(
+                    port: port, conductors: Array(conductors.sorted().prefix(ProxyItem.conductorCountMax))))
         }
         return NodeView(revision: revision, generation: generation, items: items)
     }

@@ -272,6 +272,7 @@ extension Node.Spec {
         bmc = bmc ?? decision.bmc
         network = network ?? decision.network
         if rootDisk == RootDiskHint(), let hint = decision.rootDisk { rootDisk = hint }
+        if dataDisks == nil { dataDisks = decision.dataDisks }
     }
 }
 

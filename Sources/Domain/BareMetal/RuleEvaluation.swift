@@ -13,6 +13,8 @@ public struct RuleDecision: Hashable, Sendable {
     public var rack: String?
     /// The disk that its image goes to.
     public var rootDisk: RootDiskHint?
+    /// The disks of its pool.
+    public var dataDisks: DataDisks?
     /// Its BMC, by name.
     public var bmc: String?
     /// Its node network, by name.
@@ -55,6 +57,7 @@ struct RuleField {
             RuleField("role", \.role, \.role) { $0.rawValue },
             RuleField("rack", \.rack, \.rack) { $0 },
             RuleField("root disk", \.rootDisk, \.rootDisk) { "\($0)" },
+            RuleField("data disks", \.dataDisks, \.dataDisks) { $0.all ? "all" : "\($0.matches.count) matches" },
             RuleField("bmc", \.bmc, \.bmc) { $0 },
             RuleField("network", \.network, \.network) { $0 },
         ]

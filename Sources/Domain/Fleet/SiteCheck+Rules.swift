@@ -29,9 +29,15 @@ extension SiteCheck {
                 report("\(path).gives.rootDisk.sizeMax", "\(most) is less than sizeMin, \(least)")
             }
         }
+        if let disks = spec.dataDisks {
+            for problem in disks.problems() { report("\(path).gives.dataDisks\(problem.path)", problem.message) }
+            if let role = spec.role, role != .storage {
+                report("\(path).gives.dataDisks", "only storage nodes have a pool, and the rule gives \(role.rawValue)")
+            }
+        }
         let givesNothing =
             spec.name == nil && spec.role == nil && spec.rack == nil && spec.bmc == nil && spec.rootDisk == nil
-            && spec.network == nil
+            && spec.network == nil && spec.dataDisks == nil
         if givesNothing, !spec.approves { report(path, "the rule gives nothing; add 'gives' or 'approves: true'") }
         if spec.match.isEmpty, spec.approves {
             report(path, "a rule that approves must name what has to match; add at least one fact to 'match'")

@@ -81,6 +81,9 @@ struct SiteCheck {
         if !(1...3600).contains(site.metricsIntervalSeconds) {
             report("site.metricsIntervalSeconds", "\(site.metricsIntervalSeconds) is not between 1 and 3600")
         }
+        if let port = site.proxyPort, !(1...65_535).contains(port) {
+            report("site.proxyPort", "\(port) is not between 1 and 65535")
+        }
         guard let overlay = site.overlay else { return }
         if !(1...16_777_215).contains(overlay.vni) {
             report("site.overlay.vni", "\(overlay.vni) is not between 1 and 16777215")

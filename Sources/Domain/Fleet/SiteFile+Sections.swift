@@ -48,6 +48,7 @@ extension SiteFile {
             spec.bmc = gives.text("bmc")
             spec.network = gives.text("network")
             if let hint = gives.fields("rootDisk") { spec.rootDisk = readRootDisk(hint) }
+            if let disks = gives.fields("dataDisks") { spec.dataDisks = readDataDisks(disks) }
             gives.finish()
         }
         spec.approves = fields.flag("approves")
@@ -110,6 +111,24 @@ extension SiteFile {
             sizeMax: fields.value("sizeMax", SiteUnits.size))
         fields.finish()
         return hint
+    }
+
+    /// `{all: true}`, or `{match: [{serial: S}, {bus: nvme, sizeMin: 1 TiB}]}`; both with `pool: NAME`.
+    private static func readDataDisks(_ fields: FieldReader) -> DataDisks {
+        var disks = DataDisks(pool: fields.text("pool") ?? DataDisks.poolDefault, all: fields.flag("all"))
+        disks.matches = fields.list("match", countMax: DataDisks.matchCountMax).compactMap { entry in
+            FieldReader(entry.node, path: entry.path, reading: fields.reading).map { match in
+                let found = DataDisks.Match(
+                    serial: match.text("serial"), wwn: match.text("wwn"), path: match.text("path"),
+                    model: match.text("model"), bus: match.text("bus"),
+                    isRotational: match.has("rotational") ? match.flag("rotational") : nil,
+                    sizeMin: match.value("sizeMin", SiteUnits.size), sizeMax: match.value("sizeMax", SiteUnits.size))
+                match.finish()
+                return found
+            }
+        }
+        fields.finish()
+        return disks
     }
 
     static func address(_ text: String) throws(InvalidValue) -> IPv4Address { try IPv4Address(text) }

@@ -109,6 +109,7 @@ public struct SiteFile: Sendable, Hashable {
         site.networkConfirmSeconds = fields.integer("networkConfirmSeconds")
         let servers = fields.texts("ntp", countMax: SiteLimit.serverCount)
         site.ntpServers = servers.isEmpty ? nil : servers
+        site.proxyPort = fields.integer("proxyPort")
         fields.finish()
         return (site, files, variable)
     }

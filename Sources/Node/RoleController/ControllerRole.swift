@@ -120,7 +120,8 @@ public actor ControllerRole: RoleModule {
         let down = servers.filter { !$0.isUp }
         let all = condition(
             "ConductorsReachable",
-            down.isEmpty ? nil : "\(down.count) of \(servers.count) conductors do not pass: \(Self.list(down)).",
+            down.isEmpty && !servers.isEmpty
+                ? nil : "\(down.count) of \(servers.count) conductors do not pass: \(Self.list(down)).",
             "Every conductor passes its check.")
         let facts = ProxyFacts(
             port: item.port,

@@ -34,7 +34,7 @@ enum HAProxyConfiguration {
                 user haproxy
                 group haproxy
                 chroot /var/lib/haproxy
-                maxconn 10000
+                maxconn 4000
                 stats socket \(paths.socket) mode 600 level admin expose-fd listeners
                 stats timeout 5s
                 # Connections that outlive a reload end then.

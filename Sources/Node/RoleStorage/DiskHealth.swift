@@ -121,7 +121,20 @@ private struct Document: Decodable {
         var messages: [Message]?
         struct Message: Decodable { var string: String }
     }
-    struct Support: Decodable { var available: Bool? }
+    /// An object, or with some versions of smartctl a plain truth.
+    struct Support: Decodable {
+        var available: Bool?
+
+        init(from decoder: any Decoder) throws {
+            if let plain = try? decoder.singleValueContainer().decode(Bool.self) {
+                available = plain
+            } else {
+                available = try decoder.container(keyedBy: Keys.self).decodeIfPresent(Bool.self, forKey: .available)
+            }
+        }
+
+        enum Keys: CodingKey { case available }
+    }
     struct Status: Decodable { var passed: Bool? }
     struct Temperature: Decodable { var current: Int? }
     struct PowerOnTime: Decodable { var hours: Int? }

@@ -11,6 +11,8 @@ import Primitives
 public actor StorageRole: RoleModule {
     /// How long what a disk said of itself is good.
     static let healthInterval: Duration = .seconds(600)
+    /// How long disks are asked in one round; the others are asked in the next.
+    static let healthPatience: Duration = .seconds(10)
 
     public nonisolated let role = Role.storage
     public nonisolated let itemKinds: Set<String> = [StoragePoolItem.kind]
@@ -22,6 +24,7 @@ public actor StorageRole: RoleModule {
     private let clock: any WallClock
     private var items: [StoragePoolItem] = []
     private var unreadable: [String] = []
+    private var healthUntil = ContinuousClock.now
     private var healths: [String: (at: Timestamp, DiskHealth)] = [:]
     private var facts = StorageFacts(pools: [])
     private var figures: [MetricsReport.Sample] = []
@@ -95,6 +98,7 @@ public actor StorageRole: RoleModule {
                 findings.add(plan)
             }
             findings.leftover(lvm)
+            healthUntil = ContinuousClock.now + Self.healthPatience
             facts = describe(findings.groups, lvm, observed, claims)
             figures = figures(facts)
         } catch {
@@ -180,6 +184,9 @@ public actor StorageRole: RoleModule {
         let now = clock.now
         let key = key(path, serial)
         if let known = healths[key], now.since(known.at) < Self.healthInterval, now >= known.at { return known.1 }
+        guard ContinuousClock.now < healthUntil else {
+            return healths[key]?.1 ?? DiskHealth(notes: ["it was not asked yet"])
+        }
         let new = health(path)
         if healths.count >= 1024 { healths = [:] }
         healths[key] = (now, new)

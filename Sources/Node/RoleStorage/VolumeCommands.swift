@@ -11,8 +11,8 @@ struct VolumeCommands: Sendable {
     var program = "/usr/sbin/lvm"
     /// Where LVM keeps copies of its metadata.
     var backups: String
-    /// The only devices to look at; nil: all.
-    var devices: [String]?
+    /// Tells the only devices to look at; nil: all.
+    var devices: (@Sendable () -> [String])?
     /// Whether device mapper can be used; without it no volume is activated.
     var hasDeviceMapper = true
 
@@ -44,7 +44,7 @@ struct VolumeCommands: Sendable {
         let config =
             "backup { backup=1 archive=1 retain_days=30 backup_dir=\"\(backups)/backup\" archive_dir=\"\(backups)/archive\" }"
         var words = [command, "--config", config]
-        if let devices { words += ["--devices", devices.joined(separator: ",")] }
+        if let devices { words += ["--devices", devices().joined(separator: ",")] }
         if !hasDeviceMapper { words += ["--driverloaded", "n"] }
         let outcome = try SystemCommand(program, words + arguments, patience: .seconds(40)).run()
         guard outcome.status == 0 else { throw SystemError(action, errno: 0, detail: outcome.words) }

@@ -36,24 +36,36 @@ struct NodeSet: FleetCommand {
     @Option(help: "The root disk, by its serial number; '' for the only one there is.")
     var rootDisk: String?
 
+    @Option(
+        help:
+            "The disks of a storage node's pool: 'all', or serial numbers with commas between; '' for no further ones.")
+    var dataDisks: String?
+
+    @Option(help: "The name of that pool.")
+    var pool: String = DataDisks.poolDefault
+
     @Option(help: "Whether nothing shall be done to it: on or off.")
     var maintenance: Switch?
 
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
-        let given = [name, role?.rawValue, rack, image, bmc, network, rootDisk, maintenance?.rawValue]
+        let given = [name, role?.rawValue, rack, image, bmc, network, rootDisk, dataDisks, maintenance?.rawValue]
         guard given.contains(where: { $0 != nil }) else {
             throw ValidationError(
-                "Nothing is to be changed; give --name, --role, --rack, --image, --bmc, --network, --root-disk or "
-                    + "--maintenance.")
+                "Nothing is to be changed; give --name, --role, --rack, --image, --bmc, --network, --root-disk, --data-disks "
+                    + "or --maintenance.")
         }
     }
 
     func run(_ client: FleetClient, _ terminal: Terminal) async throws {
         let hint = rootDisk.map { RootDiskHint(serial: $0.isEmpty ? nil : $0) }
+        let disks = dataDisks.map { text in
+            let serials = text == "all" ? [] : text.split(separator: ",").map(String.init)
+            return DataDisks(pool: pool, all: text == "all", matches: serials.map { DataDisks.Match(serial: $0) })
+        }
         let patch = NodePatch(
-            name: name, role: role, image: image, rootDisk: hint, bmc: bmc, network: network,
+            name: name, role: role, image: image, rootDisk: hint, dataDisks: disks, bmc: bmc, network: network,
             isInMaintenance: maintenance.map { $0 == .on }, rack: rack)
         let reply = try await client.change(node.name, patch)
         terminal.isJSON ? terminal.json(reply) : terminal.print("\(reply.node.name): \(reply.message)")

@@ -40,6 +40,7 @@ struct NodeShow: FleetCommand {
         facts.add("bmc", detail.spec.bmc ?? detail.identity.bmc ?? "none known")
         facts.add("network", detail.spec.network ?? "DHCP on every card")
         facts.add("root disk", hint(detail.spec.rootDisk))
+        facts.add("data disks", detail.spec.dataDisks?.description)
         facts.add("image", detail.spec.image ?? (node.role.map { "the one of the role \($0.rawValue)" }))
         facts.add(
             "on its disk", detail.deployed > Generation(0) ? detail.image.map { "manifest \($0)" } : "nothing of ours")
