@@ -1,4 +1,6 @@
+import AgentProtocol
 import ArgumentParser
+import CatalogBareMetal
 import ClientSDK
 import FleetContract
 import Primitives
