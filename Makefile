@@ -6,7 +6,7 @@ SWIFT_RELEASE := swift build -c release --static-swift-stdlib
 PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
-.PHONY: help setup build demo demo-down test test-swift format lint fuzz bench clean
+.PHONY: help setup build demo demo-down test test-rack format lint fuzz bench clean
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo-down: ## Removes everything that the demo made.
 test: setup ## Runs every test, the whole path on a virtual rack included; debug build only.
 	@./test.sh
 
+test-rack: setup ## The firmware paths that `make test` leaves out: whole deployments on BIOS and UEFI machines.
+	@./test.sh --rack
+
 format: ## Formats the sources.
 	@swift format -i -r Package.swift Sources Tests
 
@@ -33,7 +36,7 @@ lint: ## Says what is not formatted.
 	@swift format lint --strict -r Package.swift Sources Tests
 
 fuzz: setup ## Fuzzes the codecs for MINUTES minutes.
-	@Tests/Fuzz/run.sh dhcp $$(( $(MINUTES) * 60 ))
+	@for codec in dhcp tftp; do Tests/Fuzz/run.sh $$codec $$(( $(MINUTES) * 30 )) || exit 1; done
 
 bench: setup ## 1,000 agents against one port: memory and processor a stream.
 	@$(SWIFT_RELEASE) --product agent-load

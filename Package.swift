@@ -86,6 +86,7 @@ let package = Package(
 
         // Protocol: pure codecs and clients.
         module("Protocol", "DHCP", ["Primitives", "WireCoding"]),
+        module("Protocol", "TFTP", ["Primitives", "WireCoding"]),
         module("Protocol", "NetworkBoot", ["Primitives"]),
         module("Protocol", "Redfish", ["Primitives"]),
         module("Protocol", "IPMI", ["Primitives"]),
@@ -129,7 +130,8 @@ let package = Package(
         module(
             "Adapter", "BootServer",
             [
-                "Primitives", "WireCoding", "DHCP", "NetworkBoot", "ResourceModel", "CatalogBareMetal", "BlobStore",
+                "Primitives", "WireCoding", "DHCP", "TFTP", "NetworkBoot", "ResourceModel", "CatalogBareMetal",
+                "BlobStore",
                 "CLinux", "ImageChunks", hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, logging,
                 lifecycle,
             ]),
@@ -235,6 +237,7 @@ let package = Package(
 
         suite("PrimitivesTests", ["Primitives", "WireCoding"]),
         suite("DHCPTests", ["DHCP", "Primitives", "WireCoding"]),
+        suite("TFTPTests", ["TFTP", "Primitives", "WireCoding"]),
         suite("NetworkBootTests", ["NetworkBoot", "Primitives"]),
         suite(
             "RedfishTests",

@@ -45,6 +45,7 @@ step "Images: the discovery ramdisk, and a disk for each role"
 mkdir -p "$images"
 Images/discovery/build.sh --agent "$bin/discovery-agent" --out "$images"
 for role in "${roles[@]}"; do Images/node/build.sh --role "$role" --agent "$bin/$role-agent" --out "$images"; done
+Images/boot/build.sh --out "$images"
 
 step "Rack: namespace, bridge, libvirtd and Redfish BMCs"
 rack_do up
@@ -54,7 +55,8 @@ step "Conductor"
 conductor_state=$MUSTER_RACK_STATE/conductor
 if ! rack_do status --json | jq -e '.processes[] | select(.name == "conductor" and .isRunning)' >/dev/null; then
     rack_do spawn conductor -- "$bin/muster-conductor" --state-dir "$conductor_state" \
-        --api-host "$MUSTER_CONDUCTOR_ADDRESS" --console-dir "$MUSTER_RACK_STATE/console"
+        --api-host "$MUSTER_CONDUCTOR_ADDRESS" --console-dir "$MUSTER_RACK_STATE/console" \
+        --local-loader "$images/local.efi"
 fi
 for _ in $(seq 60); do
     "$bin/muster" version >/dev/null 2>&1 && break

@@ -88,7 +88,8 @@ struct BootHTTPLab {
             },
             file: { image, name in image == "discovery" && name == .kernel ? kernel : nil },
             isPublic: { $0 == kernel }, authorityPEM: { "-----BEGIN CERTIFICATE-----\n" },
-            manifest: { $0 == digest ? manifest : nil }, blobs: blobs)
+            manifest: { $0 == digest ? manifest : nil },
+            programs: BootPrograms([.uefiIPXE: [77, 90, 1, 2, 3]]), blobs: blobs)
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         return BootHTTP(content: content, limits: limits, logger: logger)
@@ -214,6 +215,13 @@ struct BootHTTPTests {
             let authority = try await Answer(port, "/boot/ca.pem")
             #expect(authority.text == "-----BEGIN CERTIFICATE-----\n")
             #expect(try await Answer(port, "/boot/ca.pem", method: .HEAD).headers.first(name: "content-length") == "28")
+            let program = try await Answer(port, "/boot/programs/snponly.efi")
+            #expect(program.status == 200 && program.body == [77, 90, 1, 2, 3])
+            let head = try await Answer(port, "/boot/programs/snponly.efi", method: .HEAD)
+            #expect(head.headers.first(name: "content-length") == "5" && head.body.isEmpty)
+            for path in ["local.efi", "none", "..%2Fca.pem"] {
+                #expect(try await Answer(port, "/boot/programs/\(path)").status == 404)
+            }
         }
     }
 

@@ -343,6 +343,26 @@ struct LeaseEngineTests {
         #expect(plain.clients[0].isNetworkBoot == false)
     }
 
+    @Test(
+        "firmware is given iPXE: by TFTP for PXE, by URL for HTTP boot",
+        arguments: [
+            (0, "PXEClient:Arch:00000:UNDI:002001", "undionly.kpxe", nil),
+            (7, "PXEClient:Arch:00007:UNDI:003000", "snponly.efi", nil),
+            (16, "HTTPClient:Arch:00016:UNDI:003000", "http://10.77.0.1:8080/boot/programs/snponly.efi", "HTTPClient"),
+        ] as [(UInt8, String, String, String?)])
+    func bootProgram(_ number: UInt8, _ vendor: String, _ file: String, _ answered: String?) throws {
+        var engine = LeaseEngine(segment: try Lab.segment(), leases: [])
+        var packet = Lab.discover(1)
+        packet.options.set(.vendorClass, text: vendor)
+        packet.options[.clientArchitecture] = [0, number]
+        let reply = try #require(engine.step(.received(packet), now: now).replies.first).packet
+        #expect(String(decoding: reply.bootFile, as: UTF8.self) == file)
+        #expect(reply.options.text(.bootFileName) == file)
+        #expect(reply.options.text(.vendorClass) == answered)
+        #expect(reply.nextServer == Lab.server)
+        #expect(reply.options[.ipxe] == nil)
+    }
+
     @Test("one machine's flood is cut off and others are served; a flood of all is reported once")
     func rates() throws {
         var engine = LeaseEngine(segment: try Lab.segment(), leases: [])

@@ -9,6 +9,7 @@ folder="Tests/Fuzz/$1"
 [ -d "$folder" ] || { echo "There is no fuzz target '$1'; see the folders of Tests/Fuzz." >&2; exit 66; }
 case "$1" in
 dhcp) sources=(Sources/Base/Primitives Sources/Base/WireCoding Sources/Protocol/DHCP) ;;
+tftp) sources=(Sources/Base/Primitives Sources/Base/WireCoding Sources/Protocol/TFTP) ;;
 *) echo "Tell Tests/Fuzz/run.sh which sources the fuzz target '$1' needs." >&2; exit 66 ;;
 esac
 

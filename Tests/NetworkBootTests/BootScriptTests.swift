@@ -127,13 +127,20 @@ struct BootFileChoiceTests {
     func choice(number: UInt16?) throws {
         let script = try BootURL(host: IPv4Address(1), port: 80, path: "/boot/ipxe")
         let architecture = number.map(BootArchitecture.init)
-        func choose(_ classes: [[UInt8]]) -> BootFileChoice {
-            .choose(architecture: architecture, userClasses: classes, script: script)
+        func choose(_ classes: [[UInt8]], _ vendor: String? = nil) -> BootFileChoice {
+            .choose(architecture: architecture, userClasses: classes, vendorClass: vendor, script: script)
         }
         #expect(choose([Array("iPXE".utf8)]) == .script(script))
         #expect(choose([Array("x".utf8), Array("iPXE".utf8)]) == .script(script))
         #expect(choose([]) == .none)
         #expect(choose([Array("ipxe".utf8)]) == .none)
+        #expect(choose([Array("iPXE".utf8)], "PXEClient:Arch:00007:UNDI:003010") == .script(script))
+        let programs: [UInt16: BootFileChoice] = [
+            0: .program("undionly.kpxe"), 7: .program("snponly.efi"), 9: .program("snponly.efi"),
+        ]
+        #expect(choose([], "PXEClient:Arch:00000:UNDI:002001") == number.flatMap { programs[$0] } ?? .none)
+        let url = try BootURL(host: IPv4Address(1), port: 80, path: "/boot/programs/snponly.efi")
+        #expect(choose([], "HTTPClient:Arch:00016:UNDI:003000") == (number == 16 ? .programURL(url) : .none))
     }
 
     @Test("firmware kinds by number")

@@ -12,16 +12,16 @@ import Testing
 /// the middle of the image.
 @Suite(.serialized, .enabled(if: geteuid() == 0, "a rack needs root"))
 struct PathTests {
-    private static let package = URL(fileURLWithPath: #filePath)
+    static let package = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
-    private static let programs = "\(package)/.build/debug"
+    static let programs = "\(package)/.build/debug"
 
     /// What `test.sh` has built: the images with debug agents.
-    private static let images =
+    static let images =
         ProcessInfo.processInfo.environment["MUSTER_IMAGES"] ?? "\(package)/.cache/images-debug"
 
     /// A rack with its conductor.
-    private struct Bed {
+    struct Bed {
         let rack: Rack
         let key: String
 
@@ -36,7 +36,7 @@ struct PathTests {
             try rack.spawn(
                 inNamespace: [
                     "\(PathTests.programs)/muster-conductor", "--state-dir", rack.conductorDirectory, "--console-dir",
-                    "\(rack.stateDirectory)/console",
+                    "\(rack.stateDirectory)/console", "--local-loader", "\(PathTests.images)/local.efi",
                 ], name: "conductor")
             try await waitUntil("the conductor's API", within: .seconds(60)) {
                 try await muster(["node", "list"]).status == 0

@@ -54,6 +54,8 @@ public struct BootContent: Sendable {
     public var authorityPEM: @Sendable () async throws -> String
     /// The manifest of a role image; nil: there is none, or it is not public.
     public var manifest: @Sendable (Digest) async throws -> ChunkManifest?
+    /// The programs that firmware loads before iPXE.
+    public var programs: BootPrograms
     /// Where blobs are read.
     public var blobs: any BlobSource
 
@@ -63,13 +65,15 @@ public struct BootContent: Sendable {
         file: @escaping @Sendable (_ image: String, _ name: BootFileName) async throws -> Digest?,
         isPublic: @escaping @Sendable (Digest) async throws -> Bool,
         authorityPEM: @escaping @Sendable () async throws -> String,
-        manifest: @escaping @Sendable (Digest) async throws -> ChunkManifest?, blobs: any BlobSource
+        manifest: @escaping @Sendable (Digest) async throws -> ChunkManifest?,
+        programs: BootPrograms = BootPrograms([:]), blobs: any BlobSource
     ) {
         self.decide = decide
         self.file = file
         self.isPublic = isPublic
         self.authorityPEM = authorityPEM
         self.manifest = manifest
+        self.programs = programs
         self.blobs = blobs
     }
 }

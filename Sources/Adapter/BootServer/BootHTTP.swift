@@ -13,6 +13,7 @@ import Primitives
 /// | Path | Answer |
 /// |---|---|
 /// | `GET /boot/ipxe?mac=M&uuid=U&serial=S` | the boot script; `mac` is required |
+/// | `GET, HEAD /boot/programs/<name>` | a program of `BootPrograms` |
 /// | `GET, HEAD /boot/<image>/vmlinuz`, `/boot/<image>/initrd.zst` | a file of a boot image, ranges possible |
 /// | `GET, HEAD /boot/blobs/<digest>` | a public blob, ranges possible |
 /// | `GET, HEAD /boot/ca.pem` | the CA certificate |
@@ -83,6 +84,7 @@ public struct BootHTTP: Sendable {
         router.get("/boot/ipxe") { request, context in await script(request, context) }
         for method in [HTTPRequest.Method.get, .head] {
             router.on("/boot/ca.pem", method: method) { request, _ in await authority(request) }
+            router.on("/boot/programs/:name", method: method) { request, context in program(request, context) }
             router.on("/boot/blobs/:digest", method: method) { request, context in
                 await blob(request, context)
             }
@@ -123,6 +125,15 @@ public struct BootHTTP: Sendable {
         } catch {
             return refuse(error)
         }
+    }
+
+    private func program(_ request: Request, _ context: BootHTTPContext) -> Response {
+        guard let name = context.parameters.get("name"), let bytes = content.programs.bytes(named: name) else {
+            return Self.notFound("boot program of this name")
+        }
+        let response = Response(
+            status: .ok, headers: [.contentType: "application/efi"], body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
+        return request.method == .head ? response.createHeadResponse() : response
     }
 
     private static func uuid(_ text: Substring) throws(InvalidValue) -> String {

@@ -60,12 +60,22 @@ extension LeaseEngine {
         guard let mac = request.macAddress, let script = scriptURL(mac, request.options.machineUUID) else { return }
         let architecture = request.options.clientArchitectures.first.map(BootArchitecture.init)
         switch BootFileChoice.choose(
-            architecture: architecture, userClasses: request.options.userClasses, script: script)
+            architecture: architecture, userClasses: request.options.userClasses,
+            vendorClass: request.options.text(.vendorClass), script: script)
         {
         case .script(let url):
             reply.bootFile = Array(url.description.utf8)
             reply.options.set(.bootFileName, text: url.description)
             reply.options.set(.ipxe, encapsulated: [.ipxeNoProxyDHCP])
+        case .program(let name):
+            reply.bootFile = Array(name.utf8)
+            reply.options.set(.tftpServerName, text: segment.server.description)
+            reply.options.set(.bootFileName, text: name)
+        case .programURL(let url):
+            reply.bootFile = Array(url.description.utf8)
+            reply.options.set(.bootFileName, text: url.description)
+            // UEFI 2.10 section 24.7: an offer without it is not for HTTP boot.
+            reply.options.set(.vendorClass, text: "HTTPClient")
         case .none: break
         }
     }

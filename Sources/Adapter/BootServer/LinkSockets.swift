@@ -119,6 +119,21 @@ enum DatagramSocket {
 
     /// Takes `descriptor` over. Longer datagrams than `sizeMax` are cut to it.
     static func open(_ descriptor: CInt, sizeMax: Int, group: any EventLoopGroup) async throws -> Channel {
+        try await open(sizeMax: sizeMax, group: group) { try await $0.withBoundSocket(descriptor).get() }
+    }
+
+    /// A socket on one of this machine's addresses. Longer datagrams than `sizeMax` are cut to it.
+    static func open(
+        host: IPv4Address, port: UInt16, sizeMax: Int, group: any EventLoopGroup
+    ) async throws -> Channel {
+        try await open(sizeMax: sizeMax, group: group) {
+            try await $0.bind(host: host.description, port: Int(port)).get()
+        }
+    }
+
+    private static func open(
+        sizeMax: Int, group: any EventLoopGroup, _ bind: (DatagramBootstrap) async throws -> any NIOCore.Channel
+    ) async throws -> Channel {
         // The channel is wrapped by its initializer, before the first datagram is read. (DatagramBootstrap's own
         // asynchronous withBoundSocket fails with operationUnsupported.)
         let wrapped = Mutex<Channel?>(nil)
@@ -130,7 +145,7 @@ enum DatagramSocket {
                     wrapped.withLock { $0 = socket }
                 }
             }
-        _ = try await bootstrap.withBoundSocket(descriptor).get()
+        _ = try await bind(bootstrap)
         guard let socket = wrapped.withLock({ $0 }) else { throw ChannelError.operationUnsupported }
         return socket
     }

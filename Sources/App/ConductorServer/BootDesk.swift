@@ -12,6 +12,7 @@ import Primitives
 struct BootDesk: Sendable {
     let catalog: LiveCatalog
     let ports: ConductorPorts
+    let programs: BootPrograms
     let authorityDigest: Digest
     let clock: any WallClock
     let logger: Logger
@@ -24,7 +25,7 @@ struct BootDesk: Sendable {
                 host: server, port: ports.boot, path: "/boot/ipxe", query: [.init("mac", "\(request.mac)")])
             if let node = catalog.node(withMAC: request.mac), node.bootsItsDisk {
                 logger.info("\(node.spec.name) asked for the network; it is told to boot its disk")
-                return .localDisk(chainLoader: nil)
+                return .localDisk(chainLoader: localLoader(at: server))
             }
             guard catalog.ramdisk() != nil else {
                 logger.warning("\(request.mac) asks for the ramdisk, but there is none: muster image push-ramdisk")
@@ -41,8 +42,15 @@ struct BootDesk: Sendable {
                     bootInterface: request.mac))
         } catch {
             logger.error("no boot script for \(request.mac): \(error)")
-            return .localDisk(chainLoader: nil)
+            return .localDisk(chainLoader: localLoader(at: server))
         }
+    }
+
+    /// Where the program that starts a disk's loader on UEFI is; nil when the conductor has none.
+    private func localLoader(at server: IPv4Address) -> BootURL? {
+        let name = BootPrograms.Name.uefiLocalDisk
+        guard programs[name] != nil else { return nil }
+        return try? BootURL(host: server, port: ports.boot, path: BootFileChoice.programPath + name.rawValue)
     }
 
     /// The conductor's address on the segment that the request came from.

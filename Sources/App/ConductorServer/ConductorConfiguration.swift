@@ -10,6 +10,10 @@ public struct ConductorConfiguration: Sendable {
     public var ports: ConductorPorts
     /// Further names and addresses for the server's certificate.
     public var names: [String]
+    /// The program that starts the disk's loader on a deployed UEFI machine, as `Images/boot/build.sh` makes it.
+    public var localLoader = "/usr/lib/muster/local.efi"
+    /// Where Debian's package ipxe has its programs.
+    public var ipxeDirectory = "/usr/lib/ipxe"
     /// Where a console server writes `<node name>.log`; nil: there is none.
     public var consoleDirectory: String?
 

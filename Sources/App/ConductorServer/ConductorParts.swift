@@ -42,6 +42,7 @@ struct ConductorParts {
     private let audit: AuditLog
     private let progress = LiveProgress()
     private let certificate: ServerCertificate
+    private let programs: BootPrograms
 
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, blobs: FileBlobStore, vault: SecretVault,
@@ -55,6 +56,7 @@ struct ConductorParts {
         self.operators = operators
         self.clock = clock
         self.logger = logger
+        programs = Self.bootPrograms(configuration, logger)
         let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, logger: logger)
         let catalog = LiveCatalog(cache: cache)
         self.catalog = catalog
@@ -123,7 +125,8 @@ struct ConductorParts {
             provisioning(), bootFiles(),
             operatorAPI(),
             SegmentSupervisor(
-                catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, logger: logger),
+                catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, programs: programs,
+                logger: logger),
             Housekeeper(catalog: catalog, store: store, blobs: blobs, audit: audit, clock: clock, logger: logger),
         ]
         logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
@@ -153,7 +156,8 @@ struct ConductorParts {
 
     private func bootFiles() -> any Service {
         let desk = BootDesk(
-            catalog: catalog, ports: configuration.ports, authorityDigest: Self.digest(of: authority.certificate),
+            catalog: catalog, ports: configuration.ports, programs: programs,
+            authorityDigest: Self.digest(of: authority.certificate),
             clock: clock, logger: logger)
         let catalog = catalog
         let blobs = blobs
@@ -174,7 +178,7 @@ struct ConductorParts {
                     guard catalog.isImage(digest) else { return nil }
                     return try await ImageBlobs.manifest(digest, in: blobs)
                 },
-                blobs: BlobReader(blobs: blobs)),
+                programs: programs, blobs: BlobReader(blobs: blobs)),
             logger: logger
         ).application(host: "0.0.0.0", port: configuration.ports.boot)
     }
@@ -212,6 +216,27 @@ struct ConductorParts {
             router: router, server: .https(certificate),
             configuration: .init(address: .hostname(configuration.apiHost, port: configuration.ports.api)),
             logger: logger)
+    }
+
+    /// Reads the programs that firmware loads first, and says what will not work without those that are missing.
+    private static func bootPrograms(_ configuration: ConductorConfiguration, _ logger: Logger) -> BootPrograms {
+        var files = [BootPrograms.Name.uefiLocalDisk: configuration.localLoader]
+        for name in [BootPrograms.Name.biosIPXE, .uefiIPXE] {
+            files[name] = "\(configuration.ipxeDirectory)/\(name.rawValue)"
+        }
+        let (programs, problems) = BootPrograms.load(files)
+        for problem in problems {
+            let consequence =
+                switch problem.name {
+                case .biosIPXE: "BIOS machines without iPXE in the network card cannot boot: install the package ipxe"
+                case .uefiIPXE: "UEFI machines without iPXE in the network card cannot boot: install the package ipxe"
+                case .uefiLocalDisk:
+                    "deployed UEFI machines that ask the network first may never get to their disk: "
+                        + "run Images/boot/build.sh --out /usr/lib/muster, or give --local-loader"
+                }
+            logger.warning("\(problem.why); \(consequence); then start the conductor again")
+        }
+        return programs
     }
 
     private static func digest(of certificate: Certificate) -> Digest {

@@ -5,13 +5,14 @@ import Primitives
 import ResourceModel
 import ServiceLifecycle
 
-/// Answers machines on every segment of the catalog: starts, restarts and stops their DHCP servers and router
+/// Answers machines on every segment of the catalog: starts, restarts and stops their DHCP and TFTP servers and router
 /// advertisers as the catalog changes. An interface has one server at a time: the next waits until the last has ended.
 struct SegmentSupervisor: Service {
     let catalog: LiveCatalog
     let store: any ResourceStore
     let clock: any WallClock
     let bootPort: Int
+    let programs: BootPrograms
     let logger: Logger
 
     static let retryDelay: Duration = .seconds(5)
@@ -61,6 +62,14 @@ struct SegmentSupervisor: Service {
                             report: { report in logger.warning("\(name): \(report)") },
                             listening: { logger.info("\(name): answering DHCP on \(interface)") }),
                         logger: logger
+                    ).run()
+                }
+            }
+            group.addTask {
+                await keepRunning("TFTP on segment \(name)") {
+                    try await TFTPServer(
+                        address: segment.spec.server, files: { programs.bytes(named: $0) }, logger: logger,
+                        onListening: { _ in logger.info("\(name): serving TFTP on \(segment.spec.server)") }
                     ).run()
                 }
             }

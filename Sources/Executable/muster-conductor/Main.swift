@@ -40,6 +40,12 @@ struct ConductorCommand: AsyncParsableCommand {
             "A further name or address for the server's certificate; may be given again.", valueName: "name"))
     var name: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "The program that starts the disk's loader on deployed UEFI machines, from Images/boot/build.sh.",
+            valueName: "file"))
+    var localLoader = ConductorConfiguration(stateDirectory: "").localLoader
+
     @Option(help: ArgumentHelp("Where a console server writes <node name>.log.", valueName: "dir"))
     var consoleDir: String?
 
@@ -65,6 +71,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.ports.agents = agentPort
         configuration.names = name
         configuration.consoleDirectory = consoleDir
+        configuration.localLoader = localLoader
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {

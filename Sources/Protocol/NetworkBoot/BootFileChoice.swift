@@ -44,16 +44,38 @@ public enum BootArchitecture: Hashable, Sendable {
 public enum BootFileChoice: Hashable, Sendable {
     /// The URL of a boot script, in `file` and option 67: the client is iPXE.
     case script(BootURL)
+    /// The name of a program on the TFTP server of the answer: the client is firmware that does PXE.
+    case program(String)
+    /// The URL of a program, with vendor class `HTTPClient`: the client is firmware that does UEFI HTTP boot.
+    case programURL(BootURL)
     /// Nothing: the client is no network boot client, or one that has no boot program here.
     case none
 
-    /// The choice for a client by its architecture (option 93) and user classes (option 77).
+    /// iPXE on a BIOS's network stack, as Debian's package ipxe names it.
+    public static let biosProgram = "undionly.kpxe"
+    /// iPXE on UEFI firmware's network stack, x86-64.
+    public static let uefiProgram = "snponly.efi"
+
+    /// The choice for a client by its architecture (option 93), user classes (option 77) and vendor class (option 60).
     ///
-    /// iPXE says `iPXE` in its user class, as firmware ROM and when chain-loaded alike. Clients without it need a boot
-    /// program by TFTP or UEFI HTTP boot first, which is not offered.
+    /// iPXE says `iPXE` in its user class, as firmware ROM and when chain-loaded alike. Firmware is sent iPXE first:
+    /// PXE clients (vendor class `PXEClient…`) by TFTP, UEFI HTTP boot (`HTTPClient…`) by the URL of `uefiProgram`
+    /// on the server and port of `script`.
     public static func choose(
-        architecture: BootArchitecture?, userClasses: [[UInt8]], script: BootURL
+        architecture: BootArchitecture?, userClasses: [[UInt8]], vendorClass: String?, script: BootURL
     ) -> BootFileChoice {
-        userClasses.contains(Array("iPXE".utf8)) ? .script(script) : .none
+        if userClasses.contains(Array("iPXE".utf8)) { return .script(script) }
+        let vendorClass = vendorClass ?? ""
+        switch architecture {
+        case .bios where vendorClass.hasPrefix("PXEClient"): return .program(biosProgram)
+        case .uefi64 where vendorClass.hasPrefix("PXEClient"): return .program(uefiProgram)
+        case .uefi64HTTP where vendorClass.hasPrefix("HTTPClient"):
+            let url = try? BootURL(host: script.host, port: script.port, path: programPath + uefiProgram)
+            return url.map(BootFileChoice.programURL) ?? .none
+        default: return .none
+        }
     }
+
+    /// Where the boot HTTP server has programs.
+    public static let programPath = "/boot/programs/"
 }

@@ -1,0 +1,230 @@
+import Logging
+import NIOCore
+import NIOPosix
+import Primitives
+import ServiceLifecycle
+import Synchronization
+import TFTP
+
+/// Serves boot programs by TFTP on one address, each transfer from a port of its own, with `TFTPReadSession` for the
+/// decisions.
+///
+/// Files are what `files` knows by name; nothing else can be read and nothing written.
+public struct TFTPServer: Service {
+    private let address: IPv4Address
+    private let port: UInt16
+    private let files: @Sendable (String) -> [UInt8]?
+    private let limits: Limits
+    private let group: any EventLoopGroup
+    private let onListening: @Sendable (Int) -> Void
+    private let logger: Logger
+
+    /// The most there may be of each.
+    public struct Limits: Hashable, Sendable {
+        /// Transfers at once.
+        public var transferCountMax = 256
+        /// Transfers of one address at once.
+        public var clientTransferCountMax = 4
+        /// Of one transfer.
+        public var transfer = TFTPLimits()
+
+        /// The defaults.
+        public init() {}
+    }
+
+    /// A server on `address`, which must be this machine's when `run` begins; `port` 0 takes a free one, which
+    /// `onListening` is given.
+    public init(
+        address: IPv4Address, port: UInt16 = 69, files: @escaping @Sendable (String) -> [UInt8]?,
+        limits: Limits = Limits(), logger: Logger, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        onListening: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
+        self.address = address
+        self.port = port
+        self.files = files
+        self.limits = limits
+        self.logger = logger
+        self.group = group
+        self.onListening = onListening
+    }
+
+    /// Serves until cancelled or shut down. Throws `IOError` when the address or port cannot be had.
+    public func run() async throws {
+        let socket = try await DatagramSocket.open(
+            host: address, port: port, sizeMax: TFTPPacket.requestSizeMax + 1, group: group)
+        onListening(socket.channel.localAddress?.port ?? 0)
+        let transfers = TransferTable(limits)
+        try await cancelWhenGracefulShutdown {
+            try await socket.executeThenClose { inbound, outbound in
+                try await withThrowingDiscardingTaskGroup { group in
+                    for try await envelope in inbound {
+                        let client = envelope.remoteAddress
+                        switch answer(Array(envelope.data.readableBytesView), client, transfers) {
+                        case .nothing: break
+                        case .packet(let packet): try? await Self.send(packet, to: client, outbound)
+                        case .transfer(let name, let content, let request, let slot):
+                            group.addTask {
+                                defer { withExtendedLifetime(slot) {} }
+                                await transfer(name, content, request, to: client)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private enum Answer {
+        case nothing
+        case packet(TFTPPacket)
+        case transfer(String, [UInt8], TFTPRequest, TransferTable.Slot)
+    }
+
+    private func answer(_ bytes: [UInt8], _ client: SocketAddress, _ transfers: TransferTable) -> Answer {
+        let packet: TFTPPacket
+        do { packet = try TFTPPacket(decoding: bytes) } catch {
+            logger.debug("not a TFTP message", metadata: ["from": "\(client)", "error": "\(error)"])
+            return .nothing
+        }
+        switch packet {
+        case .writeRequest: return .packet(.error(.accessViolation, "nothing can be written here"))
+        case .readRequest(let request):
+            guard request.mode == "octet" else { return .packet(.error(.undefined, "only mode octet is served")) }
+            guard let name = request.path, let content = files(name) else {
+                logger.info("no such boot file", metadata: ["file": "\(request.fileName.printable(limit: 80))"])
+                return .packet(.error(.fileNotFound, "no such file"))
+            }
+            switch transfers.take(client) {
+            case .taken(let slot): return .transfer(name, content, request, slot)
+            case .alreadyServed: return .nothing
+            case .full:
+                logger.warning("too many TFTP transfers at once", metadata: ["client": "\(client)"])
+                return .packet(.error(.undefined, "too many transfers at once; try again"))
+            }
+        case .data, .acknowledge, .error, .optionAcknowledge: return .nothing
+        }
+    }
+
+    /// One transfer from a port of its own.
+    private func transfer(_ name: String, _ content: [UInt8], _ request: TFTPRequest, to client: SocketAddress) async {
+        var log = logger
+        log[metadataKey: "file"] = "\(name)"
+        log[metadataKey: "client"] = "\(client.ipAddress ?? "?")"
+        do {
+            let socket = try await DatagramSocket.open(host: address, port: 0, sizeMax: 1024, group: group)
+            let outcome = try await socket.executeThenClose { inbound, outbound in
+                try await Transfer(
+                    content: content, request: request, limits: limits.transfer, client: client, outbound: outbound
+                ).run(inbound)
+            }
+            switch outcome {
+            case .complete: log.info("sent by TFTP")
+            // UEFI firmware asks for the size, and then ends that transfer with an error.
+            case .ended(let code, let text):
+                log.debug("a client ended a TFTP transfer: \(code.rawValue) \(text.printable(limit: 80))")
+            case .unanswered, .stalled, .tooSlow: log.warning("a TFTP transfer was given up: \(outcome)")
+            }
+        } catch is CancellationError {
+        } catch { log.warning("a TFTP transfer failed: \(error)") }
+    }
+
+    static func send(
+        _ packet: TFTPPacket, to client: SocketAddress,
+        _ outbound: NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>
+    ) async throws {
+        try await outbound.write(AddressedEnvelope(remoteAddress: client, data: ByteBuffer(bytes: packet.encoded)))
+    }
+}
+
+/// The shell around one session: a socket and a clock.
+private final class Transfer: Sendable {
+    private let session: Mutex<TFTPReadSession>
+    private let client: SocketAddress
+    private let outbound: NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>
+    private let start = ContinuousClock.now
+
+    init(
+        content: [UInt8], request: TFTPRequest, limits: TFTPLimits, client: SocketAddress,
+        outbound: NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>
+    ) {
+        session = Mutex(TFTPReadSession(content, for: request.options, limits: limits, now: .zero))
+        self.client = client
+        self.outbound = outbound
+    }
+
+    func run(
+        _ inbound: NIOAsyncChannelInboundStream<AddressedEnvelope<ByteBuffer>>
+    ) async throws -> TFTPReadSession.Outcome {
+        if let outcome = try await step(.begin) { return outcome }
+        return try await withThrowingTaskGroup(of: TFTPReadSession.Outcome?.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { [self] in
+                // Whoever else sends to this port is not listened to.
+                for try await envelope in inbound where envelope.remoteAddress == client {
+                    guard let packet = try? TFTPPacket(decoding: Array(envelope.data.readableBytesView)) else {
+                        continue
+                    }
+                    if let outcome = try await step(.received(packet)) { return outcome }
+                }
+                return nil
+            }
+            group.addTask { [self] in
+                while true {
+                    let deadline = session.withLock { $0.deadline }
+                    try await Task.sleep(until: start + deadline, clock: .continuous)
+                    if let outcome = try await step(.tick) { return outcome }
+                }
+            }
+            guard let first = try await group.next(), let outcome = first else { throw CancellationError() }
+            return outcome
+        }
+    }
+
+    private func step(_ event: TFTPReadSession.Event) async throws -> TFTPReadSession.Outcome? {
+        let now = ContinuousClock.now - start
+        for effect in session.withLock({ $0.step(event, now: now) }) {
+            switch effect {
+            case .send(let packet): try await TFTPServer.send(packet, to: client, outbound)
+            case .finish(let outcome): return outcome
+            }
+        }
+        return nil
+    }
+}
+
+/// Who is being served: at most so many in total and of one address, and nobody twice for a repeated request.
+private final class TransferTable: Sendable {
+    enum Place {
+        case taken(Slot)
+        case alreadyServed
+        case full
+    }
+
+    /// A place that is taken for as long as this is held.
+    final class Slot: Sendable {
+        private let table: TransferTable
+        private let client: SocketAddress
+
+        init(_ table: TransferTable, _ client: SocketAddress) {
+            self.table = table
+            self.client = client
+        }
+
+        deinit { table.clients.withLock { _ = $0.remove(client) } }
+    }
+
+    private let clients = Mutex<Set<SocketAddress>>([])
+    private let limits: TFTPServer.Limits
+
+    init(_ limits: TFTPServer.Limits) { self.limits = limits }
+
+    func take(_ client: SocketAddress) -> Place {
+        clients.withLock { clients in
+            if clients.contains(client) { return .alreadyServed }
+            let own = clients.count { $0.ipAddress == client.ipAddress }
+            guard clients.count < limits.transferCountMax, own < limits.clientTransferCountMax else { return .full }
+            clients.insert(client)
+            return .taken(Slot(self, client))
+        }
+    }
+}
