@@ -297,7 +297,7 @@ let package = Package(
                 "CLinux", "LinuxSystem", "HardwareInventory", "IPMI", "DiskImaging", "Discovery", "RoleNetwork",
                 "RoleStorage", "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks",
                 "Primitives",
-                "WireCoding", nioCore, logging,
+                "WireCoding", nioCore, nioPosix, logging,
             ]),
         suite("NodeNetworkingTests", ["NetworkUnits", "AgentProtocol", "Primitives"]),
         suite("ComputeTests", ["RoleCompute", "NodeAgent", "AgentProtocol", "Primitives"]),

@@ -76,11 +76,30 @@ import Testing
         let assignment = AddressAssignment(
             metadata: metadata("fabric.10.77.0.101"),
             spec: AddressAssignment.Spec(network: "fabric", address: try IPv4Address("10.77.0.101"), node: node))
+        let facts = NodeFacts(
+            metadata: metadata("n1"), spec: NodeFacts.Spec(node: node),
+            status: NodeFacts.Status(facts: facts, changed: time))
         return try [
-            line(walk.node), line(bmc), line(segment), line(rule), line(site), line(image), line(ramdisk), line(event),
+            line(facts), line(walk.node), line(bmc), line(segment), line(rule), line(site), line(image), line(ramdisk),
+            line(event),
             line(mark), line(conflict), line(plane), line(cabling), line(assignment),
         ]
     }
+
+    private static let facts = RoleFacts(
+        compute: ComputeFacts(
+            libvirtVersion: "9.0.0", hypervisorVersion: "7.2.22",
+            processor: .init(architecture: "x86_64", model: "Broadwell", vendor: "Intel", features: ["vme"]),
+            cells: [
+                .init(id: 0, memory: .gibibytes(8), processors: 1, hugePages: [.init(size: .mebibytes(2), count: 4)])
+            ],
+            guests: [
+                .init(
+                    architecture: "x86_64", emulator: "/usr/bin/qemu-system-x86_64", domainTypes: ["qemu"],
+                    machines: ["q35"])
+            ], models: ["qemu64"], memory: .gibibytes(8),
+            domains: [.init(name: "d", uuid: "u", state: .running, processors: 1, memory: .mebibytes(64))],
+            domainCount: 1))
 
     private static func line<R: Resource>(_ resource: R) throws -> String {
         "\(R.kind)\t\(String(decoding: try Stored(new: resource).encoded(), as: UTF8.self))"
@@ -89,17 +108,25 @@ import Testing
     /// One line a message, as it travels.
     private static func messages() throws -> [String] {
         let overlay = OverlayItem(
-            vni: 4242, bridge: "mbr4242", device: "mvx4242", local: nil, peers: [try IPv4Address("10.77.0.51")])
+            vni: 4242, bridge: "mbr4242", device: "mvx4242", local: nil, peers: [try IPv4Address("10.77.0.51")],
+            peerNames: ["n2"])
+        let settings = AgentSettings(metricsIntervalSeconds: 15, roles: [.compute, .network])
+        let checks = NodeStatusReport.RoleStatus(role: .compute, isReady: true, conditions: [], facts: facts)
+        let report = NodeStatusReport(
+            observedRevision: Revision(7), observedGeneration: Generation(1), roles: [checks], addresses: [])
         let item = try NodeView.Item(kind: OverlayItem.kind, generation: Generation(1), encoding: overlay)
         let view = NodeView(revision: Revision(7), generation: Generation(1), items: ["overlay-4242": item])
+        let other = try NodeView.Item(kind: AgentSettings.kind, generation: Generation(1), encoding: settings)
+        let compute = NodeView(revision: Revision(9), generation: Generation(1), items: [AgentSettings.kind: other])
         let up: [AgentMessage] = [
-            .hello(Walk.hello), .status(Walk.report(ready: false)),
+            .hello(Walk.hello), .status(Walk.report(ready: false)), .status(report),
             .metrics(MetricsReport(time: time, samples: [.init(name: "node_load1", labels: ["a": "b"], value: 1.5)])),
             .logs(LogBatch(source: "network-agent", lines: [.init(time: time, level: "info", text: "started")])),
             .renew(signingRequest: "PEM"),
         ]
         let down: [ConductorMessage] = [
             .welcome(ConductorWelcome(time: time, conductors: ["10.77.0.1:7443"], viewIsCurrent: false)), .view(view),
+            .view(compute),
             .change(
                 ViewChange(
                     from: Revision(7), revision: Revision(8), generation: Generation(2), upserts: [:],
@@ -139,7 +166,8 @@ import Testing
 
     @Test func `documents of release 0.1.0 are read and written back whole`() throws {
         let types: [any Resource.Type] = [
-            Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self, NodeEvent.self,
+            NodeFacts.self, Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self,
+            NodeEvent.self,
             MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
         ]
         let lines = try Self.frozen("documents.tsv")
@@ -158,13 +186,13 @@ import Testing
 
     @Test func `messages of release 0.1.0 are understood`() throws {
         let lines = try Self.frozen("messages.jsonl")
-        #expect(lines.count == 11)
+        #expect(lines.count == 13)
         for (index, line) in lines.enumerated() {
             let data = Data(line.utf8)
             let again =
                 switch index {
-                case 0..<5: try Self.encode(JSONDecoder().decode(AgentMessage.self, from: data))
-                case 5..<10: try Self.encode(JSONDecoder().decode(ConductorMessage.self, from: data))
+                case 0..<6: try Self.encode(JSONDecoder().decode(AgentMessage.self, from: data))
+                case 6..<12: try Self.encode(JSONDecoder().decode(ConductorMessage.self, from: data))
                 default: try Self.encode(JSONDecoder().decode(DiscoveryOrder.self, from: data))
                 }
             #expect(try Self.canonical(again) == Self.canonical(line))

@@ -96,6 +96,7 @@ extension FleetCall {
             throw APIError.notFound("The node's key is not an identifier.")
         }
         detail.node = summary
+        detail.facts = try await services.store.fetch(NodeFacts.self, summary.id.raw)?.value.status.facts
         return .json(detail)
     }
 

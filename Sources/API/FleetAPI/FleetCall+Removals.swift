@@ -29,8 +29,10 @@ extension FleetCall {
         note.before = try stored.encoded()
         var transaction = Transaction(
             conditions: [stored.unchanged],
-            operations: [.delete(stored.value.key), .delete(EnrolmentToken.key(id.raw))])
-        transaction.operations += marks.prefix(StoreLimits.operationCountMax - 2).map { .delete($0.value.key) }
+            operations: [
+                .delete(stored.value.key), .delete(EnrolmentToken.key(id.raw)), .delete(NodeFacts.key(id.raw)),
+            ])
+        transaction.operations += marks.prefix(StoreLimits.operationCountMax - 3).map { .delete($0.value.key) }
         let revision = try await services.store.commit(transaction)
         let events = try await services.store.fetchAll(NodeEvent.self).filter { $0.value.spec.node == id }
         for start in stride(from: 0, to: events.count, by: StoreLimits.operationCountMax) {

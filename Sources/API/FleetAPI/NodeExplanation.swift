@@ -165,7 +165,9 @@ struct NodeExplanation {
                 subject: "agent", what: "version \(agent.version), not ready: \(what)", since: agent.since,
                 owner: .agent, next: "look at its log: 'muster node logs \(node.spec.name)'", isProblem: true)
         }
-        return WhyReply.Cause(subject: "agent", what: "version \(agent.version), all checks pass", since: agent.since)
+        let failing = agent.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }
+        let what = failing.isEmpty ? "all checks pass" : "ready, but \(failing.joined(separator: "; "))"
+        return WhyReply.Cause(subject: "agent", what: "version \(agent.version), \(what)", since: agent.since)
     }
 
     private func cause(_ conflict: IdentityConflict) -> WhyReply.Cause {

@@ -103,6 +103,11 @@ public struct Condition: Codable, Sendable, Hashable {
     }
 }
 
+extension Condition {
+    /// The type of the check that a role module answers at all; while it does not hold, its role tells of nothing else.
+    public static let roleResponsive = "RoleResponsive"
+}
+
 /// What the role modules see after they have worked on a view.
 public struct NodeStatusReport: Codable, Sendable, Hashable {
     /// The view that was worked on.

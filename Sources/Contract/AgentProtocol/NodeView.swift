@@ -121,18 +121,22 @@ public struct OverlayItem: Codable, Sendable, Hashable {
     public var local: IPv4Address?
     /// The other tunnel ends.
     public var peers: [IPv4Address]
+    /// The names of the nodes that they are on, in the same order; nil when they are not told.
+    public var peerNames: [String]?
     /// The MTU inside the overlay.
     public var mtu: UInt32
 
     /// An overlay.
     public init(
-        vni: UInt32, bridge: String, device: String, local: IPv4Address?, peers: [IPv4Address], mtu: UInt32 = 1450
+        vni: UInt32, bridge: String, device: String, local: IPv4Address?, peers: [IPv4Address],
+        peerNames: [String]? = nil, mtu: UInt32 = 1450
     ) {
         self.vni = vni
         self.bridge = bridge
         self.device = device
         self.local = local
         self.peers = peers
+        self.peerNames = peerNames
         self.mtu = mtu
     }
 }

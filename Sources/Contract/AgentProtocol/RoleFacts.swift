@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Primitives
 
 /// What a role found on its node that is more than a check, by role; what changes with every look is a metric instead.
@@ -20,11 +21,35 @@ public struct RoleFacts: Codable, Sendable, Hashable {
     public var bounded: RoleFacts {
         RoleFacts(compute: compute?.bounded, storage: storage?.bounded, proxy: proxy?.bounded)
     }
+
+    /// Whether there is nothing in them.
+    public var isEmpty: Bool { compute == nil && storage == nil && proxy == nil }
+
+    /// The facts of several roles together.
+    public static func merged(_ all: [RoleFacts]) -> RoleFacts {
+        RoleFacts(
+            compute: all.lazy.compactMap(\.compute).first, storage: all.lazy.compactMap(\.storage).first,
+            proxy: all.lazy.compactMap(\.proxy).first)
+    }
+
+    /// These facts, bounded, with their lists made shorter until all is at most `limit` long in JSON; a role's facts
+    /// that are still too long are left out.
+    public func fitting(_ limit: ByteCount) -> RoleFacts {
+        var facts = bounded
+        func isTooLong() -> Bool {
+            guard let size = try? JSONEncoder().encode(facts).count else { return false }
+            return size > limit.bytes
+        }
+        for _ in 0..<8 where isTooLong() { facts.compute?.halve() }
+        if isTooLong() { facts.storage = nil }
+        if isTooLong() { facts.proxy = nil }
+        return facts
+    }
 }
 
 /// A hypervisor as libvirt describes it.
 public struct ComputeFacts: Codable, Sendable, Hashable {
-    /// The most that is kept of each list, in entries, so that the facts of one node stay under 12 KiB.
+    /// The most that is kept of each list, in entries, so that those of one node are small.
     public enum Limit {
         /// Features of the processor beside its model.
         public static let features = 96
@@ -203,6 +228,15 @@ public struct ComputeFacts: Codable, Sendable, Hashable {
         self.memory = memory
         self.domains = domains
         self.domainCount = domainCount
+    }
+
+    /// Makes the lists that can be longest half as long.
+    mutating func halve() {
+        processor.features.removeLast(processor.features.count / 2)
+        models.removeLast(models.count / 2)
+        domains.removeLast(domains.count / 2)
+        cells.removeLast(cells.count / 2)
+        for index in guests.indices { guests[index].machines.removeLast(guests[index].machines.count / 2) }
     }
 
     var bounded: ComputeFacts {

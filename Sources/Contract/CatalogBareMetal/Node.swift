@@ -338,6 +338,22 @@ public struct Node: Resource {
         public var isReady: Bool
         /// The roles' checks.
         public var conditions: [Condition]
+        /// The events about checks in the present window of time; nil before the first.
+        public var checkEvents: CheckEvents?
+
+        /// How many events there were about checks, so that one that comes and goes all the time does not fill the list.
+        public struct CheckEvents: Codable, Sendable, Hashable {
+            /// When the window began.
+            public var since: Timestamp
+            /// The changes of checks in it.
+            public var count: Int
+
+            /// A window.
+            public init(since: Timestamp, count: Int) {
+                self.since = since
+                self.count = count
+            }
+        }
 
         /// An agent.
         public init(

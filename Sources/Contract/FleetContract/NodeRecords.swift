@@ -102,6 +102,8 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     public var agent: Node.Agent?
     /// What keeps it from being let in until an operator accepts it.
     public var blocks: [Node.Block]?
+    /// What its roles told of it; nil when they told nothing.
+    public var facts: RoleFacts?
     /// The conductor's time, to tell ages by.
     public var time: Timestamp
 
@@ -156,6 +158,7 @@ extension NodeDetail {
         case powerReading
         case agent
         case blocks
+        case facts
         case time
     }
 
@@ -174,6 +177,7 @@ extension NodeDetail {
         powerReading = try fields.decodeIfPresent(PowerReading.self, forKey: .powerReading)
         agent = try fields.decodeIfPresent(Node.Agent.self, forKey: .agent)
         blocks = try fields.decodeIfPresent([Node.Block].self, forKey: .blocks)
+        facts = try fields.decodeIfPresent(RoleFacts.self, forKey: .facts)
         time = try fields.decode(Timestamp.self, forKey: .time)
     }
 
@@ -192,6 +196,7 @@ extension NodeDetail {
         try fields.encodeIfPresent(powerReading, forKey: .powerReading)
         try fields.encodeIfPresent(agent, forKey: .agent)
         try fields.encodeIfPresent(blocks, forKey: .blocks)
+        try fields.encodeIfPresent(facts, forKey: .facts)
         try fields.encode(time, forKey: .time)
     }
 }

@@ -202,7 +202,7 @@ extension NodeEffect {
                 try await power.power(node, action)
                 return .powerDone(number: number, failure: nil)
             } catch { return .powerDone(number: number, failure: text(error)) }
-        case .record:
+        case .record, .keep:
             return nil
         }
     }

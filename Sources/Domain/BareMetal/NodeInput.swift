@@ -76,6 +76,8 @@ public enum NodeEffect: Sendable, Hashable {
     case power(number: UInt64, Node.PowerRequest.Action)
     /// Record what happened.
     case record(type: String, message: String)
+    /// Keep what the roles told of the node.
+    case keep(RoleFacts)
 }
 
 /// An input that the state does not allow.

@@ -162,8 +162,8 @@ extension NodeWalk {
         node.status.agent = Node.Agent(
             version: hello.agentVersion.printable(limit: 60), bootID: hello.bootID.printable(limit: 60),
             stream: stream, isConnected: true, since: now, addresses: before?.addresses ?? [],
-            isReady: before?.isReady ?? false,
-            conditions: before?.conditions ?? [])
+            isReady: before?.isReady ?? false, conditions: before?.conditions ?? [])
+        node.status.agent?.checkEvents = before?.checkEvents
         if before?.isConnected != true || before?.bootID != node.status.agent?.bootID {
             effects.append(.record(type: "AgentConnected", message: "agent \(hello.agentVersion.printable(limit: 60))"))
         }
@@ -176,29 +176,6 @@ extension NodeWalk {
         guard node.status.agent?.stream == stream, node.status.agent?.isConnected == true else { return }
         markDisconnected()
         effects.append(.record(type: "AgentDisconnected", message: "the agent's stream is gone; its work goes on"))
-    }
-
-    mutating func agentReported(_ report: NodeStatusReport) {
-        guard node.status.agent != nil else { return }
-        let isReady = !report.roles.isEmpty && report.roles.allSatisfy(\.isReady)
-        let wasReady = node.status.agent?.isReady ?? false
-        node.status.agent?.addresses = Array(report.addresses.prefix(16))
-        node.status.agent?.conditions = Array(report.roles.flatMap(\.conditions).prefix(32))
-        node.status.agent?.isReady = isReady
-        let failing = report.roles.flatMap(\.conditions).filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }
-        if node.status.state == .deploying(.checking) {
-            if isReady {
-                node.status.deployed = node.status.attempted
-                enter(.active, wait: nil, why: "every role is ready")
-            } else if !failing.isEmpty {
-                node.status.wait?.cause = failing.joined(separator: "; ").printable(limit: 500)
-            }
-        } else if wasReady != isReady {
-            effects.append(
-                .record(
-                    type: isReady ? "RolesReady" : "RolesNotReady",
-                    message: isReady ? "every role is ready" : failing.joined(separator: "; ").printable(limit: 500)))
-        }
     }
 
     // MARK: Time

@@ -23,14 +23,18 @@ public enum NodeViewProjection {
                 kind: NodeNetworkItem.kind, generation: generation, encoding: network)
         }
         if node.spec.role == .network || node.spec.role == .compute, let overlay = site?.overlay {
-            let ends = peers.filter { peer in
+            let others = peers.filter { peer in
                 peer.metadata.name != node.metadata.name && peer.status.state == .active
                     && (peer.spec.role == .network || peer.spec.role == .compute)
             }
+            let ends = others.compactMap { peer in
+                networks.tunnelEnd(of: peer).map { (address: $0, name: peer.spec.name) }
+            }.sorted { ($0.address, $0.name) < ($1.address, $1.name) }
             let item = OverlayItem(
                 vni: overlay.vni, bridge: "mbr\(overlay.vni)", device: "mvx\(overlay.vni)",
                 local: networks.underlayAddress(of: node),
-                peers: ends.compactMap { networks.tunnelEnd(of: $0) }.sorted(), mtu: overlay.mtu)
+                peers: ends.map(\.address),
+                peerNames: ends.map(\.name), mtu: overlay.mtu)
             items["overlay-\(overlay.vni)"] = try? NodeView.Item(
                 kind: OverlayItem.kind, generation: generation, encoding: item)
         }

@@ -19,7 +19,7 @@ public struct NodeWriter: Sendable {
         public var node: Node
         /// The events that were committed with it.
         public var events: [NodeEvent]
-        /// What has to be done for it now, in order; never `.record`.
+        /// What has to be done for it now, in order; never `.record` nor `.keep`.
         public var effects: [NodeEffect]
     }
 
@@ -39,15 +39,18 @@ public struct NodeWriter: Sendable {
             let (node, effects) = try machine.step(before, input, now: now)
             stored.value = node
             var written = Written(node: node, events: [], effects: [])
+            var facts: Transaction.Operation?
             for effect in effects {
-                if case .record(let type, let message) = effect {
+                switch effect {
+                case .record(let type, let message):
                     written.events.append(events.event(node: id, type: type, message: message, now: now))
-                } else {
-                    written.effects.append(effect)
+                case .keep(let told): facts = try await changed(told, id, now)
+                case .verifyBMC, .boot, .power: written.effects.append(effect)
                 }
             }
-            guard node != before || !written.events.isEmpty else { return written }
+            guard node != before || !written.events.isEmpty || facts != nil else { return written }
             var transaction = Transaction(conditions: [stored.unchanged], operations: [try stored.put()])
+            if let facts { transaction.operations.append(facts) }
             for event in written.events { transaction.operations.append(try Stored(new: event).put()) }
             do {
                 _ = try await store.commit(transaction)
@@ -58,5 +61,21 @@ public struct NodeWriter: Sendable {
             await StoreContention.giveWay(after: attempt)
         }
         throw StoreError.conflict(Node.key(id.raw))
+    }
+
+    /// Writes facts; nil when they are known. Nobody else writes them, and the node's own condition guards them.
+    private func changed(
+        _ told: RoleFacts, _ id: NodeID, _ now: Timestamp
+    ) async throws(StoreError) -> Transaction.Operation? {
+        let status = NodeFacts.Status(facts: told.fitting(NodeFacts.sizeMax), changed: now)
+        guard var stored = try await store.fetch(NodeFacts.self, id.raw) else {
+            let metadata = Metadata(name: id.raw, schemaVersion: NodeFacts.schemaVersion, created: now)
+            return try Stored(
+                new: NodeFacts(metadata: metadata, spec: NodeFacts.Spec(node: id), status: status)
+            ).put()
+        }
+        guard stored.value.status.facts != status.facts else { return nil }
+        stored.value.status = status
+        return try stored.put()
     }
 }

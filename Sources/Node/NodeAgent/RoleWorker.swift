@@ -9,7 +9,7 @@ import Synchronization
 /// to be not ready, and it is left alone until it has come back.
 final class RoleWorker: Sendable {
     /// The condition that says that a module does not answer.
-    static let conditionType = "RoleResponsive"
+    static let conditionType = Condition.roleResponsive
 
     let module: any RoleModule
     private let thread: LoopExecutor

@@ -100,7 +100,10 @@ public actor ComputeRole: RoleModule {
             "\(error.publicMessage) What runs goes on, but nothing can be started or stopped. Look at "
             + "'systemctl status libvirtd' and 'journalctl -u libvirtd'."
         let down = Condition(type: Self.libvirtType, isTrue: false, message: message, since: clock.now)
-        return NodeStatusReport.RoleStatus(role: role, isReady: false, conditions: [keepingTime(down)])
+        // What was wrong besides is so still, as far as anybody knows.
+        let others = conditions.values.filter { !$0.isTrue && $0.type != Self.libvirtType }
+        return NodeStatusReport.RoleStatus(
+            role: role, isReady: false, conditions: [keepingTime(down)] + others.sorted { $0.type < $1.type })
     }
 
     private func keepingTime(_ condition: Condition) -> Condition {

@@ -3,7 +3,8 @@ import LinuxSystem
 import NodeAgent
 import Primitives
 
-/// The network role: overlays, each a VXLAN device in a bridge, and the rules that guard their tunnels.
+/// The network role: overlays, each a VXLAN device in a bridge, the rules that guard their tunnels, and whether the other
+/// ends of the tunnels can be reached.
 public actor NetworkRole: RoleModule {
     /// The most overlays of one node.
     public static let overlayCountMax = 4096
@@ -15,31 +16,49 @@ public actor NetworkRole: RoleModule {
     private var items: [OverlayItem] = []
     private var unreadable: [String] = []
     private var conditions: [String: Condition] = [:]
+    private let prober: TunnelProber
+    private var hasSettled = false
 
     /// A role that takes the times of its conditions from `clock`.
-    public init(clock: any WallClock = SystemWallClock()) { self.clock = clock }
+    public init(clock: any WallClock = SystemWallClock()) { self.init(clock: clock, times: ProbeTimes()) }
 
-    public func apply(_ items: [String: NodeView.Item]) -> NodeStatusReport.RoleStatus {
+    init(clock: any WallClock = SystemWallClock(), times: ProbeTimes) {
+        self.clock = clock
+        prober = TunnelProber(times: times)
+    }
+
+    public func apply(_ items: [String: NodeView.Item]) async -> NodeStatusReport.RoleStatus {
         (self.items, unreadable) = Self.read(items)
-        return status {
+        let made = status {
             $0.apply(self.items, isComplete: self.unreadable.isEmpty)
         } problem: { _ in
             nil
         }
+        prober.ask(Self.ends(self.items))
+        // The first report tells of cut tunnels too: else a restarted agent would seem to have healed them.
+        if !hasSettled, !self.items.isEmpty {
+            await prober.settle()
+            hasSettled = true
+        }
+        return adding(tunnels: made)
     }
 
     public func check() -> NodeStatusReport.RoleStatus {
-        status {
+        let found = status {
             $0.check(self.items, isComplete: self.unreadable.isEmpty)
         } problem: { changes in
             changes == 0 ? nil : "\(changes) changes were made by somebody else; they are undone within seconds."
         }
+        return adding(tunnels: found)
     }
+
+    public nonisolated func run(_ changed: @escaping @Sendable () -> Void) async { await prober.run(changed) }
 
     public func metrics() -> [MetricsReport.Sample] {
         let counters = KernelFigures.read().interfaces
         var samples = [MetricsReport.Sample(name: "muster_network_overlays", value: Double(items.count))]
-        for item in items.prefix(80) {
+        samples += TunnelReport.samples(prober.probes)
+        for item in items.prefix(16) {
             let labels = ["device": item.device, "bridge": item.bridge, "vni": "\(item.vni)"]
             samples.append(
                 MetricsReport.Sample(
@@ -75,6 +94,32 @@ public actor NetworkRole: RoleModule {
             problems.append("\(overlays.count) overlays are too many; \(overlayCountMax) are made.")
         }
         return (Array(overlays.prefix(overlayCountMax)), problems)
+    }
+
+    /// The other ends of all tunnels, each once, with the largest packet of any.
+    static func ends(_ items: [OverlayItem]) -> [TunnelEnd] {
+        var ends: [IPv4Address: TunnelEnd] = [:]
+        for item in items {
+            for (index, address) in item.peers.enumerated() where address != item.local {
+                let name = item.peerNames.flatMap { $0.indices.contains(index) ? $0[index].printable(limit: 63) : nil }
+                let size = max(Int(item.mtu) + OverlayPlan.tunnelOverhead, ends[address]?.packetSize ?? 0)
+                ends[address] = TunnelEnd(address: address, name: name ?? ends[address]?.name, packetSize: size)
+            }
+        }
+        return Array(ends.values)
+    }
+
+    /// A tunnel that is cut is told, and is no reason for this node not to be ready: its own part is done.
+    private func adding(tunnels status: NodeStatusReport.RoleStatus) -> NodeStatusReport.RoleStatus {
+        var status = status
+        if let problem = prober.problem {
+            let message = "The other ends of tunnels cannot be asked: \(problem)"
+            status.conditions.append(
+                Condition(type: "TunnelsReachable", isTrue: false, message: message, since: clock.now))
+        } else {
+            status.conditions += TunnelReport.conditions(prober.probes, now: clock.now)
+        }
+        return status
     }
 
     private func status(

@@ -36,6 +36,8 @@ struct OverlayConflict: UserFacingError, Hashable {
 enum OverlayPlan {
     /// The group of interfaces that this role makes, and so may take away again.
     static let group: UInt32 = 0x4D55
+    /// What a tunnel puts around an inner packet: Ethernet, VXLAN, UDP and IPv4 headers (RFC 7348, section 5).
+    static let tunnelOverhead = 50
     /// The table that this role owns.
     static let tableFamily = "inet"
     static let tableName = "muster_network"

@@ -255,7 +255,7 @@ struct SimulatedRack: Reconciler {
             if strikes("BMC silent", 5, now, &random) { return actions }
             let lies = strikes("BMC lies", 5, now, &random)
             return actions + [.perform(.tell(lies ? .bmcFailed("the BMC hangs") : .bootOrdered(order), node: node))]
-        case .power, .record: return []
+        case .power, .record, .keep: return []
         }
     }
 }

@@ -47,6 +47,7 @@ struct NodeShow: FleetCommand {
         facts.add("agent", agent(detail, now))
         facts.add("addresses", detail.agent?.addresses.map(\.description).joined(separator: ", "))
         facts.add("ramdisk", detail.session.map { "booted \($0.opened), \($0.isTrusted ? "trusted" : "not trusted")" })
+        for (name, text) in NodeText.hypervisor(detail.facts?.compute) { facts.add(name, text) }
         facts.add("model", node.hardware?.model)
         facts.add("hardware", NodeText.hardware(node.hardware))
         facts.add("disks", node.hardware?.disks.map { "\($0.serial) (\($0.size))" }.joined(separator: ", "))

@@ -50,6 +50,35 @@ enum NodeText {
         return "\(summary.processors) CPU, \(summary.memory), \(disks.isEmpty ? "no disk" : disks)"
     }
 
+    /// A hypervisor in a few lines, each with its name.
+    static func hypervisor(_ facts: ComputeFacts?) -> [(name: String, text: String)] {
+        guard let facts else { return [] }
+        let cpu = facts.processor
+        let threads = cpu.sockets * cpu.dies * cpu.cores * cpu.threads
+        let kind = [cpu.model, cpu.vendor].compactMap(\.self).joined(separator: ", ")
+        var lines = [
+            ("hypervisor", "libvirt \(facts.libvirtVersion), QEMU \(facts.hypervisorVersion ?? "none")"),
+            (
+                "processor",
+                "\(cpu.architecture)\(kind.isEmpty ? "" : " (\(kind))"), \(threads) threads, "
+                    + "\(cpu.features.count) features, \(facts.models.count) models for guests"
+            ),
+            ("guests", facts.guests.map { "\($0.architecture) (\($0.domainTypes.joined(separator: ", ")))" }.list),
+            ("NUMA cells", facts.cells.map { "\($0.id): \($0.processors) threads, \($0.memory)\(pages($0))" }.list),
+        ]
+        let named = facts.domains.prefix(8).map { domain in
+            "\(domain.name) (\(domain.state.rawValue), \(domain.processors) CPU, \(domain.memory))"
+        }
+        let rest = facts.domainCount - named.count
+        lines.append(("domains", facts.domainCount == 0 ? "none" : named.list + (rest > 0 ? " and \(rest) more" : "")))
+        return lines.map { (name: $0.0, text: $0.1) }
+    }
+
+    private static func pages(_ cell: ComputeFacts.Cell) -> String {
+        let pages = cell.hugePages.filter { $0.count > 0 }.map { "\($0.count) × \($0.size)" }
+        return pages.isEmpty ? "" : ", pages \(pages.joined(separator: " + "))"
+    }
+
     /// The table of `muster node list`.
     static func table(_ nodes: [NodeSummary], now: Timestamp) -> Table {
         var table = Table([
@@ -67,4 +96,8 @@ enum NodeText {
         }
         return table
     }
+}
+
+extension [String] {
+    fileprivate var list: String { isEmpty ? "none" : joined(separator: ", ") }
 }

@@ -48,4 +48,14 @@ int clinux_router_socket(const char *interface, unsigned index);
 /// Sends one ICMPv6 message to ff02::1 on an interface; the kernel fills in the checksum. Returns 0 or an errno.
 int clinux_router_send(int descriptor, unsigned index, const uint8_t *message, size_t length);
 
+/// A raw ICMP socket that receives echo replies only and never fragments what it sends (IP_PMTUDISC_PROBE). Returns the
+/// descriptor or a negative errno.
+int clinux_probe_socket(void);
+
+/// Sends one ICMP message to an IPv4 address in host byte order; returns 0 or an errno.
+int clinux_probe_send(int descriptor, uint32_t address, const uint8_t *message, size_t length);
+
+/// Receives one packet with its IPv4 header and the address that it came from. Returns its bytes, or a negative errno.
+long clinux_probe_receive(int descriptor, uint32_t *address, uint8_t *packet, size_t length);
+
 #endif
