@@ -320,7 +320,8 @@ let package = Package(
         suite(
             "RackTests",
             [
-                "VirtualRack", "ClientSDK", "FleetContract", "CatalogBareMetal", "ImageChunks", "Primitives",
+                "RoleCompute", "NodeAgent", "AgentProtocol", "VirtualRack", "ClientSDK", "FleetContract",
+                "CatalogBareMetal", "ImageChunks", "Primitives",
                 subprocess, httpClient, logging,
             ]),
         suite("TidyTests", []),
