@@ -193,6 +193,7 @@ let package = Package(
             "App", "ConductorServer",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
+                "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
                 "BootServer",
                 "AgentPort", "APISupport", "FleetAPI", "ImageChunks", "NetworkBoot", "CLinux", crypto, x509, asn1,
@@ -242,7 +243,8 @@ let package = Package(
         suite(
             "RedfishTests",
             [
-                "Redfish", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", nioCore, nioPosix,
+                "Redfish", "BMCDrivers", "ConductorServer", "FleetContract", "BareMetal", "CatalogBareMetal",
+                "Primitives", nioCore, nioPosix,
                 nioHTTP1,
                 nioSSL, httpClient, x509, asn1, crypto, logging, subprocess, systemPackage,
             ]),
@@ -310,11 +312,13 @@ let package = Package(
         suite(
             "ConductorTests",
             [
-                "ConductorServer", "FleetAPI", "APISupport", "FleetContract", "ClientSDK", "CLICommands", "Identity",
+                "ConductorServer", "BootServer", "FleetAPI", "APISupport", "FleetContract", "ClientSDK", "CLICommands",
+                "Identity",
                 "CatalogIdentity",
                 "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime",
                 "StoreMemory", "StoreSQLite",
-                "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioHTTP1, nioSSL,
+                "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioPosix,
+                nioHTTP1, nioSSL,
                 logging,
             ]),
         suite(

@@ -148,6 +148,22 @@ import Testing
         try golden("site-explain") { SiteExplain.lines(reply, $0) }
     }
 
+    @Test func checksFit() throws {
+        let reply = SiteCheckReply(rows: [
+            .init(check: "interface", subject: "provisioning", outcome: .ok, found: "br0 is up with 10.77.0.1/24"),
+            .init(
+                check: "MTU", subject: "provisioning", outcome: .failed,
+                found: "br0 has 1400, 1500 are needed for machines that boot",
+                change: "ip link set br0 mtu 1500, and the same on the switch's port"),
+            .init(
+                check: "clock", subject: "time servers", outcome: .warning,
+                found: "none is named, so nobody vouches for the conductor's time",
+                change: "name some with 'ntpServers' in the site file, and let the host follow them"),
+            .init(check: "DNS", subject: "name servers", outcome: .skipped, found: "none is named"),
+        ])
+        try golden("site-check") { SiteCheck.lines(reply, $0) }
+    }
+
     @Test func inventoriesFit() throws {
         let report = InventoryReport(
             agentVersion: "0.1.0", collectedAt: Self.now, clockSkewMilliseconds: -90_000,

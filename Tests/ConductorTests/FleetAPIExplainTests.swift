@@ -61,7 +61,7 @@ import Testing
                         "role=- (nothing yet: rule acme gives 'network', taken over when it is approved)",
                         "rack=- (nothing yet: rule acme gives 'R 7', taken over when it is approved)",
                         "root disk=- (no rule gives it)", "bmc=- (no rule gives it)",
-                        "network=- (no rule gives it)",
+                        "network=- (no rule gives it)", "sku=- (no rule gives it)",
                         "approval=- (no rule lets it in: an operator has to)",
                     ])
                 let why = try await client.why("node-7700ab")
@@ -121,6 +121,37 @@ import Testing
             }
             let node = try #require(try await fleet.node(id))
             #expect(node.spec.approval?.accepted?.map(\.kind) == [.rules])
+            let summary = try await fleet.audit.events().events.last?.spec.summary
+            #expect(summary?.contains("accepted") == true, "\(summary ?? "")")
+        }
+    }
+
+    @Test func whatIsNotOnTheBillIsRefusedFieldByField() async throws {
+        try await withFleet { fleet in
+            let id = try await Self.addNode(fleet, "n1", Self.inventory(memory: .gibibytes(4)))
+            try await fleet.addImage()
+            try await Self.addRule(fleet, "all", .init(order: 10, match: [], role: .network, sku: "small"))
+            var bill = SKU.Spec()
+            bill.memory = .init(min: .gibibytes(8))
+            bill.cpu = .init(cores: 8)
+            try await fleet.put(
+                SKU(metadata: Metadata(name: "small", schemaVersion: 1, created: fleet.clock.now), spec: bill))
+            try await fleet.with { (client: FleetClient) async throws in
+                let explained = try await client.explain("n1")
+                #expect(
+                    explained.blocks.map(\.message) == [
+                        "small: cores: 8 wanted, 4 found", "small: memory: at least 8 GiB wanted, 4 GiB found",
+                    ])
+                let refusal = await #expect(throws: ClientError.self) { try await client.approve("n1", .init()) }
+                #expect(refusal?.exitCode == 4)
+                #expect(
+                    refusal?.publicMessage.contains(
+                        "small: cores: 8 wanted, 4 found; small: memory: at least 8 GiB wanted, 4 GiB found") == true)
+                _ = try await client.approve("n1", .init(acceptsDifference: true))
+            }
+            let node = try #require(try await fleet.node(id))
+            #expect(node.spec.sku == "small")
+            #expect(node.spec.approval?.accepted?.count == 2)
             let summary = try await fleet.audit.events().events.last?.spec.summary
             #expect(summary?.contains("accepted") == true, "\(summary ?? "")")
         }

@@ -27,7 +27,8 @@ import Testing
         table["PATCH /fleet/v1/nodes/{node}"] = workers
         for path in ["nodes/{node}", "conflicts/{conflict}"] { table["DELETE /fleet/v1/\(path)"] = workers }
         let administration = [
-            "GET /fleet/v1/audit", "POST /fleet/v1/bmcs/{bmc}/power", "PUT /fleet/v1/site", "POST /fleet/v1/blobs",
+            "GET /fleet/v1/audit", "POST /fleet/v1/site/check", "POST /fleet/v1/bmcs/{bmc}/power", "PUT /fleet/v1/site",
+            "POST /fleet/v1/blobs",
             "PUT /fleet/v1/images/{image}", "PUT /fleet/v1/ramdisks/{ramdisk}", "PUT /fleet/v1/blobs/{digest}",
         ]
         for route in administration { table[route] = [.admin] }

@@ -134,7 +134,7 @@ import Testing
                 "the rules 'a' and 'b' have the same order 10 and give different values of role: 'compute' and "
                     + "'storage'; give one of them a lower order"
             ])
-        #expect(decision.blocks.map(\.kind) == [.rules])
+        #expect(decision.blocks(among: [], inventory).map(\.kind) == [.rules])
         #expect(explanation.rules[0].gives.map(\.outcome) == [.conflicts, .decides, .conflicts])
         #expect(explanation.rules[1].gives.map(\.outcome) == [.conflicts, .repeats])
         #expect(explanation.rules[2].gives.map(\.outcome) == [.overruled, .decides])

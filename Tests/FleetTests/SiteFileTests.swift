@@ -126,6 +126,50 @@ let goodSite = """
             ])
     }
 
+    @Test func billsOfMaterialsAreRead() throws {
+        let bills = """
+            skus:
+              - name: compute-v1
+                vendor: Acme
+                cpu: { model: "*7443P*", sockets: 1, coresMin: 24 }
+                memory: { exact: 256 GiB }
+                disks:
+                  - { count: 2, sizeMin: 800 GiB, bus: nvme, rotational: false }
+                nics:
+                  - { count: 2, driver: mlx5_core, speedMin: 25000 }
+                firmware: { mode: uefi, version: "2.*", secureBoot: true }
+                pciDevices:
+                  - { device: "10de:20b0" }
+                tpm: "2.0"
+
+            """
+        let text = (goodSite + bills).replacing("role: compute }", with: "role: compute, sku: compute-v1 }")
+        let site = try SiteFile(yaml: text).document
+        let sku = try #require(site.skus?.first)
+        #expect(sku.name == "compute-v1")
+        #expect(sku.spec.memory == SKU.Memory(exact: .gibibytes(256)))
+        #expect(
+            sku.spec.disks == [
+                SKU.DiskGroup(count: 2, sizeMin: .gibibytes(800), bus: "nvme", isRotational: false)
+            ])
+        #expect(sku.spec.nics == [SKU.NICGroup(count: 2, driver: "mlx5_core", speedMin: 25_000)])
+        #expect(sku.spec.firmware == SKU.Firmware(mode: .uefi, version: "2.*", secureBoot: true))
+        #expect(sku.spec.pciDevices == [SKU.PCIGroup(count: 1, device: "10de:20b0")])
+        #expect(site.rules[1].spec.sku == "compute-v1")
+        let wrong: [(String, String, String)] = [
+            ("memory: { exact: 256 GiB }", "memory: {}", "skus[0].memory: give either 'min' or 'exact'"),
+            ("coresMin: 24", "coresMin: 0", "skus[0].cpu.coresMin: 0 is not between 1 and 4096"),
+            (
+                "sku: compute-v1", "sku: v2",
+                "rules[1].gives.sku: 'v2' is not in 'skus' of this site; there are compute-v1"
+            ),
+        ]
+        for (old, new, message) in wrong {
+            let error = try #require(throws: SiteError.self) { try SiteFile(yaml: text.replacing(old, with: new)) }
+            #expect(error.problems.map { "\($0.path): \($0.message)" } == [message])
+        }
+    }
+
     @Test func theExampleRackIsRight() throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()

@@ -41,7 +41,8 @@ public struct OperatorAPI: Sendable {
 
     /// The kinds that handlers read from the cache.
     public static let cachedKinds: [any Resource.Type] = [
-        Node.self, BMC.self, Segment.self, Rule.self, NodeImage.self, Ramdisk.self, Lease.self, IdentityConflict.self,
+        Node.self, BMC.self, Segment.self, Rule.self, SKU.self, NodeImage.self, Ramdisk.self, Lease.self,
+        IdentityConflict.self,
     ]
 
     /// Every route with what its caller must be allowed to do.
@@ -84,6 +85,7 @@ public struct OperatorAPI: Sendable {
         },
         .read("\(root)/audit", AuditEvent.kind) { try await $0.listAudit() },
         .change(.put, "\(root)/site", .update, Site.kind) { try await $0.applySite(&$1) },
+        .change(.post, "\(root)/site/check", .update, Site.kind) { try await $0.checkSite(&$1) },
         .read("\(root)/site/explain", Rule.kind, method: .post) { try await $0.explainInventory() },
         .read("\(root)/site/validate", Site.kind, method: .post) { try await $0.validateSite() },
     ]

@@ -40,7 +40,13 @@ extension FleetCall {
                     spec: entry.spec)
             }
         }
-        let judgement = RuleJudgement(rules: rules, inventory: request.inventory)
+        let now = services.clock.now
+        let skus = request.skus?.map { entry in
+            SKU(
+                metadata: Metadata(name: entry.name, schemaVersion: SKU.schemaVersion, created: now), spec: entry.spec)
+        }
+        let judgement = RuleJudgement(
+            rules: rules, skus: skus ?? services.cache.all(SKU.self), inventory: request.inventory)
         let names = Set(services.cache.all(Node.self).map(\.spec.name))
         let naming = judgement.naming { names.contains($0) }
         return .json(
@@ -61,6 +67,8 @@ extension FleetCall {
             return nil
         }
         let inventory = try JSONDecoder().decode(InventoryReport.self, from: Data(bytes))
-        return RuleJudgement(rules: services.cache.all(Rule.self), inventory: inventory)
+        return RuleJudgement(
+            rules: services.cache.all(Rule.self), skus: services.cache.all(SKU.self), sku: node.spec.sku,
+            inventory: inventory)
     }
 }

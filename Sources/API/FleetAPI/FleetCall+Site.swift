@@ -53,11 +53,12 @@ extension FleetCall {
     }
 
     /// What the store itself holds now: a plan is made of that, never of a copy that may lag.
-    private func currentSite() async throws -> CurrentSite {
+    func currentSite() async throws -> CurrentSite {
         let store = services.store
         var current = CurrentSite(
             site: try await store.fetch(Site.self, Site.name), segments: try await store.fetchAll(Segment.self),
             bmcs: try await store.fetchAll(BMC.self), rules: try await store.fetchAll(Rule.self))
+        current.skus = try await store.fetchAll(SKU.self)
         current.networks = try await store.fetchAll(PlaneNetwork.self)
         current.nodeNetworks = try await store.fetchAll(NodeNetwork.self)
         for bmc in current.bmcs {

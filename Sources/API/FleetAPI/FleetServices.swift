@@ -3,6 +3,7 @@ import AgentProtocol
 import BareMetal
 import BlobStore
 import CatalogBareMetal
+import FleetContract
 import Identity
 import Logging
 import Primitives
@@ -29,14 +30,18 @@ public struct FleetServices: Sendable {
     public var live: LiveNodeData
     /// What the conductor tells of itself.
     public var conductor: ConductorInfo
+    /// What the checks of a site find, of the one that was applied without one.
+    public var siteCheck: @Sendable (SiteDocument?) async -> [SiteCheckReply.Row]
     /// Where failures are written.
     public var logger: Logger
 
     /// Services.
     public init(
         store: any ResourceStore, cache: ResourceCache, blobs: FileBlobStore, vault: SecretVault, gate: Gate,
-        audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger
+        audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger,
+        siteCheck: @escaping @Sendable (SiteDocument?) async -> [SiteCheckReply.Row] = { _ in [] }
     ) {
+        self.siteCheck = siteCheck
         self.store = store
         self.cache = cache
         self.blobs = blobs

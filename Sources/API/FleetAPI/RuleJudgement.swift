@@ -9,14 +9,15 @@ struct RuleJudgement {
     let inventory: InventoryReport
     let decision: RuleDecision
     let explanation: RuleExplanation
+    /// What keeps the machine from being let in.
+    let blocks: [Node.Block]
 
-    init(rules: [Rule], inventory: InventoryReport) {
+    /// `sku` is the bill of materials that its node names already.
+    init(rules: [Rule], skus: [SKU], sku: String? = nil, inventory: InventoryReport) {
         self.inventory = inventory
         (decision, explanation) = RuleEvaluation.evaluate(rules: rules, inventory: inventory)
+        blocks = decision.blocks(sku: sku, among: skus, inventory)
     }
-
-    /// What keeps the machine from being let in.
-    var blocks: [Node.Block] { Array(decision.blocks.prefix(Node.Block.countMax)) }
 
     /// The rule that decides a field, with the field's value.
     private func gift(_ field: String) -> (value: String, rule: String)? {
@@ -54,6 +55,7 @@ struct RuleJudgement {
             add("bmc", spec.bmc)
         }
         add("network", spec.network)
+        add("sku", spec.sku)
         if let approval = spec.approval {
             fields.append(.init(field: "approval", value: "let in", source: approval.by))
         } else {
@@ -102,7 +104,7 @@ struct RuleJudgement {
         let rule = gift("name").map { "rule \($0.rule)" } ?? "its own marks: no rule names it"
         fields.append(
             .init(field: "name", value: naming.name, source: rule + (naming.note.map { "; \($0)" } ?? "")))
-        for field in ["role", "rack", "root disk", "bmc", "network", "approval"] {
+        for field in ["role", "rack", "root disk", "bmc", "network", "sku", "approval"] {
             let gift = gift(field)
             fields.append(.init(field: field, value: gift?.value, source: source(field, gift?.value)))
         }
@@ -114,7 +116,7 @@ struct RuleJudgement {
         let what =
             "It would be '\(naming.name)'" + (decision.role.map { " in the role \($0.rawValue)" } ?? ", without a role")
         if let block = blocks.first { return "\(what), and would be kept out: \(block.message)." }
-        if let rule = decision.approvedBy { return "\(what), let in by rule \(rule)." }
+        if let rule = decision.approvedBy, blocks.isEmpty { return "\(what), let in by rule \(rule)." }
         return "\(what), and would wait for an operator."
     }
 

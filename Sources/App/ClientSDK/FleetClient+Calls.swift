@@ -162,6 +162,12 @@ extension FleetClient {
         try await send(.PUT, FleetPath.below("site"), query: [("dryRun", dryRun ? "true" : nil)], site)
     }
 
+    /// Whether the conductor's surroundings are fit for `site`, or for the site that was applied.
+    public func checkSite(_ site: SiteDocument? = nil) async throws -> SiteCheckReply {
+        try await send(
+            .POST, FleetPath.below("site", "check"), SiteCheckRequest(site: site), timeout: .seconds(90))
+    }
+
     /// All BMCs.
     public func bmcs() async throws -> [BMCRecord] { try await list("bmcs") }
 

@@ -87,10 +87,10 @@ struct ConductorParts {
             store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
             catalog: Registrar.Catalog(
                 nodes: { catalog.nodes() }, node: { catalog.node($0) }, rules: { catalog.rules() },
-                bmcs: { catalog.bmcs() }),
+                bmcs: { catalog.bmcs() }, skus: { catalog.skus() }),
             saveInventory: { bytes in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.put(bytes) }
-            }, clock: clock)
+            }, readInventory: { await StoredInventory.read($0, in: blobs) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
             authority: authority, names: configuration.names, clock: clock, logger: logger)
@@ -120,8 +120,12 @@ struct ConductorParts {
             ("provisioning", configuration.ports.provisioning), ("agents", configuration.ports.agents),
         ])
         try await agentPort.listen()
+        let (controller, blobs) = (controller, blobs)
+        let rules = RuleFollower(
+            catalog: catalog, readInventory: { await StoredInventory.read($0, in: blobs) },
+            submit: { try await controller.submit($0, to: $1) }, logger: logger)
         let services: [any Service] = [
-            BMCSessionsEnd(opener: opener), catalog.cache, controller, bmcs, addresses, hub, agentPort, certificate,
+            BMCSessionsEnd(opener: opener), catalog.cache, controller, rules, bmcs, addresses, hub, agentPort, certificate,
             provisioning(), bootFiles(),
             operatorAPI(),
             SegmentSupervisor(
@@ -205,10 +209,14 @@ struct ConductorParts {
                 hub.metrics.remove(node)
                 progress.remove(node)
             })
+        let checks = SiteCheckDesk(
+            catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authority: authority,
+            clock: clock, logger: logger)
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
             gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
-            conductor: ConductorInfo(version: Conductor.version), logger: logger)
+            conductor: ConductorInfo(version: Conductor.version), logger: logger,
+            siteCheck: { await checks.findings($0) })
         let operators = operators
         let router = OperatorAPI(services: services).router(
             verify: { operators.verify($0) }, barrier: { try await catalog.cache.barrier() })

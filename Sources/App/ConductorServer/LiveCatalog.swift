@@ -14,11 +14,13 @@ struct LiveCatalog: Sendable {
     static let kinds: [any Resource.Type] = [
         Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
         Lease.self, NodeEvent.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
+        SKU.self,
     ]
 
     func nodes() -> [Node] { cache.all(Node.self) }
     func bmcs() -> [BMC] { cache.all(BMC.self) }
     func rules() -> [Rule] { cache.all(Rule.self) }
+    func skus() -> [SKU] { cache.all(SKU.self) }
     func segments() -> [Segment] { cache.all(Segment.self) }
     func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
     func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }

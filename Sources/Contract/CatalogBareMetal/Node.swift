@@ -33,6 +33,8 @@ public struct Node: Resource {
         public var role: Role?
         /// The rack it stands in; nil: not known.
         public var rack: String?
+        /// Its bill of materials, by name; nil: none.
+        public var sku: String?
         /// Who let it in; nil: nobody has, it gets no secret.
         public var approval: Approval?
         /// Raised by each order to write the image anew; 0: never.

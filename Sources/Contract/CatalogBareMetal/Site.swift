@@ -187,14 +187,18 @@ public struct Rule: Resource {
         public var bmc: String?
         /// The node network it chooses, by name.
         public var network: String?
+        /// The bill of materials that the machine has to meet, by name; see `SKU`.
+        public var sku: String?
         /// Whether a machine that matches is let in without an operator.
         public var approves: Bool
 
         /// A rule.
         public init(
             order: Int, match: [Fact], name: String? = nil, role: Role? = nil, rootDisk: RootDiskHint? = nil,
-            dataDisks: DataDisks? = nil, bmc: String? = nil, approves: Bool = false, rack: String? = nil
+            dataDisks: DataDisks? = nil, bmc: String? = nil, approves: Bool = false, rack: String? = nil,
+            sku: String? = nil
         ) {
+            self.sku = sku
             self.order = order
             self.match = match
             self.name = name

@@ -8,11 +8,16 @@ public struct ExplainRequest: Codable, Sendable, Hashable {
     public var inventory: InventoryReport
     /// The rules to hold against it; nil: those of the conductor.
     public var rules: [SiteDocument.RuleEntry]?
+    /// The bills of materials that go with them; nil: those of the conductor.
+    public var skus: [SiteDocument.SKUEntry]?
 
     /// A request.
-    public init(inventory: InventoryReport, rules: [SiteDocument.RuleEntry]? = nil) {
+    public init(
+        inventory: InventoryReport, rules: [SiteDocument.RuleEntry]? = nil, skus: [SiteDocument.SKUEntry]? = nil
+    ) {
         self.inventory = inventory
         self.rules = rules
+        self.skus = skus
     }
 }
 

@@ -12,6 +12,8 @@ public struct SiteDocument: Codable, Sendable, Hashable {
     public var bmcs: [BMCEntry]
     /// The rules.
     public var rules: [RuleEntry]
+    /// The bills of materials; nil: none.
+    public var skus: [SKUEntry]?
     /// The networks in which nodes have addresses; nil: none.
     public var networks: [NetworkEntry]?
     /// How nodes are cabled and addressed; nil: all by DHCP.
@@ -67,6 +69,20 @@ public struct SiteDocument: Codable, Sendable, Hashable {
 
         /// The name of the secret that keeps the password.
         public var secretName: String { "bmc." + name }
+    }
+
+    /// A bill of materials.
+    public struct SKUEntry: Codable, Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// What is on it.
+        public var spec: SKU.Spec
+
+        /// A bill of materials.
+        public init(name: String, spec: SKU.Spec) {
+            self.name = name
+            self.spec = spec
+        }
     }
 
     /// A rule.

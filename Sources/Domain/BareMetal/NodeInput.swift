@@ -51,9 +51,12 @@ public struct Registration: Sendable, Hashable {
     public var tokenHash: Digest
     /// The boot's random text.
     public var bootID: String
+    /// In what its hardware differs from last time; see `InventoryDifference`.
+    public var changes: [String]
 
     /// A registration.
-    public init(claim: Node.Claim, tokenHash: Digest, bootID: String) {
+    public init(claim: Node.Claim, tokenHash: Digest, bootID: String, changes: [String] = []) {
+        self.changes = changes
         self.claim = claim
         self.tokenHash = tokenHash
         self.bootID = bootID

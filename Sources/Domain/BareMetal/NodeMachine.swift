@@ -112,6 +112,13 @@ struct NodeWalk {
             effects.append(
                 .record(type: "RamdiskBooted", message: "the machine booted the ramdisk and was inventoried"))
         }
+        if !registration.changes.isEmpty {
+            let text = InventoryDifference.text(registration.changes)
+            effects.append(
+                .record(
+                    type: "InventoryChanged",
+                    message: isTrusted || isFresh ? text : "a boot that is not trusted says: \(text)"))
+        }
         switch node.status.state {
         case .enroll:
             enter(.enroll, wait: approvalWait(), why: "seen")

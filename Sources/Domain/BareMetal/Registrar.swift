@@ -12,6 +12,7 @@ public struct Registrar: Sendable {
     private let events: EventSequence
     private let catalog: Catalog
     private let saveInventory: @Sendable ([UInt8]) async throws -> Digest
+    private let readInventory: @Sendable (Digest) async -> InventoryReport?
     private let clock: any WallClock
     private let random: RandomSource
 
@@ -25,12 +26,16 @@ public struct Registrar: Sendable {
         public var rules: @Sendable () -> [Rule]
         /// All BMCs.
         public var bmcs: @Sendable () -> [BMC]
+        /// All bills of materials.
+        public var skus: @Sendable () -> [SKU]
 
         /// A catalog.
         public init(
             nodes: @escaping @Sendable () -> [Node], node: @escaping @Sendable (NodeID) -> Node?,
-            rules: @escaping @Sendable () -> [Rule], bmcs: @escaping @Sendable () -> [BMC]
+            rules: @escaping @Sendable () -> [Rule], bmcs: @escaping @Sendable () -> [BMC],
+            skus: @escaping @Sendable () -> [SKU] = { [] }
         ) {
+            self.skus = skus
             self.nodes = nodes
             self.node = node
             self.rules = rules
@@ -45,11 +50,15 @@ public struct Registrar: Sendable {
     static let attemptCountMax = 64
 
     /// A registrar that tells nodes by `submit` what happened to them and names events by `events`.
+    ///
+    /// `readInventory` gives an inventory that was saved; nil when it cannot be read, and then nothing is compared.
     public init(
         store: any ResourceStore, submit: @escaping @Sendable (NodeInput, NodeID) async throws -> Node,
         events: EventSequence, catalog: Catalog, saveInventory: @escaping @Sendable ([UInt8]) async throws -> Digest,
+        readInventory: @escaping @Sendable (Digest) async -> InventoryReport? = { _ in nil },
         clock: any WallClock, random: RandomSource = .system
     ) {
+        self.readInventory = readInventory
         self.store = store
         self.submit = submit
         self.events = events
@@ -70,7 +79,8 @@ public struct Registrar: Sendable {
             throw RegistrationError.nameless
         }
         let (decision, explanation) = RuleEvaluation.evaluate(rules: catalog.rules(), inventory: inventory)
-        let blocks = Array(decision.blocks.prefix(Node.Block.countMax))
+        var blocks = decision.blocks(among: catalog.skus(), inventory)
+        var changes: [String] = []
         var taken: Set<String> = []
         claim.bmc =
             decision.bmc
@@ -84,16 +94,20 @@ public struct Registrar: Sendable {
             switch IdentityFusion.judge(claim, among: try nodes.map { (try $0.id, $0.status.identity) }) {
             case .known(let known):
                 id = known
-                claim = IdentityFusion.fuse(
-                    claim, into: nodes.first { $0.metadata.name == known.raw }?.status.identity ?? claim)
+                guard let node = nodes.first(where: { $0.metadata.name == known.raw }) else { break }
+                claim = IdentityFusion.fuse(claim, into: node.status.identity)
+                blocks = decision.blocks(sku: node.spec.sku, among: catalog.skus(), inventory)
+                changes = await differences(from: node, inventory, claim)
             case .unknown:
                 let naming = NodeNaming.name(
                     for: decision, inventory: inventory, otherwise: Self.defaultName(claim)
                 ) { name in
                     taken.contains(name) || nodes.contains { $0.spec.name == name }
                 }
-                let birth = Birth(
+                var birth = Birth(
                     claim: claim, decision: decision, naming: naming, nearest: explanation.nearMisses.first)
+                // No rule lets in what has to be looked at.
+                if !blocks.isEmpty { birth.decision.approvedBy = nil }
                 switch try await make(birth, nodes: nodes) {
                 case .made(let made): id = made
                 case .nameTaken:
@@ -112,7 +126,7 @@ public struct Registrar: Sendable {
                 claim: Node.Claim(
                     identity: claim, inventory: digest, summary: Self.summary(of: inventory),
                     blocks: blocks.isEmpty ? nil : blocks),
-                tokenHash: Self.hash(token), bootID: post.bootID)
+                tokenHash: Self.hash(token), bootID: post.bootID, changes: changes)
             let node = try await submit(.registered(registration), id)
             return InventoryReply(node: id, name: node.spec.name, session: token)
         }
@@ -125,6 +139,18 @@ public struct Registrar: Sendable {
             let node = catalog.node(id), node.status.session?.tokenHash == Self.hash(token)
         else { return nil }
         return node
+    }
+
+    /// In what the machine differs from how it was seen last.
+    private func differences(
+        from node: Node, _ inventory: InventoryReport, _ claim: MachineIdentity
+    ) async -> [String] {
+        guard let digest = node.status.session?.claim?.inventory ?? node.status.inventory,
+            let last = await readInventory(digest)
+        else { return [] }
+        let before = (node.status.session?.claim?.identity ?? node.status.identity).bmc
+        let bmc = before == claim.bmc ? [] : ["BMC \(before ?? "none") → \(claim.bmc ?? "none")"]
+        return InventoryDifference.between(last, inventory) + bmc
     }
 
     /// What a new node is made of.
@@ -271,6 +297,7 @@ extension Node.Spec {
         rack = rack ?? decision.rack
         bmc = bmc ?? decision.bmc
         network = network ?? decision.network
+        sku = sku ?? decision.sku
         if rootDisk == RootDiskHint(), let hint = decision.rootDisk { rootDisk = hint }
         if dataDisks == nil { dataDisks = decision.dataDisks }
     }

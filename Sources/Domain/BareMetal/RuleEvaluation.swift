@@ -19,6 +19,8 @@ public struct RuleDecision: Hashable, Sendable {
     public var bmc: String?
     /// Its node network, by name.
     public var network: String?
+    /// Its bill of materials, by name.
+    public var sku: String?
     /// The rule that lets it in without an operator; nil: none does, or the rules contradict each other.
     public var approvedBy: String?
     /// What contradicts, one sentence each; none of the fields concerned is decided.
@@ -27,8 +29,13 @@ public struct RuleDecision: Hashable, Sendable {
     /// Nothing is decided.
     public init() {}
 
-    /// What keeps the machine from being let in.
-    public var blocks: [Node.Block] { conflicts.map { Node.Block(kind: .rules, message: $0) } }
+    /// What keeps the machine with `inventory` from being let in: that the rules contradict each other, or that it is not
+    /// what its bill of materials says. `sku` is the bill that its node names already.
+    public func blocks(sku: String? = nil, among skus: [SKU], _ inventory: InventoryReport) -> [Node.Block] {
+        let conflicts = conflicts.map { Node.Block(kind: .rules, message: $0) }
+        let differences = BillOfMaterials.blocks(sku: sku ?? self.sku, among: skus, inventory)
+        return Array((conflicts + differences).prefix(Node.Block.countMax))
+    }
 }
 
 /// Something that rules give, each at most once: how it is read, told and taken over.
@@ -60,6 +67,7 @@ struct RuleField {
             RuleField("data disks", \.dataDisks, \.dataDisks) { $0.all ? "all" : "\($0.matches.count) matches" },
             RuleField("bmc", \.bmc, \.bmc) { $0 },
             RuleField("network", \.network, \.network) { $0 },
+            RuleField("sku", \.sku, \.sku) { $0 },
         ]
     }
 }

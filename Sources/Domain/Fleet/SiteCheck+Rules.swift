@@ -37,7 +37,7 @@ extension SiteCheck {
         }
         let givesNothing =
             spec.name == nil && spec.role == nil && spec.rack == nil && spec.bmc == nil && spec.rootDisk == nil
-            && spec.network == nil && spec.dataDisks == nil
+            && spec.network == nil && spec.dataDisks == nil && spec.sku == nil
         if givesNothing, !spec.approves { report(path, "the rule gives nothing; add 'gives' or 'approves: true'") }
         if spec.match.isEmpty, spec.approves {
             report(path, "a rule that approves must name what has to match; add at least one fact to 'match'")

@@ -21,6 +21,7 @@ extension SiteDocument {
         for (index, entry) in bmcs.enumerated() { check.bmc(entry, at: "bmcs[\(index)]") }
         check.sameBMC(bmcs)
         check.networks(self)
+        check.skus(self)
         let known = Set(bmcs.map(\.name))
         for (index, entry) in rules.enumerated() { check.rule(entry, at: "rules[\(index)]", bmcs: known) }
         for (index, entry) in rules.enumerated() {

@@ -47,6 +47,7 @@ extension SiteFile {
             spec.rack = gives.text("rack")
             spec.bmc = gives.text("bmc")
             spec.network = gives.text("network")
+            spec.sku = gives.text("sku")
             if let hint = gives.fields("rootDisk") { spec.rootDisk = readRootDisk(hint) }
             if let disks = gives.fields("dataDisks") { spec.dataDisks = readDataDisks(disks) }
             gives.finish()

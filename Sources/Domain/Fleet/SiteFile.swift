@@ -82,6 +82,9 @@ public struct SiteFile: Sendable, Hashable {
             FieldReader(entry.node, path: entry.path, reading: top.reading).map(readRule)
         }
         var document = SiteDocument(site: site, segments: segments, bmcs: bmcs, rules: rules)
+        document.skus = top.list("skus", countMax: SiteLimit.skuCount).compactMap { entry in
+            FieldReader(entry.node, path: entry.path, reading: top.reading).map(readSKU)
+        }
         document.networks = top.list("networks", countMax: SiteLimit.networkCount).compactMap { entry in
             FieldReader(entry.node, path: entry.path, reading: top.reading).flatMap(readNetwork)
         }

@@ -21,6 +21,8 @@ public struct CurrentSite: Sendable {
     public var passwords: [String: Password]
     /// The names of the nodes that were given a BMC by name, by the BMC's name.
     public var bmcUsers: [String: [String]]
+    /// All bills of materials.
+    public var skus: [Stored<SKU>] = []
     /// All networks.
     public var networks: [Stored<PlaneNetwork>] = []
     /// All node networks.
@@ -94,6 +96,11 @@ public struct SitePlan: Sendable {
             } at: {
                 now
             }
+            try plan.write("sku", (desired.skus ?? []).map { ($0.name, $0.spec) }, current.skus) {
+                SKU(metadata: $0, spec: $1)
+            } at: {
+                now
+            }
             try plan.write("rule", desired.rules.map { ($0.name, $0.spec) }, current.rules) {
                 Rule(metadata: $0, spec: $1)
             } at: {
@@ -108,6 +115,7 @@ public struct SitePlan: Sendable {
             throw SiteError([SiteProblem(path: "", message: error.publicMessage)])
         }
         plan.delete("rule", current.rules, except: Set(desired.rules.map(\.name)))
+        plan.delete("sku", current.skus, except: Set((desired.skus ?? []).map(\.name)))
         plan.delete("node network", current.nodeNetworks, except: Set((desired.nodeNetworks ?? []).map(\.name)))
         plan.delete("network", current.networks, except: Set((desired.networks ?? []).map(\.name)))
         plan.delete("segment", current.segments, except: Set(desired.segments.map(\.name)))

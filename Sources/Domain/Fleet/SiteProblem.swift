@@ -77,6 +77,10 @@ public enum SiteLimit {
     public static let serverCount = 3
     /// Search domains.
     public static let searchCount = 6
+    /// Bills of materials.
+    public static let skuCount = 200
+    /// Groups of disks, of network interfaces and of PCI devices of one bill.
+    public static let skuGroupCount = 16
     /// Values that one fact is compared with.
     public static let factValueCount = 64
     /// SSH keys.

@@ -21,6 +21,11 @@ public struct CertificateAuthority: Sendable {
     /// The longest signing request that is read, in bytes of PEM.
     public static let signingRequestSizeMax = 16 << 10
 
+    /// When the root certificate begins and ends to be valid.
+    public var validity: (notBefore: Timestamp, notAfter: Timestamp) {
+        (Self.timestamp(certificate.notValidBefore), Self.timestamp(certificate.notValidAfter))
+    }
+
     /// The root certificate.
     public let certificate: Certificate
     private let key: P256.Signing.PrivateKey

@@ -7,7 +7,7 @@ import Primitives
 struct SiteCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "site", abstract: "Describe the site: segments, BMCs, rules, keys.",
-        subcommands: [SiteApply.self, SiteExplain.self, SiteValidate.self])
+        subcommands: [SiteApply.self, SiteCheck.self, SiteExplain.self, SiteValidate.self])
 }
 
 /// Reads site files and what they name.

@@ -47,10 +47,14 @@ struct SiteExplain: FleetCommand {
                     exitCode: 2)
             }
             var rules: [SiteDocument.RuleEntry]?
+            var skus: [SiteDocument.SKUEntry]?
             if let site {
-                do { rules = try SiteReader.read(site).document.rules } catch { throw SiteValidate.named(error, site) }
+                do {
+                    let document = try SiteReader.read(site).document
+                    (rules, skus) = (document.rules, document.skus ?? [])
+                } catch { throw SiteValidate.named(error, site) }
             }
-            reply = try await client.explain(ExplainRequest(inventory: report, rules: rules))
+            reply = try await client.explain(ExplainRequest(inventory: report, rules: rules, skus: skus))
         } else {
             reply = try await client.explain(node ?? "")
         }
