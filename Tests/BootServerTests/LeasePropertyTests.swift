@@ -20,12 +20,15 @@ struct LeaseWorld {
     var grants = 0
     var violations: [String] = []
 
-    init(_ segment: DHCPSegment) {
+    init(_ segment: DHCPSegment, probeStock: Int = 0) {
         var limits = LeaseEngine.Limits()
         limits.clientRate = 1_000_000
         limits.totalRate = 1_000_000
+        limits.probeStock = probeStock
         engine = LeaseEngine(segment: segment, leases: [], limits: limits)
     }
+
+    mutating func tick() { take(engine.step(.tick, now: now)) }
 
     mutating func send(_ packet: DHCPPacket) { take(engine.step(.received(packet), now: now)) }
 
@@ -61,6 +64,10 @@ struct LeaseWorld {
         case .releaseLease(let record):
             if works, stored[record.address] == record { stored[record.address] = nil }
             take(engine.step(.released(record, isDone: works), now: now))
+        case .probe(let addresses):
+            let answer = works ? ProbeAnswer.silent : .answered(Lab.mac(77))
+            let answers = Dictionary(uniqueKeysWithValues: addresses.map { ($0, answer) })
+            take(engine.step(.probed(answers), now: now))
         default: break
         }
     }
@@ -91,7 +98,7 @@ struct LeaseWorld {
         for effect in effects {
             switch effect {
             case .send(let reply): receive(reply.packet)
-            case .commitLease, .quarantine, .releaseLease: queue.append(effect)
+            case .commitLease, .quarantine, .releaseLease, .probe: queue.append(effect)
             case .observed, .report: break
             }
         }
@@ -120,15 +127,19 @@ struct LeaseWorld {
 
 @Suite("No address is ever given to two machines")
 struct LeasePropertyTests {
-    @Test("random histories with restarts, failing and reordered writes", arguments: 0..<40 as Range<UInt64>)
+    @Test(
+        "random histories with restarts, failing and reordered writes and probes", arguments: 0..<60 as Range<UInt64>)
     func random(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        var world = LeaseWorld(try Lab.segment(first: 50, last: 50 + UInt8.random(in: 0...4, using: &random)))
+        var world = LeaseWorld(
+            try Lab.segment(first: 50, last: 50 + UInt8.random(in: 0...4, using: &random)),
+            probeStock: Int(seed % 3))
         for _ in 0..<400 {
             switch Int.random(in: 0..<20, using: &random) {
             case 0: world.now = world.now.advanced(by: .seconds(.random(in: 1...4000, using: &random)))
             case 1: world.restart(writes: Bool.random(using: &random))
-            case 2...7:
+            case 2: world.tick()
+            case 3...8:
                 guard !world.queue.isEmpty else { continue }
                 world.store(
                     .random(in: world.queue.indices, using: &random), works: Int.random(in: 0..<8, using: &random) > 0)

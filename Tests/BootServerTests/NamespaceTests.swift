@@ -127,7 +127,7 @@ private struct CableLab {
         logger.logLevel = .critical
         let seen = seen
         return DHCPServer(
-            interface: interface ?? cable.near, segment: segment, store: store,
+            interface: interface ?? cable.near, segment: segment, ports: DHCPPorts(logger: logger), store: store,
             handlers: .init(
                 observed: { client in seen.clients.withLock { $0.append(client) } },
                 listening: { seen.isListening.withLock { $0 = true } }),

@@ -15,8 +15,8 @@ import Testing
         var table: [String: [OperatorRole]] = [:]
         let read = [
             "nodes", "nodes/{node}", "nodes/{node}/inventory", "nodes/{node}/why", "nodes/{node}/explain",
-            "nodes/{node}/events", "nodes/{node}/logs", "watch", "events", "bmcs", "bmcs/{bmc}", "segments", "leases",
-            "rules", "conflicts", "images",
+            "nodes/{node}/events", "nodes/{node}/logs", "watch", "events", "bmcs", "bmcs/{bmc}", "segments",
+            "segments/{segment}/events", "leases", "rules", "conflicts", "images",
         ]
         for path in read { table["GET /fleet/v1/\(path)"] = everybody }
         for path in ["/metrics", "/metrics/nodes/{node}", "/metrics/http_sd"] { table["GET \(path)"] = everybody }
@@ -39,7 +39,7 @@ import Testing
         path.split(separator: "/").map { part in
             switch part {
             case "{node}": "n1"
-            case "{bmc}", "{image}", "{ramdisk}", "{conflict}": "x1"
+            case "{segment}", "{bmc}", "{image}", "{ramdisk}", "{conflict}": "x1"
             case "{digest}": String(repeating: "0", count: 64)
             default: String(part)
             }

@@ -411,6 +411,15 @@ let goodSite = """
         #expect(spec.routes.map(\.to.description) == ["10.90.0.0/16"])
     }
 
+    @Test func theExampleOfAllKeysIsRight() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let text = try #require(
+            FileManager.default.contents(atPath: root.appending(path: "Inventory/segments.yaml").path))
+        let site = try SiteFile(yaml: String(decoding: text, as: UTF8.self)).document
+        #expect(site.segments.map(\.spec.mode) == [.server, .server, .proxy])
+    }
+
     @Test func aProxySegmentNeedsNoPool() throws {
         let text = "- { name: office, interface: eth1, mode: proxy, network: 10.9.0.0/24, server: 10.9.0.2 }"
         let spec = try #require(try SiteFile(yaml: Self.site(text)).document.segments.first).spec

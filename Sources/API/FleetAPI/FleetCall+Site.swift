@@ -152,9 +152,28 @@ extension FleetCall {
     // MARK: Lists
 
     func listSegments() async throws -> Response {
-        let segments = services.cache.all(Segment.self)
+        let segments = services.cache.all(Segment.self).sorted { $0.metadata.name < $1.metadata.name }
         return .json(
-            RecordList(items: segments.map { SiteDocument.SegmentEntry(name: $0.metadata.name, spec: $0.spec) }))
+            RecordList(
+                items: segments.map { SegmentRecord(name: $0.metadata.name, spec: $0.spec, status: $0.status) }))
+    }
+
+    /// The newest events of a segment first; their keys begin with its name and go on with the time.
+    func segmentEvents() async throws -> Response {
+        let name = try parameter("segment")
+        guard services.cache.get(Segment.self, name) != nil else {
+            throw APIError.notFound(
+                "There is no segment '\(name.printable(limit: 80))'; 'muster segment list' shows those there are.")
+        }
+        let limit = try number("limit", in: 1...FleetLimit.pageCount, otherwise: 100)
+        let events = try await services.store.fetchAll(SegmentEvent.self).map(\.value)
+            .filter { $0.spec.segment == name }.sorted { $0.metadata.name > $1.metadata.name }
+        return .json(
+            RecordList(
+                items: events.prefix(limit).map {
+                    SegmentEventRecord(
+                        key: $0.metadata.name, time: $0.spec.time, type: $0.spec.type, message: $0.spec.message)
+                }))
     }
 
     func listRules() async throws -> Response {

@@ -1,25 +1,37 @@
 import DHCP
 import Logging
-import NIOCore
-import NIOPosix
 import Primitives
 import ResourceModel
 import ServiceLifecycle
 
-/// Answers DHCP on one interface, with `LeaseEngine` for the decisions and the resource store for the leases.
+/// Answers DHCP for one segment, with `LeaseEngine` or `ProxyEngine` for the decisions and the resource store for the
+/// leases.
 ///
-/// It is the shell around the engine: one socket bound to the interface alone, without SO_REUSEADDR, so that a second
-/// server fails to start; replies to clients that have no address yet go out as Ethernet frames.
+/// It is the shell around the engine. Its ports are those of the segment's own interface and of the interfaces towards
+/// its relays; each is bound to the interface alone, without SO_REUSEADDR, so that another program's server fails to
+/// start. Replies to clients that have no address yet go out as Ethernet frames.
 public struct DHCPServer: Service {
-    private let interface: String
-    private let port: UInt16
+    private let interface: String?
     private let segment: DHCPSegment
+    private let mode: Mode
     private let limits: LeaseEngine.Limits
     private let leases: LeaseStore
+    private let own: Set<IPv4Address>
     private let clock: any WallClock
-    private let group: any EventLoopGroup
+    private let ports: DHCPPorts
     private let handlers: Handlers
     private let logger: Logger
+
+    /// Messages that wait for the engine; more are dropped, and clients ask again.
+    static let waitingCountMax = 1024
+
+    /// What the server gives to machines.
+    public enum Mode: Hashable, Sendable {
+        /// Addresses and what to boot; free addresses are probed before they are offered.
+        case server
+        /// What to boot, beside another server that gives the addresses.
+        case proxy
+    }
 
     /// Who is told what. The closures must return at once.
     public struct Handlers: Sendable {
@@ -27,7 +39,7 @@ public struct DHCPServer: Service {
         public var observed: @Sendable (BootClient) -> Void
         /// Something operators should know; the same report comes at most once a minute.
         public var report: @Sendable (LeaseReport) -> Void
-        /// The socket is open.
+        /// The sockets are open.
         public var listening: @Sendable () -> Void
 
         /// Handlers; by default nobody is told.
@@ -42,132 +54,208 @@ public struct DHCPServer: Service {
         }
     }
 
-    /// A server of `segment` on `interface`, which must exist when `run` begins.
+    /// A server of `segment`, on `interface` if it has one, which must exist when `run` begins, and for the segment's
+    /// relays. `own` are the addresses of all segments of this conductor, whose replies are nobody else's.
     public init(
-        interface: String, segment: DHCPSegment, store: any ResourceStore, clock: any WallClock = SystemWallClock(),
-        handlers: Handlers = Handlers(), limits: LeaseEngine.Limits = .init(), logger: Logger, port: UInt16 = 67,
-        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+        interface: String?, segment: DHCPSegment, mode: Mode = .server, ports: DHCPPorts, store: any ResourceStore,
+        own: Set<IPv4Address> = [], clock: any WallClock = SystemWallClock(), handlers: Handlers = Handlers(),
+        limits: LeaseEngine.Limits = .probing, logger: Logger
     ) {
         self.interface = interface
-        self.port = port
         self.segment = segment
+        self.mode = mode
+        self.ports = ports
         self.limits = limits
+        self.own = own.union([segment.server])
         leases = LeaseStore(store: store, segment: segment.name, network: segment.network, clock: clock)
         self.clock = clock
-        self.group = group
         self.handlers = handlers
         self.logger = logger
     }
 
     /// Answers until cancelled or shut down.
     ///
-    /// Throws `LinkError` when the interface or the port cannot be used at the start, and `StoreError` when the
-    /// leases cannot be read. When the interface goes away later it is waited for.
+    /// Throws `LinkError` when an interface or a port cannot be used at the start, and `StoreError` when the leases
+    /// cannot be read. When an interface goes away later it is waited for.
     public func run() async throws {
-        let engine = LeaseEngine(segment: segment, leases: try await leases.load(), limits: limits)
-        let state = DHCPServerState(engine: engine, clock: clock)
-        var (socket, link, frames) = try await open()
-        logger.info("answering DHCP", metadata: ["interface": "\(interface)", "network": "\(segment.network)"])
-        handlers.listening()
-        // Also when cancelled while opening: a socket that is open has to be closed by `serve`, which ends at once then.
-        while true {
+        let state =
+            switch mode {
+            case .server:
+                DHCPServerState(
+                    leases: LeaseEngine(segment: segment, leases: try await leases.load(), limits: limits),
+                    clock: clock)
+            case .proxy: DHCPServerState(proxy: ProxyEngine(segment: segment, limits: limits), clock: clock)
+            }
+        var isFirst = true
+        while !Task.isCancelled, !Task.isShuttingDownGracefully {
+            let (events, continuation) = AsyncStream.makeStream(
+                of: DHCPServerEvent.self, bufferingPolicy: .bufferingOldest(Self.waitingCountMax))
             do {
-                let (current, sender) = (socket, ReplySender(link: link, frames: frames, server: segment.server))
-                try await cancelWhenGracefulShutdown { try await serve(current, sender, state) }
+                let places = try await join(continuation)
+                if isFirst {
+                    logger.info("answering DHCP", metadata: ["segment": "\(segment.name)"])
+                    handlers.listening()
+                }
+                isFirst = false
+                do {
+                    try await cancelWhenGracefulShutdown {
+                        try await serve(events, continuation, places, state)
+                    }
+                } catch {
+                    await leave(places)
+                    throw error
+                }
+                await leave(places)
                 return
             } catch is CancellationError {
                 return
             } catch {
-                logger.warning("the DHCP socket failed; opening it again", metadata: ["error": "\(error)"])
+                if isFirst { throw error }
+                logger.debug("DHCP is opened again", metadata: ["segment": "\(segment.name)", "why": "\(error)"])
             }
-            (socket, link, frames) = try await reopen()
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
         }
     }
 
-    private func open() async throws -> (DatagramSocket.Channel, Link, FrameSender) {
-        let link = try Link(interface)
-        let frames = try FrameSender(link)
-        // A buffer larger than any message that is decoded, so that none is silently cut to a valid one.
-        let socket = try await DatagramSocket.open(
-            try link.openUDP(port: port), sizeMax: DHCPPacket.sizeMax + 1, group: group)
-        return (socket, link, frames)
+    // MARK: Ports
+
+    /// The places on all ports of the segment.
+    private struct Places: Sendable {
+        var memberships: [DHCPPorts.Membership] = []
+        /// The port on the segment itself.
+        var attached: DHCPPort?
+        /// Which links the ports are on; others mean that routes or interfaces have changed.
+        var links: Set<UInt32> = []
+        /// Hears replies of other servers.
+        var listener: DHCPListener?
+        var prober: AddressProber
     }
 
-    /// Tries each second until the interface is back.
-    private func reopen() async throws -> (DatagramSocket.Channel, Link, FrameSender) {
-        while true {
-            try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
-            do { return try await open() } catch {
-                logger.debug("the DHCP socket cannot be opened", metadata: ["error": "\(error)"])
-            }
+    private func links() throws(LinkError) -> (attached: Link?, all: [Link]) {
+        let attached = try interface.map { (name) throws(LinkError) in try Link(name) }
+        var all = attached.map { [$0] } ?? []
+        for relay in segment.relays.sorted() {
+            let link = try Link(towards: relay)
+            if !all.contains(where: { $0.index == link.index }) { all.append(link) }
         }
+        return (attached, all)
     }
 
-    private func serve(_ socket: DatagramSocket.Channel, _ sender: ReplySender, _ state: DHCPServerState) async throws {
-        try await socket.executeThenClose { inbound, outbound in
-            // Whichever ends first ends the other.
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                defer { group.cancelAll() }
-                group.addTask { try await tick(sender.link, state) }
-                group.addTask { try await answer(inbound, outbound, sender, state) }
-                try await group.next()
-            }
-            try Task.checkCancellation()
-            throw LinkError.noInterface(interface)
-        }
-    }
-
-    /// Tells the engine the time, and throws when the interface is not the one of the socket any more: a socket bound
-    /// to an interface that was made anew hears nothing and is told nothing.
-    private func tick(_ link: Link, _ state: DHCPServerState) async throws {
-        while true {
-            try await Task.sleep(for: .seconds(1))
-            _ = await state.step(.tick)
-            guard try Link(interface).index == link.index else { throw LinkError.noInterface(interface) }
-        }
-    }
-
-    private typealias Inbound = NIOAsyncChannelInboundStream<AddressedEnvelope<ByteBuffer>>
-    private typealias Outbound = NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>
-
-    private func answer(
-        _ inbound: Inbound, _ outbound: Outbound, _ sender: ReplySender, _ state: DHCPServerState
-    ) async throws {
-        try await withThrowingDiscardingTaskGroup { group in
-            for try await envelope in inbound {
-                guard let packet = try? DHCPPacket(decoding: Array(envelope.data.readableBytesView)) else {
-                    logger.debug("not a DHCP message", metadata: ["from": "\(envelope.remoteAddress)"])
-                    continue
-                }
-                for effect in await state.step(.received(packet)) {
-                    switch effect {
-                    case .commitLease, .releaseLease, .quarantine:
-                        group.addTask { await perform(effect, sender, outbound, state) }
-                    case .send, .observed, .report:
-                        await perform(effect, sender, outbound, state)
+    private func join(_ continuation: AsyncStream<DHCPServerEvent>.Continuation) async throws -> Places {
+        let (attached, all) = try links()
+        var places = Places(prober: AddressProber(link: attached))
+        do {
+            for link in all {
+                let isAttached = link.index == attached?.index
+                let claim = DHCPClaim(network: segment.network, relays: segment.relays, isAttached: isAttached)
+                for number in mode == .proxy ? [67, 4011] as [UInt16] : [67] {
+                    let membership = try await ports.join(link, port: number, claim: claim) { arrival in
+                        continuation.yield(.arrived(arrival))
+                    } closed: {
+                        continuation.yield(.closed)
                     }
+                    places.memberships.append(membership)
+                    if isAttached, number == 67 { places.attached = membership.port }
                 }
+                places.links.insert(link.index)
+            }
+            if let attached, mode == .server { places.listener = try DHCPListener(attached) }
+        } catch {
+            await leave(places)
+            throw error
+        }
+        return places
+    }
+
+    private func leave(_ places: Places) async {
+        // Not cancelled with the server: what was opened has to be closed.
+        await Task { for membership in places.memberships { await ports.leave(membership) } }.value
+    }
+
+    // MARK: Serving
+
+    private func serve(
+        _ events: AsyncStream<DHCPServerEvent>, _ continuation: AsyncStream<DHCPServerEvent>.Continuation,
+        _ places: Places, _ state: DHCPServerState
+    ) async throws {
+        // Where replies go that no message asks for just now: offers that waited for a probe.
+        var late = ReplyPorts(attached: places.attached)
+        try await withThrowingDiscardingTaskGroup { group in
+            group.addTask {
+                while true {
+                    try await Task.sleep(for: .seconds(1))
+                    continuation.yield(.tick)
+                }
+            }
+            for await event in events {
+                switch event {
+                case .arrived(let arrival):
+                    late.note(arrival)
+                    let effects = await state.step(arrival)
+                    await begin(effects, ReplyPorts(always: arrival.port), places, state, &group)
+                case .tick:
+                    try check(places)
+                    await begin(await state.step(.tick), late, places, state, &group)
+                    if let listener = places.listener { await hear(listener, state) }
+                case .closed: throw LinkError.noInterface(interface ?? "towards the relays")
+                }
+            }
+            throw CancellationError()
+        }
+    }
+
+    /// Throws when the interfaces are not those of the sockets any more: a socket bound to an interface that was made
+    /// anew hears nothing and is told nothing.
+    private func check(_ places: Places) throws {
+        let now = Set(try links().all.map(\.index))
+        guard now == places.links else { throw LinkError.noInterface(interface ?? "towards the relays") }
+    }
+
+    /// Tells of other servers that give addresses.
+    private func hear(_ listener: DHCPListener, _ state: DHCPServerState) async {
+        guard let replies = try? listener.replies() else { return }
+        for heard in replies {
+            guard let server = ForeignDHCPServer(heard.packet, from: heard.source, own: own), server.givesAddresses
+            else { continue }
+            await tell(.foreignServer(server.address), state)
+        }
+    }
+
+    private func tell(_ report: LeaseReport, _ state: DHCPServerState) async {
+        guard await state.isNew(report) else { return }
+        logger.warning("\(report)", metadata: ["segment": "\(segment.name)"])
+        handlers.report(report)
+    }
+
+    /// Does what is quick at once, and in the background what waits for the store or for answers to probes.
+    private func begin(
+        _ effects: [LeaseEngine.Effect], _ ports: ReplyPorts, _ places: Places, _ state: DHCPServerState,
+        _ group: inout ThrowingDiscardingTaskGroup<any Error>
+    ) async {
+        for effect in effects {
+            switch effect {
+            case .commitLease, .releaseLease, .quarantine, .probe:
+                group.addTask { await perform(effect, ports, places.prober, state) }
+            case .send, .observed, .report: await perform(effect, ports, places.prober, state)
             }
         }
     }
 
     private func perform(
-        _ effect: LeaseEngine.Effect, _ sender: ReplySender, _ outbound: Outbound, _ state: DHCPServerState
+        _ effect: LeaseEngine.Effect, _ ports: ReplyPorts, _ prober: AddressProber, _ state: DHCPServerState
     ) async {
         switch effect {
         case .send(let reply):
-            do { try await sender.send(reply, outbound) } catch {
+            guard let port = ports.port(for: reply) else { return }
+            do { try await port.send(reply, from: segment.server) } catch {
                 logger.warning("a DHCP reply could not be sent", metadata: ["error": "\(error)"])
             }
         case .observed(let client): handlers.observed(client)
-        case .report(let report):
-            guard await state.isNew(report) else { return }
-            logger.warning("\(report)", metadata: ["segment": "\(segment.name)"])
-            handlers.report(report)
+        case .report(let report): await tell(report, state)
         case .commitLease(let id, let record, let replaced):
             var failure: LeaseCommitFailure?
             do { try await leases.commit(record, replacing: replaced) } catch { failure = error }
-            for next in await state.step(.committed(id, failure)) { await perform(next, sender, outbound, state) }
+            for next in await state.step(.committed(id, failure)) { await perform(next, ports, prober, state) }
         case .quarantine(let record):
             do { try await leases.commit(record) } catch {
                 logger.warning("a quarantine could not be stored", metadata: ["address": "\(record.address)"])
@@ -176,26 +264,64 @@ public struct DHCPServer: Service {
             var isDone = true
             do { try await leases.release(record) } catch { isDone = false }
             for next in await state.step(.released(record, isDone: isDone)) {
-                await perform(next, sender, outbound, state)
+                await perform(next, ports, prober, state)
             }
+        case .probe(let addresses):
+            let answers = await prober.probe(addresses)
+            for next in await state.step(.probed(answers)) { await perform(next, ports, prober, state) }
         }
+    }
+}
+
+/// What comes to a server.
+enum DHCPServerEvent: Sendable {
+    case arrived(DHCPArrival)
+    case tick
+    case closed
+}
+
+/// Through which port a reply goes.
+private struct ReplyPorts: Sendable {
+    private var always: DHCPPort?
+    private var attached: DHCPPort?
+    private var ofRelay: [IPv4Address: DHCPPort] = [:]
+
+    init(always: DHCPPort) { self.always = always }
+
+    init(attached: DHCPPort?) { self.attached = attached }
+
+    /// Remembers where a relay was heard last; only relays that the segment names come here.
+    mutating func note(_ arrival: DHCPArrival) {
+        guard arrival.packet.relayAddress != .any else { return }
+        ofRelay[arrival.packet.relayAddress] = arrival.port
+    }
+
+    func port(for reply: DHCPReply) -> DHCPPort? {
+        always ?? (reply.packet.relayAddress == .any ? attached : ofRelay[reply.packet.relayAddress])
     }
 }
 
 /// The engine, behind one door.
 private actor DHCPServerState {
-    private var engine: LeaseEngine
+    private var leases: LeaseEngine?
+    private var proxy: ProxyEngine?
     private let clock: any WallClock
     private var reports: [LeaseReport: Timestamp] = [:]
 
     private static let reportCountMax = 256
 
-    init(engine: LeaseEngine, clock: any WallClock) {
-        self.engine = engine
+    init(leases: LeaseEngine? = nil, proxy: ProxyEngine? = nil, clock: any WallClock) {
+        self.leases = leases
+        self.proxy = proxy
         self.clock = clock
     }
 
-    func step(_ event: LeaseEngine.Event) -> [LeaseEngine.Effect] { engine.step(event, now: clock.now) }
+    func step(_ arrival: DHCPArrival) -> [LeaseEngine.Effect] {
+        proxy?.step(arrival.packet, from: arrival.source, port: arrival.port.number, now: clock.now)
+            ?? step(.received(arrival.packet))
+    }
+
+    func step(_ event: LeaseEngine.Event) -> [LeaseEngine.Effect] { leases?.step(event, now: clock.now) ?? [] }
 
     /// Whether the same was not reported in the last minute.
     func isNew(_ report: LeaseReport) -> Bool {
@@ -205,30 +331,5 @@ private actor DHCPServerState {
         guard reports.count < Self.reportCountMax else { return false }
         reports[report] = now
         return true
-    }
-}
-
-/// Puts replies on the wire.
-private struct ReplySender: Sendable {
-    let link: Link
-    let frames: FrameSender
-    let server: IPv4Address
-
-    func send(
-        _ reply: DHCPReply, _ outbound: NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>
-    ) async throws {
-        let payload = try reply.packet.encoded(sizeMax: reply.sizeMax)
-        var (address, port) = (IPv4Address.broadcast, UInt16(68))
-        switch reply.destination {
-        case .broadcast: break
-        case .unicast(let given, let givenPort): (address, port) = (given, givenPort)
-        case .hardware(let mac, let given):
-            let frame = UDPFrame(
-                source: .init(mac: link.mac, address: server, port: 67),
-                destination: .init(mac: mac, address: given, port: 68), payload: payload)
-            if frames.send(frame.bytes) { return }
-        }
-        let remote = try SocketAddress(ipAddress: address.description, port: Int(port))
-        try await outbound.write(AddressedEnvelope(remoteAddress: remote, data: ByteBuffer(bytes: payload)))
     }
 }

@@ -31,12 +31,13 @@ extension LeaseEngine {
         return holdOf[mac] == address
     }
 
-    /// Whether nobody but `mac` has a claim to `address`.
-    func isFree(_ address: IPv4Address, for mac: MACAddress, _ now: Timestamp) -> Bool {
+    /// Whether nobody but `mac` has a claim to `address`; nil: nobody at all.
+    func isFree(_ address: IPv4Address, for mac: MACAddress?, _ now: Timestamp) -> Bool {
         guard address != segment.server, address != segment.router, !segment.relays.contains(address) else {
             return false
         }
         if let owner = reservedFor[address], owner != mac { return false }
+        if hasAnswered(address, now), mac == nil || mac.flatMap({ leaseOf[$0] }) != address { return false }
         if let record = leases[address], record.expires > now {
             guard record.phase == .bound, record.mac == mac else { return false }
         }
@@ -60,6 +61,9 @@ extension LeaseEngine {
         guard count > 0 else { return nil }
         // FNV-1a (draft-eastlake-fnv), so that a machine is offered the same address by every server and start.
         let hash = mac.bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        if limits.probeStock > 0, let known = searchStock(from: UInt32(hash % UInt64(count)), for: mac, now) {
+            return known
+        }
         var expired: IPv4Address?
         for step in 0..<count {
             let address = segment.pooled(at: UInt32((hash % UInt64(count) + UInt64(step)) % UInt64(count)))
@@ -71,9 +75,18 @@ extension LeaseEngine {
         if expired == nil {
             // Commits and releases end by events, which lift this; all else ends by time.
             let ends = leases.values.map(\.expires).filter { $0 > now }
-            exhaustedUntil = (ends + offerEnds(now)).min() ?? now.advanced(by: .seconds(1))
+            let probeEnds = probes.values.map(\.until).filter { $0 > now }
+            exhaustedUntil = (ends + offerEnds(now) + probeEnds).min() ?? now.advanced(by: .seconds(1))
         }
         return expired
+    }
+
+    /// An address that was found free already: the machine's own place, else one that was never leased, else any.
+    private func searchStock(from place: UInt32, for mac: MACAddress, _ now: Timestamp) -> IPv4Address? {
+        let own = segment.pooled(at: place)
+        if leases[own] == nil, isKnownClear(own, now), isFree(own, for: mac, now) { return own }
+        return probes.keys.filter { segment.pooled($0) && isKnownClear($0, now) && isFree($0, for: mac, now) }
+            .min { (leases[$0] == nil ? 0 : 1, $0) < (leases[$1] == nil ? 0 : 1, $1) }
     }
 
     private func offerEnds(_ now: Timestamp) -> [Timestamp] {

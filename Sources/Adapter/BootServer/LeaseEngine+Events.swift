@@ -75,6 +75,10 @@ public enum LeaseReport: Hashable, Sendable, CustomStringConvertible {
     case otherServer(IPv4Address, chosenBy: MACAddress)
     /// Requests are dropped because too many come in; given once a minute.
     case overloaded
+    /// Another server gives addresses on the segment, beside ours.
+    case foreignServer(IPv4Address)
+    /// An address that was to be offered is in use already; by whom is known where it answered ARP.
+    case addressAnswers(IPv4Address, by: MACAddress?)
     /// The store has another machine's lease on the address.
     case conflict(IPv4Address, wantedBy: MACAddress, heldBy: MACAddress)
     /// The lease could not be stored; the machine gets no answer and asks again.
@@ -90,6 +94,12 @@ public enum LeaseReport: Hashable, Sendable, CustomStringConvertible {
             "\(mac) found \(address) used by another machine; look for a fixed address inside the pool."
         case .otherServer(let server, let mac):
             "\(mac) took the offer of another DHCP server at \(server); switch that server off on this segment."
+        case .foreignServer(let server):
+            "Another DHCP server at \(server) gives addresses on this segment too; switch it off, or set 'mode: proxy' "
+                + "so that only it gives them."
+        case .addressAnswers(let address, let mac):
+            "\(address) is free here but \(mac.map { "\($0) uses it" } ?? "a host answers there"); it is not handed "
+                + "out for a while. Look for a fixed address inside the pool."
         case .overloaded:
             "DHCP requests come faster than they are answered; some are dropped. Look for a client that loops."
         case .conflict(let address, let wanted, let held):
@@ -135,6 +145,22 @@ public struct DHCPReply: Hashable, Sendable {
     }
 }
 
+extension LeaseReport {
+    /// One word for the kind of report, as in the events of a segment.
+    public var type: String {
+        switch self {
+        case .poolExhausted: "PoolExhausted"
+        case .addressInUse: "AddressDeclined"
+        case .otherServer, .foreignServer: "ForeignServer"
+        case .addressAnswers: "AddressInUse"
+        case .overloaded: "Overloaded"
+        case .conflict: "LeaseConflict"
+        case .storeFailed: "StoreFailed"
+        case .reservationHeld: "ReservationHeld"
+        }
+    }
+}
+
 extension LeaseEngine {
     /// What can happen.
     public enum Event: Hashable, Sendable {
@@ -144,6 +170,8 @@ extension LeaseEngine {
         case committed(LeaseCommitID, LeaseCommitFailure?)
         /// `Effect.releaseLease` has been done, or not.
         case released(LeaseRecord, isDone: Bool)
+        /// `Effect.probe` has been done.
+        case probed([IPv4Address: ProbeAnswer])
         /// Time has passed; comes about every second.
         case tick
     }
@@ -158,6 +186,8 @@ extension LeaseEngine {
         case quarantine(LeaseRecord)
         /// Delete a lease, then give `Event.released`.
         case releaseLease(LeaseRecord)
+        /// Ask whether anybody uses these addresses, then give `Event.probed`.
+        case probe([IPv4Address])
         /// Tell the conductor.
         case observed(BootClient)
         /// Tell the operators.

@@ -57,34 +57,9 @@ extension LeaseEngine {
         }
         if let domain = segment.domain { reply.options.set(.domainName, text: domain) }
         reply.nextServer = segment.server
-        guard let mac = request.macAddress, let script = scriptURL(mac, request.options.machineUUID) else { return }
-        let architecture = request.options.clientArchitectures.first.map(BootArchitecture.init)
-        switch BootFileChoice.choose(
-            architecture: architecture, userClasses: request.options.userClasses,
-            vendorClass: request.options.text(.vendorClass), script: script)
-        {
-        case .script(let url):
-            reply.bootFile = Array(url.description.utf8)
-            reply.options.set(.bootFileName, text: url.description)
+        if segment.addBootFile(to: &reply, for: request), request.options.isIPXE {
             reply.options.set(.ipxe, encapsulated: [.ipxeNoProxyDHCP])
-        case .program(let name):
-            reply.bootFile = Array(name.utf8)
-            reply.options.set(.tftpServerName, text: segment.server.description)
-            reply.options.set(.bootFileName, text: name)
-        case .programURL(let url):
-            reply.bootFile = Array(url.description.utf8)
-            reply.options.set(.bootFileName, text: url.description)
-            // UEFI 2.10 section 24.7: an offer without it is not for HTTP boot.
-            reply.options.set(.vendorClass, text: "HTTPClient")
-        case .none: break
         }
-    }
-
-    /// The boot script's URL with the machine's identity in it, short enough for the 128 bytes of `file`.
-    private func scriptURL(_ mac: MACAddress, _ uuid: String?) -> BootURL? {
-        var query = [BootURL.QueryItem("mac", mac.description)]
-        if let uuid { query.append(.init("uuid", uuid)) }
-        return try? BootURL(host: segment.server, port: segment.httpPort, path: "/boot/ipxe", query: query)
     }
 
     private func destination(of reply: DHCPPacket, for request: DHCPPacket) -> DHCPReply.Destination {
@@ -94,14 +69,63 @@ extension LeaseEngine {
         return request.macAddress.map { .hardware($0, reply.yourAddress) } ?? .broadcast
     }
 
+}
+
+extension DHCPSegment {
+    /// Says what the client boots, in `file` and option 67; false when there is nothing for it.
+    func addBootFile(to reply: inout DHCPPacket, for request: DHCPPacket) -> Bool {
+        guard let mac = request.macAddress, let script = scriptURL(mac, request.options.machineUUID) else {
+            return false
+        }
+        let architecture = request.options.clientArchitectures.first.map(BootArchitecture.init)
+        switch BootFileChoice.choose(
+            architecture: architecture, userClasses: request.options.userClasses,
+            vendorClass: request.options.text(.vendorClass), script: script)
+        {
+        case .script(let url):
+            reply.bootFile = Array(url.description.utf8)
+            reply.options.set(.bootFileName, text: url.description)
+        case .program(let name):
+            reply.bootFile = Array(name.utf8)
+            reply.options.set(.tftpServerName, text: server.description)
+            reply.options.set(.bootFileName, text: name)
+        case .programURL(let url):
+            reply.bootFile = Array(url.description.utf8)
+            reply.options.set(.bootFileName, text: url.description)
+            // UEFI 2.10 section 24.7: an offer without it is not for HTTP boot.
+            reply.options.set(.vendorClass, text: "HTTPClient")
+        case .none: return false
+        }
+        return true
+    }
+
+    /// The boot script's URL with the machine's identity in it, short enough for the 128 bytes of `file`.
+    private func scriptURL(_ mac: MACAddress, _ uuid: String?) -> BootURL? {
+        var query = [BootURL.QueryItem("mac", mac.description)]
+        if let uuid { query.append(.init("uuid", uuid)) }
+        return try? BootURL(host: server, port: httpPort, path: "/boot/ipxe", query: query)
+    }
+
+    /// What a message tells of its sender.
     func client(
         _ packet: DHCPPacket, _ mac: MACAddress, _ phase: BootClient.Phase, _ now: Timestamp
     ) -> BootClient {
         BootClient(
-            segment: segment.name, mac: mac, uuid: packet.options.machineUUID,
+            segment: name, mac: mac, uuid: packet.options.machineUUID,
             architecture: packet.options.clientArchitectures.first.map(BootArchitecture.init),
-            isIPXE: packet.options.userClasses.contains(Array("iPXE".utf8)),
+            isIPXE: packet.options.isIPXE,
             vendorClass: packet.options.text(.vendorClass)?.printable(limit: 128),
             hostname: packet.options.text(.hostName)?.printable(limit: 64), phase: phase, time: now)
     }
+}
+
+extension DHCPOptions {
+    /// Whether iPXE asks (option 77).
+    var isIPXE: Bool { userClasses.contains(Array("iPXE".utf8)) }
+}
+
+extension DHCPPacket {
+    /// Whether a relayed message may be answered: it came over no more relays than RFC 1542 section 4.1.1 allows, and
+    /// what the last of them added fits one option, so that it can be given back unchanged (RFC 3046 section 2.2).
+    var isPlausible: Bool { hops <= 16 && options[.relayAgentInformation].map { $0.count <= 255 } ?? true }
 }

@@ -19,6 +19,11 @@ public struct LeaseEngine: Sendable {
     var leaseOf: [MACAddress: IPv4Address] = [:]
     var holds: [IPv4Address: Hold] = [:]
     var holdOf: [MACAddress: IPv4Address] = [:]
+    /// What is known of addresses by asking.
+    var probes: [IPv4Address: Probe] = [:]
+    var waiting: [MACAddress: WaitingClient] = [:]
+    /// Where the next search for the stock begins.
+    var stockPlace: UInt32 = 0
     /// Until when a search for a free address would find none.
     var exhaustedUntil: Timestamp?
     let reservedFor: [IPv4Address: MACAddress]
@@ -40,11 +45,24 @@ public struct LeaseEngine: Sendable {
         public var clientRate = 4
         /// Messages a second of all machines, on average; four times as many at once.
         public var totalRate = 1000
+        /// Addresses that are kept probed for machines to come; 0: no address is probed before it is offered.
+        public var probeStock = 0
+        /// How long a probe that nobody answered is good for.
+        public var probeTime: Duration = .seconds(120)
+        /// Machines that wait for a probe; more are not answered, and ask again.
+        public var waitingCountMax = 256
         /// Machines whose rate is remembered.
         public var clientCountMax = 16_384
 
         /// The defaults.
         public init() {}
+
+        /// The defaults, with addresses that are probed before they are offered.
+        public static var probing: Limits {
+            var limits = Limits()
+            limits.probeStock = 16
+            return limits
+        }
     }
 
     /// An address that is spoken for without a lease.
@@ -82,15 +100,16 @@ public struct LeaseEngine: Sendable {
             removeHold(record.address)
             if isDone, leases[record.address] == record { removeLease(record.address) }
             return []
+        case .probed(let answers): return probed(answers, now)
         case .tick:
             dropOldOffers(now)
-            return []
+            return fillStock(now)
         }
     }
 
     private mutating func receive(_ packet: DHCPPacket, _ now: Timestamp) -> [Effect] {
         guard packet.operation == .request, let mac = packet.macAddress, let type = packet.options.messageType,
-            packet.relayAddress == .any || segment.relays.contains(packet.relayAddress)
+            packet.relayAddress == .any || segment.relays.contains(packet.relayAddress), packet.isPlausible
         else { return [] }
         switch rates.admit(mac, now) {
         case .admitted: break
@@ -109,14 +128,20 @@ public struct LeaseEngine: Sendable {
 
     private mutating func discover(_ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp) -> [Effect] {
         var effects: [Effect] = []
-        if rates.mayReport(mac, now) { effects.append(.observed(client(packet, mac, .looking, now))) }
+        if rates.mayReport(mac, now) { effects.append(.observed(segment.client(packet, mac, .looking, now))) }
+        return effects + offer(packet, mac, now)
+    }
+
+    /// Offers an address at once, or after it was probed.
+    mutating func offer(_ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp) -> [Effect] {
         if let address = addressBeingCommitted(for: mac) {
-            return effects + [.send(grant(.offer, to: packet, address, for: segment.leaseTime))]
+            return [.send(grant(.offer, to: packet, address, for: segment.leaseTime))]
         }
         let (chosen, report) = choose(for: mac, now)
-        if let report { effects.append(.report(report)) }
+        let effects = report.map { [Effect.report($0)] } ?? []
         guard let address = chosen else { return effects + [.report(.poolExhausted(mac))] }
         hold(address, for: mac, .offered(until: now.advanced(by: limits.offerTime)))
+        if needsProbe(address, for: mac, now) { return effects + wait(packet, mac, for: address, now) }
         return effects + [.send(grant(.offer, to: packet, address, for: segment.leaseTime))]
     }
 
@@ -163,7 +188,7 @@ public struct LeaseEngine: Sendable {
             guard left >= .seconds(1) else { return [] }
             return [
                 .send(grant(.acknowledge, to: packet, record.address, for: left)),
-                .observed(client(packet, record.mac, .bound(record.address), now)),
+                .observed(segment.client(packet, record.mac, .bound(record.address), now)),
             ]
         case .held(let other):
             removeLease(record.address)
@@ -198,8 +223,7 @@ public struct LeaseEngine: Sendable {
             guard case .offered = held.state else { return [] }
             removeHold(address)
         }
-        let quarantined = leases.values.count { $0.phase == .quarantined && $0.expires > now }
-        let time = quarantined < max(8, Int(segment.poolCount) / 4) ? limits.quarantineTime : .zero
+        let time = mayQuarantine(now) ? limits.quarantineTime : .zero
         let record = LeaseRecord(
             address: address, mac: mac, phase: .quarantined, expires: now.advanced(by: time), lastSeen: now)
         removeLease(address)

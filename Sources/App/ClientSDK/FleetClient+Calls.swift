@@ -179,8 +179,15 @@ extension FleetClient {
         try await send(.POST, FleetPath.below("bmcs", name, "power"), PowerCommand(action: action))
     }
 
-    /// All segments.
-    public func segments() async throws -> [SiteDocument.SegmentEntry] { try await list("segments") }
+    /// All segments and how it goes with them.
+    public func segments() async throws -> [SegmentRecord] { try await list("segments") }
+
+    /// The newest events of a segment first.
+    public func events(ofSegment name: String, limit: Int = 100) async throws -> [SegmentEventRecord] {
+        let reply: RecordList<SegmentEventRecord> = try await get(
+            FleetPath.below("segments", name, "events"), query: [("limit", String(limit))])
+        return reply.items
+    }
 
     /// All leases.
     public func leases() async throws -> [LeaseRecord] { try await list("leases") }

@@ -19,6 +19,8 @@ struct Housekeeper: Service {
     static let interval: Duration = .seconds(600)
     /// Younger blobs may belong to something that is about to be made.
     static let blobGrace: Duration = .seconds(24 * 3600)
+    /// Leases and events of segments that are deleted at once.
+    static let deletionCountMax = 1000
     static let auditAge: Duration = .seconds(90 * 24 * 3600)
 
     func run() async throws {
@@ -27,6 +29,7 @@ struct Housekeeper: Service {
                 try await Task.sleep(for: Self.interval)
                 do {
                     try await pruneEvents()
+                    try await pruneSegments()
                     _ = try await audit.prune(before: clock.now.advanced(by: .zero - Self.auditAge))
                     try await sweepBlobs()
                 } catch let error as CancellationError {
@@ -47,6 +50,41 @@ struct Housekeeper: Service {
         for start in stride(from: 0, to: surplus.count, by: StoreLimits.operationCountMax) {
             let batch = surplus[start..<min(start + StoreLimits.operationCountMax, surplus.count)]
             _ = try await store.commit(Transaction(operations: batch.map { .delete($0) }))
+        }
+    }
+
+    /// Deletes each segment's events beyond `SegmentEvent.countMax`, and of segments that are gone all events and the
+    /// leases that have ended.
+    func pruneSegments() async throws {
+        let segments = Set(try await store.fetchAll(Segment.self).map(\.value.metadata.name))
+        let events = Dictionary(grouping: try await store.fetchAll(SegmentEvent.self), by: \.value.spec.segment)
+        for (segment, events) in events {
+            let kept = segments.contains(segment) ? SegmentEvent.countMax : 0
+            let surplus = events.sorted { $0.value.metadata.name < $1.value.metadata.name }.dropLast(kept)
+            try await delete(surplus.map { ($0.value.key, $0.unchanged) })
+        }
+        // A lease that still runs moves to the segment that has its network now (`LeaseStore.load`).
+        let now = clock.now
+        let ended = try await store.fetchAll(Lease.self).filter {
+            !segments.contains($0.value.spec.segment) && $0.value.status.expires <= now
+        }
+        try await delete(ended.map { ($0.value.key, $0.unchanged) })
+        if !ended.isEmpty { logger.info("housekeeping: \(ended.count) leases of segments that are gone are deleted") }
+    }
+
+    /// Deletes documents that nobody has changed meanwhile, `deletionCountMax` at most; the rest goes the next time.
+    private func delete(_ documents: [(key: ResourceKey, unchanged: Transaction.Condition)]) async throws {
+        let documents = documents.prefix(Self.deletionCountMax)
+        // A condition counts like an operation.
+        let size = StoreLimits.operationCountMax / 2
+        for start in stride(from: 0, to: documents.count, by: size) {
+            let batch = documents[start..<min(start + size, documents.count)]
+            do {
+                _ = try await store.commit(
+                    Transaction(conditions: batch.map { $0.unchanged }, operations: batch.map { .delete($0.key) }))
+            } catch {
+                guard case .conflict = error else { throw error }
+            }
         }
     }
 

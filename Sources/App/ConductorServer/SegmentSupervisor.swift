@@ -5,17 +5,45 @@ import Primitives
 import ResourceModel
 import ServiceLifecycle
 
-/// Answers machines on every segment of the catalog: starts, restarts and stops their DHCP and TFTP servers and router
-/// advertisers as the catalog changes. An interface has one server at a time: the next waits until the last has ended.
+/// Answers machines on every segment of the catalog: starts, restarts and stops their DHCP and TFTP servers and
+/// router advertisers as the catalog changes. An interface has one server of its own at a time: the next waits until the last
+/// has ended.
+///
+/// Before addresses are given on an interface it is asked whether another server gives some; while one does, ours keeps
+/// silent, says so in the segment's status, and looks again.
 struct SegmentSupervisor: Service {
-    let catalog: LiveCatalog
-    let store: any ResourceStore
-    let clock: any WallClock
-    let bootPort: Int
-    let programs: BootPrograms
-    let logger: Logger
+    private let catalog: LiveCatalog
+    private let store: any ResourceStore
+    private let clock: any WallClock
+    private let bootPort: Int
+    private let programs: BootPrograms
+    private let logger: Logger
+    private let recorder: SegmentRecorder
+    private let ports: DHCPPorts
 
     static let retryDelay: Duration = .seconds(5)
+    /// Between two searches while another server keeps ours silent.
+    static let blockedInterval: Duration = .seconds(30)
+    /// Between two searches while ours gives addresses.
+    static let servingInterval: Duration = .seconds(600)
+    /// How long a search waits: servers that probe an address before they offer it take three seconds.
+    static let searchWait: Duration = .seconds(4)
+    /// Reports that wait to be stored; more are only logged.
+    private static let reportCountMax = 64
+
+    init(
+        catalog: LiveCatalog, store: any ResourceStore, clock: any WallClock, bootPort: Int, programs: BootPrograms,
+        logger: Logger
+    ) {
+        self.catalog = catalog
+        self.store = store
+        self.clock = clock
+        self.bootPort = bootPort
+        self.programs = programs
+        self.logger = logger
+        recorder = SegmentRecorder(store: store, clock: clock, logger: logger)
+        ports = DHCPPorts(logger: logger)
+    }
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
@@ -32,7 +60,8 @@ struct SegmentSupervisor: Service {
                     for (name, segment) in segments where running[name] == nil {
                         let (signal, end) = (StopSignal(), StopSignal())
                         running[name] = (segment.spec, signal)
-                        let last = ends.updateValue(end, forKey: segment.spec.interface ?? "")
+                        let place = segment.spec.interface.map { "on \($0)" } ?? "named \(name)"
+                        let last = ends.updateValue(end, forKey: place)
                         group.addTask {
                             await last?.wait()
                             await serve(segment, until: signal)
@@ -47,35 +76,48 @@ struct SegmentSupervisor: Service {
         }
     }
 
+    private enum Note: Sendable {
+        case listening
+        case report(LeaseReport)
+    }
+
     /// Serves one segment until `signal`; what fails is logged with what to do and tried again.
     private func serve(_ segment: Segment, until signal: StopSignal) async {
         let name = segment.metadata.name
-        guard let interface = segment.spec.interface, segment.spec.mode == .server else { return await signal.wait() }
+        let (notes, continuation) = AsyncStream.makeStream(
+            of: Note.self, bufferingPolicy: .bufferingOldest(Self.reportCountMax))
+        await recorder.set(.waiting, of: name)
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
-                await keepRunning("DHCP on segment \(name)") {
-                    try await DHCPServer(
-                        interface: interface,
-                        segment: try DHCPSegment(segment, httpPort: bootPort), store: store, clock: clock,
-                        handlers: DHCPServer.Handlers(
-                            observed: { client in logger.debug("\(name): heard \(client)") },
-                            report: { report in logger.warning("\(name): \(report)") },
-                            listening: { logger.info("\(name): answering DHCP on \(interface)") }),
-                        logger: logger
-                    ).run()
+                await keepRunning("DHCP on segment \(name)", of: name) {
+                    try await giveWay(segment)
+                    try await server(of: segment, continuation).run()
+                }
+            }
+            if let interface = segment.spec.interface, segment.spec.mode == .server {
+                group.addTask {
+                    await keepRunning("router advertisements on segment \(name)") {
+                        try await RouterAdvertiser(interface: interface, logger: logger).run()
+                    }
+                }
+                group.addTask { await lookAround(segment, on: interface) }
+            }
+            if segment.spec.interface != nil {
+                group.addTask {
+                    await keepRunning("TFTP on segment \(name)") {
+                        try await TFTPServer(
+                            address: segment.spec.server, files: { programs.bytes(named: $0) }, logger: logger,
+                            onListening: { _ in logger.info("\(name): serving TFTP on \(segment.spec.server)") }
+                        ).run()
+                    }
                 }
             }
             group.addTask {
-                await keepRunning("TFTP on segment \(name)") {
-                    try await TFTPServer(
-                        address: segment.spec.server, files: { programs.bytes(named: $0) }, logger: logger,
-                        onListening: { _ in logger.info("\(name): serving TFTP on \(segment.spec.server)") }
-                    ).run()
-                }
-            }
-            group.addTask {
-                await keepRunning("router advertisements on segment \(name)") {
-                    try await RouterAdvertiser(interface: interface, logger: logger).run()
+                for await note in notes {
+                    switch note {
+                    case .listening: await recorder.set(.serving, of: name)
+                    case .report(let report): await recorder.record(report.type, "\(report)", of: name)
+                    }
                 }
             }
             group.addTask { await signal.wait() }
@@ -84,14 +126,85 @@ struct SegmentSupervisor: Service {
         }
     }
 
-    private func keepRunning(_ what: String, _ body: () async throws -> Void) async {
+    private func server(
+        of segment: Segment, _ notes: AsyncStream<Note>.Continuation
+    ) throws(InvalidValue) -> DHCPServer {
+        let name = segment.metadata.name
+        return DHCPServer(
+            interface: segment.spec.interface, segment: try DHCPSegment(segment, httpPort: bootPort),
+            mode: segment.spec.mode == .proxy ? .proxy : .server, ports: ports, store: store, own: ownServers,
+            clock: clock,
+            handlers: DHCPServer.Handlers(
+                observed: { client in logger.debug("\(name): heard \(client)") },
+                report: { notes.yield(.report($0)) }, listening: { notes.yield(.listening) }),
+            logger: logger)
+    }
+
+    /// The conductor's own addresses on all segments.
+    private var ownServers: Set<IPv4Address> { Set(catalog.segments().map(\.spec.server)) }
+
+    // MARK: Other servers
+
+    /// Returns as soon as no other server gives addresses on the segment.
+    private func giveWay(_ segment: Segment) async throws {
+        let name = segment.metadata.name
+        guard let interface = segment.spec.interface, segment.spec.mode == .server else { return }
+        var told: [IPv4Address] = []
+        while true {
+            let others = try await others(on: interface)
+            guard !others.isEmpty else { return }
+            let message = Self.message(others, interface)
+            let addresses = others.map(\.address)
+            await recorder.set(.blocked, message, foreign: addresses, of: name)
+            if addresses != told {
+                logger.error("segment \(name) is not served: \(message)")
+                await recorder.record("ForeignServer", message, of: name)
+                told = addresses
+            }
+            try await Task.sleep(for: Self.blockedInterval)
+        }
+    }
+
+    /// Looks for other servers from time to time while ours gives addresses.
+    private func lookAround(_ segment: Segment, on interface: String) async {
+        let name = segment.metadata.name
+        while !Task.isCancelled {
+            try? await Task.sleep(for: Self.servingInterval)
+            guard !Task.isCancelled, let others = try? await others(on: interface), !others.isEmpty,
+                catalog.cache.get(Segment.self, name)?.status.state == .serving
+            else { continue }
+            let list = others.map(\.description).joined(separator: ", ")
+            logger.warning("\(name): another DHCP server gives addresses beside ours: \(list)")
+            await recorder.record(
+                "ForeignServer",
+                "Another DHCP server gives addresses beside ours on \(interface): \(list). Switch it off, or set "
+                    + "'mode: proxy' in this segment of the site file.", of: name)
+            await recorder.set(.serving, foreign: others.map(\.address), of: name)
+        }
+    }
+
+    private func others(on interface: String) async throws -> [ForeignDHCPServer] {
+        try await ForeignDHCP.search(on: interface, own: ownServers, wait: Self.searchWait).filter(\.givesAddresses)
+    }
+
+    private static func message(_ others: [ForeignDHCPServer], _ interface: String) -> String {
+        "Another DHCP server gives addresses on \(interface): \(others.map(\.description).joined(separator: ", ")). "
+            + "Switch it off, or set 'mode: proxy' in this segment of the site file, so that it goes on giving the "
+            + "addresses and the conductor only says what to boot."
+    }
+
+    // MARK: Trying again
+
+    /// `segment` is the one whose status tells of failures; nil: none does.
+    private func keepRunning(_ what: String, of segment: String? = nil, _ body: () async throws -> Void) async {
         while !Task.isCancelled {
             do {
                 try await body()
             } catch {
                 guard !Task.isCancelled else { return }
-                logger.error(
-                    "\(what) stopped: \((error as? any UserFacingError)?.diagnostic ?? "\(error)"); trying again")
+                let problem = error as? any UserFacingError
+                logger.error("\(what) stopped: \(problem?.diagnostic ?? "\(error)"); trying again")
+                if let segment { await recorder.set(.failed, problem?.publicMessage ?? "\(error)", of: segment) }
             }
             try? await Task.sleep(for: Self.retryDelay)
         }

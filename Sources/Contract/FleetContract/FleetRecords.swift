@@ -241,3 +241,40 @@ public struct MetricsTarget: Codable, Sendable, Hashable {
         self.labels = labels
     }
 }
+
+/// A segment and how it goes with it.
+public struct SegmentRecord: Codable, Sendable, Hashable {
+    /// Its name.
+    public var name: String
+    /// What was asked for.
+    public var spec: Segment.Spec
+    /// What was seen.
+    public var status: Segment.Status
+
+    /// A segment.
+    public init(name: String, spec: Segment.Spec, status: Segment.Status) {
+        self.name = name
+        self.spec = spec
+        self.status = status
+    }
+}
+
+/// Something that happened on a segment.
+public struct SegmentEventRecord: Codable, Sendable, Hashable {
+    /// The event's key.
+    public var key: String
+    /// When.
+    public var time: Timestamp
+    /// For example `ForeignServer`.
+    public var type: String
+    /// What, for people.
+    public var message: String
+
+    /// An event.
+    public init(key: String, time: Timestamp, type: String, message: String) {
+        self.key = key
+        self.time = time
+        self.type = type
+        self.message = message
+    }
+}

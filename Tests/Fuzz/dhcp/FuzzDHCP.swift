@@ -11,7 +11,7 @@ public func fuzzDHCP(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     for code in options.codes {
         _ = (options.addresses(code), options.seconds(code), options.text(code), options.encapsulated(code))
     }
-    _ = (packet.macAddress, packet.wantsBroadcast)
+    _ = (packet.macAddress, packet.wantsBroadcast, options.selectedLink, options.interfaceMTU)
     for size in [packet.payloadSizeMax, DHCPPacket.sizeMax] {
         guard let encoded = try? packet.encoded(sizeMax: size) else { continue }
         guard encoded.count <= max(size, 300), let again = try? DHCPPacket(decoding: encoded), again == packet else {
