@@ -157,6 +157,19 @@ let package = Package(
                 "ImageChunks", hummingbird, httpTypes, nioCore, logging, lifecycle,
             ]),
 
+        .target(
+            name: "Dashboard",
+            dependencies: [
+                "Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "APISupport",
+                "FleetContract", "FleetAPI", "Identity", hummingbird, httpTypes, nioCore, crypto, logging, lifecycle,
+            ],
+            path: "Sources/API/Dashboard",
+            resources: [
+                .embedInCode("Assets/dashboard.css"), .embedInCode("Assets/dashboard.js"),
+                .embedInCode("Assets/icon.svg"),
+            ],
+            swiftSettings: settings),
+
         // Node: what runs on machines.
         module("Node", "LinuxSystem", ["Primitives", "CLinux", "CNetlink", "CNftables"]),
         module(
@@ -196,7 +209,8 @@ let package = Package(
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
                 "BootServer",
-                "AgentPort", "APISupport", "FleetAPI", "ImageChunks", "NetworkBoot", "CLinux", crypto, x509, asn1,
+                "AgentPort", "APISupport", "FleetAPI", "Dashboard", "ImageChunks", "NetworkBoot", "CLinux", crypto,
+                x509, asn1,
                 hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
             ]),
         module(
@@ -312,7 +326,8 @@ let package = Package(
         suite(
             "ConductorTests",
             [
-                "ConductorServer", "BootServer", "FleetAPI", "APISupport", "FleetContract", "ClientSDK", "CLICommands",
+                "ConductorServer", "BootServer", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
+                "CLICommands",
                 "Identity",
                 "CatalogIdentity",
                 "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime",

@@ -5,6 +5,7 @@ import BlobStore
 import CatalogBareMetal
 import CatalogIdentity
 import ClientSDK
+import Dashboard
 import FleetAPI
 import FleetContract
 import HTTPTypes
@@ -26,6 +27,7 @@ struct FleetFixture: Sendable {
     let blobs: FileBlobStore
     let audit: AuditLog
     let vault: SecretVault
+    let operators: OperatorTokens
     let clock: ManualWallClock
     let api: String
     let tokens: [OperatorRole: String]
@@ -94,10 +96,10 @@ struct FleetFixture: Sendable {
 
 /// Runs `body` with an API of its own, which is gone afterwards.
 func withFleet(
-    live: LiveNodeData = LiveNodeData(), _ body: @escaping @Sendable (FleetFixture) async throws -> Void
+    live: LiveNodeData = LiveNodeData(), clock: ManualWallClock = ManualWallClock(),
+    _ body: @escaping @Sendable (FleetFixture) async throws -> Void
 ) async throws {
     let directory = try TemporaryDirectory("fleet")
-    let clock = ManualWallClock()
     let store = MemoryStore(clock: clock)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let cache = ResourceCache(store: store, kinds: OperatorAPI.cachedKinds, logger: logger)
@@ -112,8 +114,13 @@ func withFleet(
     let services = FleetServices(
         store: store, cache: cache, blobs: blobs, vault: vault, gate: Gate(audit: audit), audit: audit, clock: clock,
         live: live, conductor: ConductorInfo(version: "1.2.3"), logger: logger)
-    let router = OperatorAPI(services: services).router(
+    let fleetAPI = OperatorAPI(services: services)
+    let dashboard = WebPages(
+        reads: fleetAPI.reads, gate: services.gate, audit: audit, clock: clock, version: "1.2.3",
         verify: { operators.verify($0) }, barrier: { try await cache.barrier() })
+    let router = fleetAPI.router(
+        verify: { operators.verify($0) }, barrier: { try await cache.barrier() },
+        pages: { dashboard.addRoutes(to: $0) })
     let (ports, portQueue) = AsyncStream.makeStream(of: Int.self)
     let application = Application(
         router: router, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
@@ -126,7 +133,7 @@ func withFleet(
         var iterator = ports.makeAsyncIterator()
         let port = await iterator.next() ?? 0
         let fixture = FleetFixture(
-            store: store, cache: cache, blobs: blobs, audit: audit, vault: vault, clock: clock,
+            store: store, cache: cache, blobs: blobs, audit: audit, vault: vault, operators: operators, clock: clock,
             api: "http://127.0.0.1:\(port)", tokens: made)
         try await withDeadline(.seconds(120)) { try await body(fixture) }
     }

@@ -24,7 +24,7 @@ import Testing
 
     /// Which targets may use a fenced package's modules, and no others.
     private static let fences: [String: Set<String>] = [
-        "Hummingbird": ["BootServer", "APISupport", "FleetAPI", "ConductorServer"],
+        "Hummingbird": ["BootServer", "APISupport", "FleetAPI", "Dashboard", "ConductorServer"],
         "HummingbirdCore": ["BootServer", "APISupport", "FleetAPI", "ConductorServer"],
         "GRDB": ["StoreSQLite"],
         "Yams": ["Fleet", "VirtualRack"],

@@ -19,15 +19,20 @@ public struct OperatorAPI: Sendable {
     /// An API over `services`.
     public init(services: FleetServices) { self.services = services }
 
+    /// What is read here, for other surfaces beside this one.
+    public var reads: FleetReads { FleetReads(services: services, watches: counters.watches) }
+
     /// A router with the middleware and all routes. `verify` finds the principal of a token, `barrier` returns when
-    /// reads show what any conductor has acknowledged.
+    /// reads show what any conductor has acknowledged; `pages` adds routes that look after their callers themselves.
     public func router(
-        verify: @escaping @Sendable (String) -> Principal?, barrier: @escaping @Sendable () async throws -> Void
+        verify: @escaping @Sendable (String) -> Principal?, barrier: @escaping @Sendable () async throws -> Void,
+        pages: (Router<FleetRequestContext>) -> Void = { _ in }
     ) -> Router<FleetRequestContext> {
         let router = Router(context: FleetRequestContext.self)
         router.add(middleware: RequestCounterMiddleware(counters: counters))
         router.add(middleware: RequestLogMiddleware())
         router.add(middleware: LimitMiddleware(bodySizeMax: Int(FleetLimit.blobSize.bytes)))
+        pages(router)
         router.add(middleware: BearerTokenMiddleware(openPaths: Self.openPaths, verify: verify))
         router.add(middleware: ReadBarrierMiddleware(barrier))
         for route in Self.routes {

@@ -17,12 +17,12 @@ extension FleetCall {
 
     func explainNode() async throws -> Response {
         let node = try node()
-        guard let judgement = try await judgement(of: node), let summary = summary(node) else {
+        guard let judgement = try await reads.judgement(of: node), let summary = summary(node) else {
             throw APIError.notFound(
                 "'\(node.spec.name)' has not been inventoried yet; boot it over the network, for example with "
                     + "'muster node power \(node.spec.name) reset'.")
         }
-        let headline = try await explanation(of: node, summary, judgement).reply.headline
+        let headline = try await reads.explanation(of: node, summary, judgement).reply.headline
         return .json(
             ExplainReply(
                 node: summary, headline: headline, rules: judgement.explanation, fields: judgement.fields(of: node),
@@ -53,22 +53,5 @@ extension FleetCall {
             ExplainReply(
                 node: nil, headline: judgement.headline(named: naming), rules: judgement.explanation,
                 fields: judgement.fields(named: naming), blocks: judgement.blocks))
-    }
-
-    /// What the rules say of `node` as it was seen last; nil when it has no inventory that can be read.
-    func judgement(of node: Node) async throws -> RuleJudgement? {
-        // What an untrusted boot says of itself is what an approval would take over.
-        guard let digest = node.status.session?.claim?.inventory ?? node.status.inventory else { return nil }
-        let bytes: [UInt8]
-        do {
-            bytes = try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
-        } catch {
-            guard case .missing = error else { throw error }
-            return nil
-        }
-        let inventory = try JSONDecoder().decode(InventoryReport.self, from: Data(bytes))
-        return RuleJudgement(
-            rules: services.cache.all(Rule.self), skus: services.cache.all(SKU.self), sku: node.spec.sku,
-            inventory: inventory)
     }
 }

@@ -12,28 +12,12 @@ import ResourceModel
 extension FleetCall {
     // MARK: Finding nodes
 
-    /// The node that the path names, by name or identifier; throws 404, or 409 when two have the name.
-    func node() throws -> Node {
-        let wanted = try parameter("node")
-        if (try? NodeID(wanted)) != nil, let node = services.cache.get(Node.self, wanted) { return node }
-        let named = services.cache.all(Node.self).filter { $0.spec.name == wanted }
-        guard let node = named.first else {
-            throw APIError.notFound(
-                "There is no node '\(wanted.printable(limit: 80))'; 'muster node list' shows those there are.")
-        }
-        guard named.count == 1 else {
-            let identifiers = named.map(\.metadata.name).sorted().joined(separator: ", ")
-            throw APIError.conflict(
-                "\(named.count) nodes have the name '\(wanted)'; use the identifier: \(identifiers).")
-        }
-        return node
-    }
+    var reads: FleetReads { FleetReads(services: services, watches: counters.watches) }
 
-    func summary(_ node: Node) -> NodeSummary? {
-        guard var summary = NodeSummary(node) else { return nil }
-        if summary.progress != nil, let newer = services.live.progress(summary.id) { summary.progress = newer }
-        return summary
-    }
+    /// The node that the path names, by name or identifier; throws 404, or 409 when two have the name.
+    func node() throws -> Node { try reads.node(try parameter("node")) }
+
+    func summary(_ node: Node) -> NodeSummary? { reads.summary(node) }
 
     func nodeNames() -> [NodeID: String] {
         var names: [NodeID: String] = [:]
@@ -90,15 +74,7 @@ extension FleetCall {
 
     // MARK: One node
 
-    func showNode() async throws -> Response {
-        let node = try node()
-        guard var detail = NodeDetail(node, time: services.clock.now), let summary = summary(node) else {
-            throw APIError.notFound("The node's key is not an identifier.")
-        }
-        detail.node = summary
-        detail.facts = try await services.store.fetch(NodeFacts.self, summary.id.raw)?.value.status.facts
-        return .json(detail)
-    }
+    func showNode() async throws -> Response { .json(try await reads.detail(of: try node())) }
 
     func inventory() async throws -> Response {
         let node = try node()
@@ -120,18 +96,7 @@ extension FleetCall {
             throw InvalidValue("source", source, expected: "one of " + known.joined(separator: ", "))
         }
         let sources = query("source").map { [$0] } ?? known
-        var lines: [LogReply.Line] = []
-        var kept: [String] = []
-        for source in sources {
-            let tail = services.live.logs(id, source, count)
-            if !tail.isEmpty { kept.append(source) }
-            lines += tail.map { LogReply.Line(source: source, text: $0) }
-        }
-        // Each line begins with its time in RFC 3339, 20 characters; a stable sort keeps a program's own order.
-        let ordered = lines.enumerated().sorted {
-            ($0.element.text.prefix(20), $0.offset) < ($1.element.text.prefix(20), $1.offset)
-        }
-        return .json(LogReply(sources: kept, lines: ordered.suffix(count).map(\.element)))
+        return .json(reads.logs(of: id, sources: sources, count: count))
     }
 
     func console() async throws -> Response {
@@ -145,56 +110,14 @@ extension FleetCall {
         return .json(ConsoleReply(lines: lines))
     }
 
-    func why() async throws -> Response {
-        let node = try node()
-        guard let summary = summary(node) else { throw APIError.notFound("The node's key is not an identifier.") }
-        return .json(try await explanation(of: node, summary, try await judgement(of: node)).reply)
-    }
-
-    func explanation(
-        of node: Node, _ summary: NodeSummary, _ judgement: RuleJudgement?
-    ) async throws -> NodeExplanation {
-        let bmcName = node.spec.bmc ?? node.status.identity.bmc
-        let conflicts = services.cache.all(IdentityConflict.self).filter { $0.spec.nodes.contains(summary.id) }
-        return NodeExplanation(
-            node: node, summary: summary, bmc: bmcName.flatMap { services.cache.get(BMC.self, $0) }, bmcName: bmcName,
-            bmcAtAddress: node.status.summary?.bmcAddress.flatMap(self.bmcName(at:)),
-            images: services.cache.all(NodeImage.self), conflicts: conflicts, rules: judgement?.cause,
-            events: try await newestEvents(of: summary.id, name: node.spec.name, limit: 10),
-            now: services.clock.now)
-    }
-
-    /// The site's BMC with this address.
-    private func bmcName(at address: IPv4Address) -> String? {
-        let text = address.description
-        return services.cache.all(BMC.self).first { bmc in
-            (try? BMCAddress(bmc.spec.address, user: bmc.spec.username))?.host == text
-        }?.metadata.name
-    }
+    func why() async throws -> Response { .json(try await reads.why(try node())) }
 
     // MARK: Events
 
     func nodeEvents() async throws -> Response {
         let node = try node()
         let limit = try number("limit", in: 1...FleetLimit.pageCount, otherwise: 100)
-        let events = try await newestEvents(of: try node.id, name: node.spec.name, limit: limit)
-        return .json(RecordList(items: events))
-    }
-
-    /// The newest events of a node first; their keys begin with the node's identifier and go on with the time.
-    private func newestEvents(of id: NodeID, name: String, limit: Int) async throws -> [EventRecord] {
-        var events: [EventRecord] = []
-        var after = NodeEvent.key("\(id).")
-        while true {
-            let page = try await services.store.list(
-                kind: NodeEvent.kind, after: after, limit: StoreLimits.pageCountMax)
-            for document in page.documents {
-                guard document.key.name.hasPrefix("\(id).") else { return events.suffix(limit).reversed() }
-                events.append(try Self.record(of: document, name: name))
-            }
-            guard page.hasMore, let last = page.documents.last else { return events.suffix(limit).reversed() }
-            after = last.key
-        }
+        return .json(RecordList(items: try await reads.events(of: node, limit: limit)))
     }
 
     func events() async throws -> Response {
@@ -205,7 +128,7 @@ extension FleetCall {
         while true {
             let page = try await services.store.list(
                 kind: NodeEvent.kind, after: after, limit: StoreLimits.pageCountMax)
-            newest += try page.documents.map { try Self.record(of: $0, name: nil) }
+            newest += try page.documents.map { try FleetReads.record(of: $0, name: nil) }
             newest.sort { ($0.time, $0.key) > ($1.time, $1.key) }
             newest.removeLast(max(0, newest.count - limit))
             guard page.hasMore, let last = page.documents.last else { break }
@@ -213,12 +136,5 @@ extension FleetCall {
         }
         for index in newest.indices { newest[index].nodeName = names[newest[index].node] }
         return .json(RecordList(items: newest))
-    }
-
-    private static func record(of document: Document, name: String?) throws -> EventRecord {
-        let event = try Stored<NodeEvent>(document).value
-        return EventRecord(
-            key: event.metadata.name, time: event.spec.time, node: event.spec.node, nodeName: name,
-            type: event.spec.type, message: event.spec.message)
     }
 }

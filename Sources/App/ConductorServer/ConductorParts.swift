@@ -6,6 +6,7 @@ import BareMetal
 import BlobStore
 import BootServer
 import CatalogBareMetal
+import Dashboard
 import FleetAPI
 import Hummingbird
 import Identity
@@ -218,8 +219,13 @@ struct ConductorParts {
             conductor: ConductorInfo(version: Conductor.version), logger: logger,
             siteCheck: { await checks.findings($0) })
         let operators = operators
-        let router = OperatorAPI(services: services).router(
-            verify: { operators.verify($0) }, barrier: { try await catalog.cache.barrier() })
+        let api = OperatorAPI(services: services)
+        let verify: @Sendable (String) -> Principal? = { operators.verify($0) }
+        let barrier: @Sendable () async throws -> Void = { try await catalog.cache.barrier() }
+        let dashboard = WebPages(
+            reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
+            verify: verify, barrier: barrier)
+        let router = api.router(verify: verify, barrier: barrier, pages: { dashboard.addRoutes(to: $0) })
         return Application(
             router: router, server: .https(certificate),
             configuration: .init(address: .hostname(configuration.apiHost, port: configuration.ports.api)),

@@ -48,14 +48,18 @@ public struct Timestamp: Hashable, Sendable, Comparable, Codable, CustomStringCo
     /// The point `millisecondsSinceEpoch` after the Unix epoch.
     public init(millisecondsSinceEpoch: Int64) { self.millisecondsSinceEpoch = millisecondsSinceEpoch }
 
-    /// This point moved by `duration`.
+    /// This point moved by `duration`; the first or last that there is, when that is beyond it.
     public func advanced(by duration: Duration) -> Timestamp {
-        Timestamp(millisecondsSinceEpoch: millisecondsSinceEpoch + duration.milliseconds)
+        let (sum, isBeyond) = millisecondsSinceEpoch.addingReportingOverflow(duration.milliseconds)
+        guard isBeyond else { return Timestamp(millisecondsSinceEpoch: sum) }
+        return Timestamp(millisecondsSinceEpoch: duration < .zero ? .min : .max)
     }
 
-    /// The time from `earlier` to this point.
+    /// The time from `earlier` to this point, at most what milliseconds can count: some times are what machines say.
     public func since(_ earlier: Timestamp) -> Duration {
-        .milliseconds(millisecondsSinceEpoch - earlier.millisecondsSinceEpoch)
+        let (difference, isBeyond) =
+            millisecondsSinceEpoch.subtractingReportingOverflow(earlier.millisecondsSinceEpoch)
+        return .milliseconds(isBeyond ? (self < earlier ? .min : .max) : difference)
     }
 
     public init(from decoder: any Decoder) throws {
