@@ -180,9 +180,13 @@ let package = Package(
             "Node", "NodeTransport",
             ["Primitives", "WebSocketMessages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL]),
         module(
+            "Node", "NodeNetworking",
+            ["Primitives", "AgentProtocol", "NetworkUnits", "LinuxSystem", nioCore, nioPosix, logging]),
+        module(
             "Node", "NodeAgent",
             [
-                "Primitives", "ResourceModel", "AgentProtocol", "NodeTransport", "WebSocketMessages", "LinuxSystem",
+                "Primitives", "ResourceModel", "AgentProtocol", "NodeNetworking", "NodeTransport", "WebSocketMessages",
+                "LinuxSystem",
                 x509, asn1, crypto,
                 nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
             ]),
@@ -315,7 +319,9 @@ let package = Package(
                 "Primitives",
                 "WireCoding", nioCore, nioPosix, logging,
             ]),
-        suite("NodeNetworkingTests", ["NetworkUnits", "AgentProtocol", "Primitives"]),
+        suite(
+            "NodeNetworkingTests",
+            ["NodeNetworking", "NetworkUnits", "LinuxSystem", "AgentProtocol", "Primitives", logging]),
         suite("ComputeTests", ["RoleCompute", "NodeAgent", "AgentProtocol", "Primitives"]),
         suite(
             "APISupportTests",

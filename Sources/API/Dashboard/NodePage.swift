@@ -4,7 +4,7 @@ import FleetContract
 import Primitives
 
 /// What is known of a node when its page is made.
-struct NodeFacts: Sendable {
+struct NodePageFacts: Sendable {
     var detail: NodeDetail
     var inventory: InventoryReport?
     var why: WhyReply
@@ -13,7 +13,7 @@ struct NodeFacts: Sendable {
 
 /// All of one node, in parts that the live stream replaces one by one.
 struct NodePage: Sendable {
-    let facts: NodeFacts
+    let facts: NodePageFacts
     let words: PageWords
 
     static let eventCount = 40
@@ -27,7 +27,7 @@ struct NodePage: Sendable {
         let markup: Markup
     }
 
-    init(_ facts: NodeFacts, words: PageWords) {
+    init(_ facts: NodePageFacts, words: PageWords) {
         self.facts = facts
         self.words = words
     }

@@ -93,7 +93,7 @@ public struct WebPages: Sendable {
 
     /// All that a node's page shows. An inventory that cannot be read is left out rather than the page.
     func facts(of node: Node, inventory known: (digest: Digest, report: InventoryReport)? = nil) async throws
-        -> NodeFacts
+        -> NodePageFacts
     {
         var inventory: InventoryReport?
         if let known, known.digest == node.status.inventory {
@@ -101,7 +101,7 @@ public struct WebPages: Sendable {
         } else {
             inventory = try? await reads.inventory(of: node)
         }
-        return NodeFacts(
+        return NodePageFacts(
             detail: try await reads.detail(of: node), inventory: inventory,
             why: try await reads.why(node, eventCount: NodePage.eventCount),
             logs: reads.logs(of: try node.id, count: NodePage.logLineCount))

@@ -165,6 +165,11 @@ struct NodeExplanation {
                 subject: "agent", what: "version \(agent.version), not ready: \(what)", since: agent.since,
                 owner: .agent, next: "look at its log: 'muster node logs \(node.spec.name)'", isProblem: true)
         }
+        if let offset = agent.clockOffsetMilliseconds {
+            return WhyReply.Cause(
+                subject: "clock", what: "\(abs(offset)) ms \(offset > 0 ? "ahead of" : "behind") the conductor's",
+                owner: .operator, next: "look at the time servers of both", isProblem: true)
+        }
         let failing = agent.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }
         let what = failing.isEmpty ? "all checks pass" : "ready, but \(failing.joined(separator: "; "))"
         return WhyReply.Cause(subject: "agent", what: "version \(agent.version), \(what)", since: agent.since)

@@ -54,7 +54,9 @@ struct AgentHub: AgentPortDelegate, Service {
         case .status(let report):
             await pass(.agentReported(report), session)
         case .metrics(let report):
-            metrics.take(report, from: session.node, at: clock.now)
+            if let news = metrics.take(report, from: session.node, at: clock.now) {
+                await pass(.clockRead(news.offset), session)
+            }
         case .logs(let batch):
             do { try logs.append(batch, for: session.node) } catch { logger.warning("\(session): \(error)") }
         case .renew(let request):

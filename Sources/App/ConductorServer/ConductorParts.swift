@@ -126,7 +126,8 @@ struct ConductorParts {
             catalog: catalog, readInventory: { await StoredInventory.read($0, in: blobs) },
             submit: { try await controller.submit($0, to: $1) }, logger: logger)
         let services: [any Service] = [
-            BMCSessionsEnd(opener: opener), catalog.cache, controller, rules, bmcs, addresses, hub, agentPort, certificate,
+            BMCSessionsEnd(opener: opener), catalog.cache, controller, rules, bmcs, addresses, hub, agentPort,
+            certificate,
             provisioning(), bootFiles(),
             operatorAPI(),
             SegmentSupervisor(

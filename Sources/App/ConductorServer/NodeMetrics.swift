@@ -7,17 +7,27 @@ import Synchronization
 final class NodeMetrics: Sendable {
     private let reports = Mutex<[NodeID: (report: MetricsReport, received: Timestamp)]>([:])
 
+    private let clocks = Mutex<[NodeID: ClockWatch]>([:])
+
     /// Figures older than this are not shown: a node that is gone has none.
     static let ageMax: Duration = .seconds(300)
 
-    func take(_ report: MetricsReport, from node: NodeID, at now: Timestamp) {
+    /// Keeps a report, and tells when the node's clock has left the conductor's or come back to it: then how many
+    /// milliseconds it is ahead, nil in step; nothing when that has not changed.
+    func take(_ report: MetricsReport, from node: NodeID, at now: Timestamp) -> ClockNews? {
         var bounded = report
-        bounded.samples = Array(report.samples.prefix(MetricsReport.sampleCountMax))
+        bounded.samples = Array(report.samples.prefix(MetricsReport.sampleCountMax - 1))
+        let offset = report.time.since(now).milliseconds
+        bounded.samples.append(.init(name: "muster_node_clock_offset_seconds", value: Double(offset) / 1000))
         reports.withLock { $0[node] = (bounded, now) }
+        return clocks.withLock { $0[node, default: ClockWatch()].take(offset) }
     }
 
     /// Forgets a node.
-    func remove(_ node: NodeID) { reports.withLock { $0[node] = nil } }
+    func remove(_ node: NodeID) {
+        reports.withLock { $0[node] = nil }
+        clocks.withLock { $0[node] = nil }
+    }
 
     /// The nodes that have figures.
     func nodes(at now: Timestamp) -> [NodeID] {
@@ -32,5 +42,32 @@ final class NodeMetrics: Sendable {
             return nil
         }
         return PrometheusText.render(report.samples, labels: ["node": name])
+    }
+}
+
+/// A change in what is known of a node's clock.
+struct ClockNews: Hashable, Sendable {
+    /// How many milliseconds it is ahead; nil: it is in step.
+    var offset: Int64?
+}
+
+/// Watches one node's clock: over a second, twice in a row, is wrong, since one report may have been long on its way;
+/// under half a second is right again.
+struct ClockWatch: Hashable, Sendable {
+    private var lateCount = 0
+    /// nil until the first report: the node's record may be of another run of the conductor.
+    private var isWrong: Bool?
+
+    mutating func take(_ offset: Int64) -> ClockNews? {
+        if abs(offset) > 1000 {
+            lateCount += 1
+            guard lateCount >= 2, isWrong != true else { return nil }
+            isWrong = true
+            return ClockNews(offset: offset)
+        }
+        lateCount = 0
+        guard abs(offset) < 500, isWrong != false else { return nil }
+        isWrong = false
+        return ClockNews(offset: nil)
     }
 }

@@ -118,6 +118,8 @@ public struct NodeStatusReport: Codable, Sendable, Hashable {
     public var roles: [RoleStatus]
     /// The node's addresses, for operators.
     public var addresses: [IPv4Address]
+    /// What holds of the node itself, whatever its roles are; nil: the agent does not tell.
+    public var conditions: [Condition]?
 
     /// One role's state.
     public struct RoleStatus: Codable, Sendable, Hashable {

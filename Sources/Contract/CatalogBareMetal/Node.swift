@@ -340,6 +340,8 @@ public struct Node: Resource {
         public var isReady: Bool
         /// The roles' checks.
         public var conditions: [Condition]
+        /// How far the node's clock is ahead of the conductor's when that is over a second; negative: behind.
+        public var clockOffsetMilliseconds: Int64?
         /// The events about checks in the present window of time; nil before the first.
         public var checkEvents: CheckEvents?
 

@@ -41,6 +41,8 @@ public enum NodeInput: Sendable, Hashable {
     case agentDisconnected(Node.Stream)
     /// It told how its roles are.
     case agentReported(NodeStatusReport)
+    /// How many milliseconds its clock is ahead of the conductor's, negative: behind; nil: at most a second.
+    case clockRead(Int64?)
 }
 
 /// What a machine that booted the ramdisk is taken for.

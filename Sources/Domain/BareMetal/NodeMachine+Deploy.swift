@@ -164,6 +164,7 @@ extension NodeWalk {
             stream: stream, isConnected: true, since: now, addresses: before?.addresses ?? [],
             isReady: before?.isReady ?? false, conditions: before?.conditions ?? [])
         node.status.agent?.checkEvents = before?.checkEvents
+        node.status.agent?.clockOffsetMilliseconds = before?.clockOffsetMilliseconds
         if before?.isConnected != true || before?.bootID != node.status.agent?.bootID {
             effects.append(.record(type: "AgentConnected", message: "agent \(hello.agentVersion.printable(limit: 60))"))
         }
@@ -176,6 +177,22 @@ extension NodeWalk {
         guard node.status.agent?.stream == stream, node.status.agent?.isConnected == true else { return }
         markDisconnected()
         effects.append(.record(type: "AgentDisconnected", message: "the agent's stream is gone; its work goes on"))
+    }
+
+    /// How far the node's clock is ahead of the conductor's; nil: no more than a second either way.
+    mutating func clockRead(_ milliseconds: Int64?) {
+        guard node.status.agent != nil, node.status.agent?.clockOffsetMilliseconds != milliseconds else { return }
+        let wasWrong = node.status.agent?.clockOffsetMilliseconds != nil
+        node.status.agent?.clockOffsetMilliseconds = milliseconds
+        if let milliseconds, !wasWrong {
+            effects.append(
+                .record(
+                    type: "ClockSkewed",
+                    message: "the clock is \(abs(milliseconds)) ms \(milliseconds > 0 ? "ahead of" : "behind") the "
+                        + "conductor's; look at the time servers of both"))
+        } else if milliseconds == nil, wasWrong {
+            effects.append(.record(type: "ClockInStep", message: "the clock agrees with the conductor's again"))
+        }
     }
 
     // MARK: Time

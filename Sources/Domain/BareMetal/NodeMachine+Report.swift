@@ -41,7 +41,8 @@ extension NodeWalk {
 
     /// The checks of a report, bounded. A role that does not answer tells of no check: what was wrong before still is.
     private func checks(of report: NodeStatusReport, before: [Condition]) -> [Condition] {
-        var checks = report.roles.flatMap(\.conditions).prefix(Self.conditionCountMax).map { condition in
+        var checks = ((report.conditions ?? []) + report.roles.flatMap(\.conditions)).prefix(Self.conditionCountMax).map
+        { condition in
             var condition = condition
             condition.type = condition.type.printable(limit: Self.conditionTypeMax)
             condition.message = condition.message.printable(limit: Self.conditionMessageMax)

@@ -37,6 +37,7 @@ public struct NodeMachine: Sendable {
         case .agentConnected(let hello, let stream): walk.agentConnected(hello, stream)
         case .agentDisconnected(let stream): walk.agentDisconnected(stream)
         case .agentReported(let report): walk.agentReported(report)
+        case .clockRead(let milliseconds): walk.clockRead(milliseconds)
         }
         walk.expectOperator()
         return (walk.node, walk.effects)

@@ -11,6 +11,34 @@ public enum Machine {
     /// The kernel's identifier of this boot, a UUID.
     public static var bootID: String { SystemFile.text("/proc/sys/kernel/random/boot_id") ?? "unknown" }
 
+    /// Seconds since the boot, also those that the machine slept (CLOCK_BOOTTIME).
+    public static var uptimeSeconds: Int {
+        var value = timespec()
+        return clock_gettime(CLOCK_BOOTTIME, &value) == 0 ? value.tv_sec : 0
+    }
+
+    /// What the kernel says of its clock; nil when it does not tell.
+    public static var clockState: ClockState? {
+        var state = clinux_clock_state()
+        guard clinux_read_clock_state(&state) == 0 else { return nil }
+        return ClockState(
+            isSynchronised: state.is_synchronised != 0, offsetSeconds: Double(state.offset_nanoseconds) / 1e9,
+            maxErrorSeconds: Double(state.max_error_microseconds) / 1e6,
+            estimatedErrorSeconds: Double(state.estimated_error_microseconds) / 1e6)
+    }
+
+    /// The kernel's view of its clock (adjtimex(2)).
+    public struct ClockState: Hashable, Sendable {
+        /// Whether a time service such as chrony keeps it.
+        public var isSynchronised: Bool
+        /// What is being corrected now.
+        public var offsetSeconds: Double
+        /// The most that it may be wrong by.
+        public var maxErrorSeconds: Double
+        /// What it is thought to be wrong by.
+        public var estimatedErrorSeconds: Double
+    }
+
     /// Sets the wall clock (CLOCK_REALTIME), and the hardware's clock, which the next boot begins with, where there is
     /// one. Throws `SystemError` without the privilege.
     public static func setClock(_ time: Timestamp) throws(SystemError) {

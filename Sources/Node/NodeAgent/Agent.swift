@@ -2,6 +2,7 @@ import AgentProtocol
 import Logging
 import NIOCore
 import NIOPosix
+import NodeNetworking
 import Primitives
 import ServiceLifecycle
 import WebSocketMessages
@@ -52,13 +53,17 @@ public final class Agent: Service {
     let logger: Logger
     let clock: any WallClock
     let setClock: @Sendable (Timestamp) throws -> Void
+    let networking: NetworkKeeper?
+    let isClockKept: @Sendable () -> Bool
     let group: any EventLoopGroup
 
-    /// An agent; `addresses` tells the node's own addresses for operators, `setClock` sets the clock to a conductor's.
+    /// An agent; `addresses` tells the node's own addresses for operators, `setClock` sets the clock to a conductor's
+    /// unless `isClockKept` tells that a time service does, and `networking` makes the node's network.
     public init(
         configuration: AgentConfiguration, modules: [any RoleModule], metrics: @escaping MetricsSource,
         addresses: @escaping @Sendable () -> [IPv4Address], logs: LogBuffer, logger: Logger,
         clock: any WallClock = SystemWallClock(), setClock: @escaping @Sendable (Timestamp) throws -> Void = { _ in },
+        isClockKept: @escaping @Sendable () -> Bool = { false }, networking: NetworkKeeper? = nil,
         on group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     ) {
         self.configuration = configuration
@@ -69,6 +74,8 @@ public final class Agent: Service {
         self.logger = logger
         self.clock = clock
         self.setClock = setClock
+        self.isClockKept = isClockKept
+        self.networking = networking
         self.group = group
     }
 
@@ -93,6 +100,7 @@ public final class Agent: Service {
                     }
                 }
             }
+            if let networking { group.addTask { await networking.run { await shell.nodeChanged() } } }
             await withTaskCancellationOrGracefulShutdownHandler {
                 for await item in work { group.addTask { await shell.perform(item) } }
             } onCancelOrGracefulShutdown: {

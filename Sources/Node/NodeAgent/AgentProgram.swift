@@ -2,6 +2,7 @@ import AgentProtocol
 import Glibc
 import LinuxSystem
 import Logging
+import NodeNetworking
 import Primitives
 import ServiceLifecycle
 import UnixSignals
@@ -36,9 +37,14 @@ public enum AgentProgram {
         raiseClock(SystemWallClock(), to: AgentDirectory(path: directory), logger: logger, setClock: setClock)
         let configuration = AgentConfiguration(
             directory: directory, program: program, version: version, bootID: Machine.bootID)
+        let probe = ConductorProbe(directory: AgentDirectory(path: directory))
+        let networking = NetworkKeeper(
+            paths: NetworkPaths(directory: directory), bootID: Machine.bootID, probe: { await probe.miss() },
+            logger: logger)
         let agent = Agent(
             configuration: configuration, modules: modules(logger), metrics: { MachineMetrics.read() },
-            addresses: ownAddresses, logs: logs, logger: logger, setClock: setClock)
+            addresses: ownAddresses, logs: logs, logger: logger, setClock: setClock,
+            isClockKept: { Machine.clockState?.isSynchronised ?? false }, networking: networking)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [agent], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))

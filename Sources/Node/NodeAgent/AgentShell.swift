@@ -1,6 +1,7 @@
 import AgentProtocol
 import Logging
 import NIOCore
+import NodeNetworking
 import NodeTransport
 import Primitives
 import WebSocketMessages
@@ -42,7 +43,13 @@ actor AgentShell {
         connection = nil
     }
 
-    private var now: AgentTime { AgentTime(wall: agent.clock.now, uptime: ContinuousClock.now - began) }
+    private var now: AgentTime {
+        AgentTime(
+            wall: agent.clock.now, uptime: ContinuousClock.now - began, isSynchronised: agent.isClockKept())
+    }
+
+    /// Something that is told of the node itself has changed.
+    func nodeChanged() { handle(.nodeChanged) }
 
     // MARK: Steps
 
@@ -189,6 +196,7 @@ actor AgentShell {
         case .enrol(let endpoint): await handle(enrol(endpoint))
         case .stream(let endpoint): await stream(endpoint)
         case .apply(let view, let roles):
+            agent.networking?.want(view)
             await checked(roles) { module in
                 await module.apply(view.items.filter { module.itemKinds.contains($0.value.kind) })
             }
@@ -221,7 +229,8 @@ actor AgentShell {
         for worker in workers where wanted.contains(worker.module.role) {
             roles.append(await ask(worker, look) ?? worker.silence(now: agent.clock.now))
         }
-        await handle(.rolesChecked(roles, addresses: agent.addresses()))
+        let network = await agent.networking?.condition()
+        await handle(.rolesChecked(roles, addresses: agent.addresses(), node: network.map { [$0] } ?? []))
     }
 
     private nonisolated func ask<Answer: Sendable>(

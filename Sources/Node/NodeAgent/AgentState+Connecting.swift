@@ -132,7 +132,14 @@ extension AgentState {
             effects.append(.saveConductors(conductors))
         }
         let skew = now.wall.since(welcome.time).milliseconds
-        if abs(skew) > 1000 {
+        if abs(skew) > 1000, now.isSynchronised {
+            // Two that both set the clock would pull it to and fro.
+            effects.append(
+                .log(
+                    .error,
+                    "This node's clock differs from the conductor's by \(skew) ms, though its time servers keep it; look "
+                        + "at the time servers of both."))
+        } else if abs(skew) > 1000 {
             effects += [
                 .log(.warning, "This node's clock differs from the conductor's by \(skew) ms and is set to it."),
                 .setClock(welcome.time),

@@ -51,15 +51,18 @@ extension AgentState {
     }
 
     mutating func checked(
-        _ roles: [NodeStatusReport.RoleStatus], _ addresses: [IPv4Address], _ now: AgentTime
+        _ roles: [NodeStatusReport.RoleStatus], _ addresses: [IPv4Address], _ conditions: [Condition], _ now: AgentTime
     ) -> [AgentEffect] {
         runningWork = nil
         hasStatus = true
         lookedAt = now.uptime
         let roles = roles + missingRoles(now)
+        let before = status.conditions ?? []
+        let kept = conditions.map { keepingTime($0, before, now) }
         status = NodeStatusReport(
             observedRevision: applying.revision, observedGeneration: applying.generation,
             roles: roles.map { keepingTimes($0, now) }, addresses: addresses)
+        status.conditions = kept.isEmpty ? nil : kept
         repairSoon(roles.allSatisfy(\.isReady), now)
         return sendStatus() + startRoleWork()
     }
@@ -91,13 +94,15 @@ extension AgentState {
     ) -> NodeStatusReport.RoleStatus {
         var role = role
         let old = status.roles.first { $0.role == role.role }?.conditions ?? []
-        for index in role.conditions.indices {
-            let same = old.first {
-                $0.type == role.conditions[index].type && $0.isTrue == role.conditions[index].isTrue
-            }
-            role.conditions[index].since = same?.since ?? now.wall
-        }
+        role.conditions = role.conditions.map { keepingTime($0, old, now) }
         return role
+    }
+
+    private func keepingTime(_ condition: Condition, _ old: [Condition], _ now: AgentTime) -> Condition {
+        var condition = condition
+        let same = old.first { $0.type == condition.type && $0.isTrue == condition.isTrue }
+        condition.since = same?.since ?? now.wall
+        return condition
     }
 
     /// Reports when there is something new to report.

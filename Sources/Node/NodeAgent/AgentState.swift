@@ -8,6 +8,8 @@ struct AgentTime: Sendable, Hashable {
     var wall: Timestamp
     /// Monotonic time since an arbitrary point.
     var uptime: Duration
+    /// Whether a time service keeps the wall clock.
+    var isSynchronised = false
 }
 
 /// From when to when a certificate is valid.
@@ -46,7 +48,8 @@ enum AgentEvent: Sendable, Hashable {
     case connectFailed(String)
     case received(ConductorMessage)
     case disconnected(String)
-    case rolesChecked([NodeStatusReport.RoleStatus], addresses: [IPv4Address])
+    case rolesChecked([NodeStatusReport.RoleStatus], addresses: [IPv4Address], node: [Condition] = [])
+    case nodeChanged
     case metricsCollected([MetricsReport.Sample])
     case roleCameBack(Role)
     case roleChanged(Role)
@@ -178,7 +181,11 @@ struct AgentState: Sendable, Hashable {
         case .disconnected(let reason):
             guard phase == .open || phase == .greeting else { return [] }
             return retry(after: backoff(&random), now, "The stream ended: \(reason)")
-        case .rolesChecked(let roles, let addresses): return checked(roles, addresses, now)
+        case .rolesChecked(let roles, let addresses, let conditions):
+            return checked(roles, addresses, conditions, now)
+        case .nodeChanged:
+            wantedWork.insert(.check)
+            return startRoleWork()
         case .metricsCollected(let samples): return collected(samples, now)
         case .roleCameBack(let role):
             wantedWork.insert(.apply)

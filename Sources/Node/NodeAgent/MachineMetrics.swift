@@ -6,10 +6,12 @@ import Primitives
 public enum MachineMetrics {
     /// The figures now.
     public static func read() -> [MetricsReport.Sample] {
-        samples(KernelFigures.read(), ProcessFigures.read())
+        samples(KernelFigures.read(), ProcessFigures.read(), Machine.clockState)
     }
 
-    static func samples(_ kernel: KernelFigures, _ process: ProcessFigures) -> [MetricsReport.Sample] {
+    static func samples(
+        _ kernel: KernelFigures, _ process: ProcessFigures, _ clock: Machine.ClockState? = nil
+    ) -> [MetricsReport.Sample] {
         var samples: [MetricsReport.Sample] = []
         func add(_ name: String, _ value: Double, _ labels: [String: String] = [:], isCounter: Bool = false) {
             samples.append(MetricsReport.Sample(name: name, labels: labels, value: value, isCounter: isCounter))
@@ -39,6 +41,12 @@ public enum MachineMetrics {
             add("node_network_transmit_packets_total", Double(nic.packetsSent), labels, isCounter: true)
             add("node_network_transmit_errs_total", Double(nic.sendErrors), labels, isCounter: true)
             add("node_network_transmit_drop_total", Double(nic.sendDrops), labels, isCounter: true)
+        }
+        if let clock {
+            add("node_timex_sync_status", clock.isSynchronised ? 1 : 0)
+            add("node_timex_offset_seconds", clock.offsetSeconds)
+            add("node_timex_maxerror_seconds", clock.maxErrorSeconds)
+            add("node_timex_estimated_error_seconds", clock.estimatedErrorSeconds)
         }
         add("muster_node_uptime_seconds", kernel.uptime)
         add("muster_agent_resident_memory_bytes", Double(process.residentBytes))

@@ -11,6 +11,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <sys/ioctl.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
@@ -101,6 +102,16 @@ int clinux_set_hardware_clock(int64_t seconds) {
     int code = result(ioctl(descriptor, RTC_SET_TIME, &value));
     close(descriptor);
     return code;
+}
+
+int clinux_read_clock_state(struct clinux_clock_state *state) {
+    struct timex value = {.modes = 0};
+    if (adjtimex(&value) < 0) return errno;
+    state->is_synchronised = !(value.status & STA_UNSYNC);
+    state->offset_nanoseconds = (int64_t)value.offset * (value.status & STA_NANO ? 1 : 1000);
+    state->max_error_microseconds = value.maxerror;
+    state->estimated_error_microseconds = value.esterror;
+    return 0;
 }
 
 int clinux_restart(void) { return result(reboot(RB_AUTOBOOT)); }

@@ -45,6 +45,12 @@ struct NodeShow: FleetCommand {
         facts.add(
             "on its disk", detail.deployed > Generation(0) ? detail.image.map { "manifest \($0)" } : "nothing of ours")
         facts.add("agent", agent(detail, now))
+        facts.add(
+            "clock", detail.agent?.clockOffsetMilliseconds.map { "\($0) ms ahead of the conductor's" }, .yellow)
+        facts.add(
+            "not so",
+            detail.agent?.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }.joined(separator: "; "),
+            .yellow)
         facts.add("addresses", detail.agent?.addresses.map(\.description).joined(separator: ", "))
         facts.add("ramdisk", detail.session.map { "booted \($0.opened), \($0.isTrusted ? "trusted" : "not trusted")" })
         for (name, text) in NodeText.hypervisor(detail.facts?.compute) { facts.add(name, text) }

@@ -39,6 +39,15 @@ int clinux_permanent_address(const char *interface_name, uint8_t address[32], ui
 /// Sets the hardware's clock to a time in seconds since 1970, as UTC (RTC_SET_TIME); 0 also where there is none.
 int clinux_set_hardware_clock(int64_t seconds);
 
+/// What the kernel says of its clock (adjtimex with no modes); 0 or an errno.
+struct clinux_clock_state {
+    int is_synchronised;
+    int64_t offset_nanoseconds;
+    int64_t max_error_microseconds;
+    int64_t estimated_error_microseconds;
+};
+int clinux_read_clock_state(struct clinux_clock_state *state);
+
 /// Resets the machine now (RB_AUTOBOOT) or turns it off (RB_POWER_OFF); file systems are not synced.
 int clinux_restart(void);
 int clinux_power_off(void);
