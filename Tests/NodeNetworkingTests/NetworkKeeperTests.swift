@@ -41,15 +41,18 @@ private final class NotedControl: NetworkControl {
             let files = NetworkFiles(paths: paths)
             let (bond, dhcp) = (UnitSet(Networks.lacp), UnitSet(Networks.dhcp))
             try SystemFile.replace("\(paths.running)/10-mine.link", content: [10], mode: 0o644)
-            #expect(try files.run(nil) == NetworkChange(removed: [], hasNewDevices: false))
+            #expect(try files.run(nil) == NetworkChange(removed: [], isRemade: false))
             #expect(SystemFile.names(in: paths.running) == ["10-mine.link", "fallback.network"])
             #expect(try files.run(nil) == nil)
-            #expect(try files.run(bond) == NetworkChange(removed: [], hasNewDevices: true))
+            #expect(try files.run(bond) == NetworkChange(removed: [], isRemade: false))
             #expect(SystemFile.names(in: paths.running) == ["10-mine.link"] + bond.files.keys.sorted())
             #expect(try files.run(bond) == nil)
-            #expect(try files.run(dhcp) == NetworkChange(removed: ["bond0", "fabric"], hasNewDevices: false))
+            #expect(
+                try files.run(UnitSet(Networks.backup)) == NetworkChange(removed: ["bond0", "fabric"], isRemade: true))
+            _ = try files.run(bond)
+            #expect(try files.run(dhcp) == NetworkChange(removed: ["bond0", "fabric"], isRemade: false))
             #expect(SystemFile.names(in: paths.running) == ["10-mine.link"] + dhcp.files.keys.sorted())
-            #expect(try files.run(nil) == NetworkChange(removed: [], hasNewDevices: false))
+            #expect(try files.run(nil) == NetworkChange(removed: [], isRemade: false))
             #expect(SystemFile.names(in: paths.running) == ["10-mine.link", "fallback.network"])
         }
     }
@@ -113,7 +116,7 @@ private final class NotedControl: NetworkControl {
                 files.record().rejected?.units == UnitSet(Networks.dhcp)
                     && NetworkFiles.units(in: paths.running) == UnitSet(Networks.lacp)
             }
-            #expect(control.changes.withLock { $0.last } == NetworkChange(removed: [], hasNewDevices: true))
+            #expect(control.changes.withLock { $0.last } == NetworkChange(removed: [], isRemade: false))
             #expect(NetworkFiles.units(in: paths.stored) == UnitSet(Networks.lacp))
             let count = control.changes.withLock { $0.count }
             try await run(paths, control, wanting: Networks.lacp, reaches: true) { keeper in

@@ -41,6 +41,10 @@ public struct FleetReads: Sendable {
     /// What lists show of a node, with progress that is not stored; nil when its key is not an identifier.
     public func summary(_ node: Node) -> NodeSummary? {
         guard var summary = NodeSummary(node) else { return nil }
+        // Operators are on the networks that machines boot from rather than on those of tunnels.
+        let segments = services.cache.all(Segment.self).map(\.spec.network)
+        let near = node.status.agent?.addresses.first { address in segments.contains { $0.contains(address) } }
+        if let near { summary.address = near }
         if summary.progress != nil, let newer = services.live.progress(summary.id) { summary.progress = newer }
         return summary
     }

@@ -27,9 +27,9 @@ public struct SystemdNetworkControl: NetworkControl {
                 try? netlink.delete(index: link.index)
             }
         }
-        // A reload makes no device of a file that was there before, nor one anew: that takes a restart, which leaves
-        // what is configured as it is.
-        if change.removed.isEmpty, !change.hasNewDevices {
+        // A reload makes new devices, but none anew of a file that was there before: that takes a restart, which takes
+        // the members of every bond down and up.
+        if !change.isRemade {
             try Self.run("/usr/bin/networkctl", ["reload"])
         } else {
             try Self.run("/usr/bin/systemctl", ["restart", "systemd-networkd.service"])

@@ -77,7 +77,7 @@ struct NetworkFiles: Sendable {
         let (old, new) = (before.devices, wanted.devices)
         return NetworkChange(
             removed: old.filter { new[$0.key] != $0.value }.map(\.key).sorted(),
-            hasNewDevices: new.contains { old[$0.key] != $0.value })
+            isRemade: new.contains { old[$0.key] != nil && old[$0.key] != $0.value })
     }
 
     static func units(in directory: String) -> UnitSet {
@@ -113,12 +113,12 @@ struct NetworkFiles: Sendable {
 public struct NetworkChange: Sendable, Hashable {
     /// Devices that are not wanted any more, or not in that form: it never takes one away by itself.
     public var removed: [String]
-    /// Whether it has to make devices.
-    public var hasNewDevices: Bool
+    /// Whether one of them comes back in another form.
+    public var isRemade: Bool
 
     /// A change.
-    public init(removed: [String], hasNewDevices: Bool) {
+    public init(removed: [String], isRemade: Bool) {
         self.removed = removed
-        self.hasNewDevices = hasNewDevices
+        self.isRemade = isRemade
     }
 }
