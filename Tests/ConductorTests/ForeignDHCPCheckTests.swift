@@ -81,7 +81,7 @@ import Testing
             "--no-ping", "--user=root", "--pid-file=",
         ])
         defer {
-            server.terminate()
+            kill(server.processIdentifier, SIGKILL)
             server.waitUntilExit()
         }
         // The server needs a moment before it listens.

@@ -55,7 +55,7 @@ import Testing
         func marks(_ seconds: Int) throws -> [String: String] {
             let detail = try #require(NodeDetail(node, time: now))
             let why = WhyReply(node: detail.node, time: now, headline: "h", causes: [], conditions: [], events: [])
-            let facts = NodeFacts(detail: detail, why: why, logs: LogReply(sources: [], lines: []))
+            let facts = NodePageFacts(detail: detail, why: why, logs: LogReply(sources: [], lines: []))
             let page = NodePage(facts, words: PageWords(now: now.advanced(by: .seconds(seconds))))
             return Dictionary(uniqueKeysWithValues: page.parts.map { ($0.name, $0.mark) })
         }

@@ -1,5 +1,6 @@
 import AgentProtocol
 import CatalogBareMetal
+import CatalogIdentity
 import ClientSDK
 import FleetAPI
 import FleetContract

@@ -58,7 +58,8 @@ private let now = Timestamp(millisecondsSinceEpoch: 1_767_225_600_000)
         #expect(
             names(first) == [
                 "create password n1-bmc", "create password n2-bmc", "create bmc n1-bmc", "create bmc n2-bmc",
-                "create segment provisioning", "create rule n1", "create rule everything", "create site site",
+                "create segment provisioning", "create rule n1", "create rule everything", "create rule store",
+                "create rule store-all", "create site site",
             ])
         let revision = try await store.currentRevision()
         #expect(try await apply(try site(), to: store) == [])
@@ -76,7 +77,7 @@ private let now = Timestamp(millisecondsSinceEpoch: 1_767_225_600_000)
         let changes = try await apply(changed, to: store)
         #expect(
             names(changes) == [
-                "update password n1-bmc", "update segment provisioning", "update site site", "delete rule everything",
+                "update password n1-bmc", "update segment provisioning", "update site site", "delete rule store-all",
             ])
         #expect(changes[0].fields == [])
         #expect(
@@ -88,7 +89,7 @@ private let now = Timestamp(millisecondsSinceEpoch: 1_767_225_600_000)
             ])
         let segment = try #require(try await store.fetch(Segment.self, "provisioning")).value
         #expect(segment.metadata.generation == Generation(2))
-        #expect(try await store.fetch(Rule.self, "everything") == nil)
+        #expect(try await store.fetch(Rule.self, "store-all") == nil)
     }
 
     @Test func whatThePlanDoesNotKnowStays() async throws {

@@ -14,7 +14,7 @@ extension FleetCall {
     func approve(_ note: inout AuditNote) async throws -> Response {
         let request = try await body(ApproveRequest.self)
         let found = try node()
-        let judgement = try await judgement(of: found)
+        let judgement = try await reads.judgement(of: found)
         guard let role = request.role ?? found.spec.role ?? judgement?.decision.role else {
             throw APIError(
                 .unprocessableContent, "role_needed",

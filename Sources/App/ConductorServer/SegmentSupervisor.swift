@@ -2,6 +2,7 @@ import BootServer
 import CatalogBareMetal
 import Logging
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 
