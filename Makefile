@@ -6,7 +6,7 @@ SWIFT_RELEASE := swift build -c release --static-swift-stdlib
 PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
-.PHONY: help setup build demo demo-down test test-rack format lint fuzz bench clean
+.PHONY: help setup build demo demo-down test test-rack format lint fuzz bench bench-node clean
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ fuzz: setup ## Fuzzes the codecs for MINUTES minutes.
 bench: setup ## 1,000 agents against one port: memory and processor a stream.
 	@$(SWIFT_RELEASE) --product agent-load
 	@.build/release/agent-load prove --agents 1000
+
+bench-node: setup ## The ramdisk's agent beside ironic-python-agent, writing an image beside zstd and dd.
+	@for program in node-bench discovery-agent network-agent; do $(SWIFT_RELEASE) --product $$program || exit 1; done
+	@mkdir -p .cache/images
+	@Images/node/build.sh --role network --agent .build/release/network-agent --out .cache/images
+	@Tests/Benchmarks/node.sh 5
 
 clean: ## Removes what builds and demos have left in this folder.
 	@rm -rf .build .cache .muster

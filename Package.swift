@@ -253,6 +253,9 @@ let package = Package(
                 arguments, x509, asn1, crypto, nioCore, nioPosix, nioHTTP1, nioSSL, nioWebSocket, logging, lifecycle,
             ],
             path: "Tests/Benchmarks/agent-load"),
+        program(
+            "node-bench", ["HardwareInventory", "DiskImaging", "ImageChunks", "Primitives", arguments],
+            path: "Tests/Benchmarks/node-bench"),
 
         suite("PrimitivesTests", ["Primitives", "WireCoding"]),
         suite("DHCPTests", ["DHCP", "Primitives", "WireCoding"]),
