@@ -254,7 +254,8 @@ let package = Package(
             ],
             path: "Tests/Benchmarks/agent-load"),
         program(
-            "node-bench", ["HardwareInventory", "DiskImaging", "ImageChunks", "Primitives", arguments],
+            "node-bench",
+            ["AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "Primitives", arguments],
             path: "Tests/Benchmarks/node-bench"),
 
         suite("PrimitivesTests", ["Primitives", "WireCoding"]),
