@@ -92,7 +92,13 @@ done
 
 step "Inventory: what these machines are, and what their disks hold"
 nodes() { "$bin/muster" node list --json | jq -r ".nodes[] | select($1) | .name"; }
-for node in $(nodes true); do "$bin/muster" node inventory "$node"; done
+for node in $(nodes true); do
+    for _ in $(seq 120); do
+        "$bin/muster" node inventory "$node" >/dev/null 2>&1 && break
+        sleep 1
+    done
+    "$bin/muster" node inventory "$node"
+done
 
 # Machines that a rule knows come in by it; the others wait for an operator, which is us.
 step "Approval: machines that no rule lets in"

@@ -112,3 +112,21 @@ import Testing
         #expect(walk.node.status.state == .deploying(.writing))
     }
 }
+
+@Suite struct RuleApprovalOrderTests {
+    @Test func `a rule's approval waits for the boot that it was given for`() throws {
+        var walk = Walk()
+        walk.node.spec.role = .network
+        walk.node.spec.approval = Node.Approval(by: "rule r", at: walk.now, number: 1, isByRule: true)
+        // The node is seen before the registration that made it is told.
+        #expect(!NodeMachine.needsAttention(walk.node))
+        try walk.take(.specified)
+        #expect(walk.node.status.approvalSeen == 0)
+        #expect(walk.orders.isEmpty)
+        try walk.take(.registered(Walk.registration("boot-one")))
+        #expect(walk.node.status.session?.isTrusted == true)
+        #expect(walk.node.status.inventory != nil)
+        try walk.take(.bmcVerified(hasBMC: true))
+        #expect(walk.node.status.state == .deploying(.writing), "it was rebooted once more for nothing")
+    }
+}

@@ -47,7 +47,7 @@ public struct NodeMachine: Sendable {
     public static func needsAttention(_ node: Node) -> Bool {
         let spec = node.spec
         let status = node.status
-        if let approval = spec.approval, approval.number > status.approvalSeen { return true }
+        if node.approvalToTake != nil { return true }
         if let power = spec.power, power.number > status.powerSeen { return true }
         guard !spec.isInMaintenance else { return false }
         if node.cleaningToBegin != nil { return true }
@@ -56,6 +56,16 @@ public struct NodeMachine: Sendable {
         case .deployFailed, .active: return spec.wantedDeployment > status.attempted
         default: return false
         }
+    }
+}
+
+extension Node {
+    /// The approval that was not acted upon yet; a rule's waits for the boot that it was given for.
+    var approvalToTake: Approval? {
+        guard let approval = spec.approval, approval.number > status.approvalSeen else { return nil }
+        let isEarly =
+            approval.isByRule && status.state == .enroll && status.session == nil && status.inventory == nil
+        return isEarly ? nil : approval
     }
 }
 
@@ -170,7 +180,7 @@ struct NodeWalk {
 
     /// Lets in the boot that an approval is for, once for each approval.
     private mutating func takeApproval() {
-        guard let approval = node.spec.approval, approval.number > node.status.approvalSeen else { return }
+        guard let approval = node.approvalToTake else { return }
         node.status.approvalSeen = approval.number
         let session = node.status.session
         if session != nil, approval.isByRule || approval.session == session?.tokenHash {
