@@ -51,7 +51,7 @@ PY
 
 for _ in $(seq "$rounds"); do
     "$bench" collect >>"$work/collect.ours"
-    PATH=$peer/bin:$PATH "$peer/bin/python" "$work/peer.py" 2>/dev/null >>"$work/collect.peer"
+    PATH=$peer/bin:$PATH "$peer/bin/python" "$work/peer.py" >>"$work/collect.peer"
     rm -f "$work/disk" && truncate -s "$size" "$work/disk"
     "$bench" write "$work" --disk "$work/disk" >>"$work/write.ours"
     rm -f "$work/disk" && truncate -s "$size" "$work/disk"
