@@ -199,6 +199,7 @@ public actor DHCPPorts {
     ) async throws -> Membership {
         let key = Key(index: link.index, number: number)
         while let closing = entries[key]?.closing { await closing.value }
+        // Owned by the entry and waited for by all its users: one that gives up must not end it for the others.
         let entry =
             entries[key]
             ?? Entry(Task { [group, logger] in try await DHCPPort.open(link, number, group: group, logger: logger) })
@@ -229,6 +230,7 @@ public actor DHCPPorts {
         entry.users -= 1
         guard entry.users == 0, entry.closing == nil else { return }
         let opening = entry.opening
+        // Owned by the entry; the next who wants the port waits for it.
         let closing = Task { if let port = try? await opening.value { await port.close() } }
         entry.closing = closing
         await closing.value
