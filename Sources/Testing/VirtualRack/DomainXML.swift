@@ -14,14 +14,20 @@ public enum DomainXML {
         public var disks: [String]
         /// The file of UEFI firmware's variables, made from Debian's template when it is not there.
         public var variables: String
+        /// More arguments for QEMU.
+        public var arguments: [String]
 
         /// A placement.
-        public init(accelerator: Accelerator, bridge: String, console: String, disks: [String], variables: String) {
+        public init(
+            accelerator: Accelerator, bridge: String, console: String, disks: [String], variables: String,
+            arguments: [String] = []
+        ) {
             self.accelerator = accelerator
             self.bridge = bridge
             self.console = console
             self.disks = disks
             self.variables = variables
+            self.arguments = arguments
         }
     }
 
@@ -49,10 +55,10 @@ public enum DomainXML {
                 ? nil : disk(place.0, file: place.1, target: targetName(index, bus: place.0.bus), isFirst: index == 0)
         }
         let controllers = machine.disks.contains { $0.bus == .scsi } ? [scsiController] : []
-        let nvme = places.filter { $0.0.bus == .nvme }
+        let arguments = nvmeArguments(places.filter { $0.0.bus == .nvme }) + placement.arguments
         let nics = machine.nics.enumerated().map { nic($1, bridge: placement.bridge, isFirst: $0 == 0) }
         return """
-            <domain type='\(placement.accelerator == .kvm ? "kvm" : "qemu")'\(nvme.isEmpty ? "" : qemuNamespace)>
+            <domain type='\(placement.accelerator == .kvm ? "kvm" : "qemu")'\(arguments.isEmpty ? "" : qemuNamespace)>
               <name>\(escape(machine.name))</name>
               <uuid>\(escape(machine.uuid))</uuid>
               <memory unit='MiB'>\(machine.memoryMiB)</memory>
@@ -79,7 +85,7 @@ public enum DomainXML {
                 <video><model type='none'/></video>
                 <memballoon model='none'/>
                 <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
-              </devices>\(nvme.isEmpty ? "" : "\n" + commandLine(nvme))
+              </devices>\(arguments.isEmpty ? "" : "\n" + commandLine(arguments))
             </domain>
 
             """
@@ -109,8 +115,8 @@ public enum DomainXML {
     private static let qemuNamespace = " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
 
     /// Emulated NVMe disks, which libvirt 9 has no element for.
-    private static func commandLine(_ disks: [(RackFile.Disk, String)]) -> String {
-        let arguments = disks.enumerated().flatMap { index, place in
+    private static func nvmeArguments(_ disks: [(RackFile.Disk, String)]) -> [String] {
+        disks.enumerated().flatMap { index, place in
             // A comma ends a value in QEMU's options unless it is doubled.
             let file = place.1.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
             return [
@@ -120,6 +126,10 @@ public enum DomainXML {
                 "nvme,drive=muster-nvme\(index),serial=\(place.0.serial),bus=pcie.0,addr=0x\(String(10 + index, radix: 16))",
             ]
         }
+    }
+
+    /// What libvirt has no element for.
+    private static func commandLine(_ arguments: [String]) -> String {
         let lines = arguments.map { "    <qemu:arg value='\(escape($0))'/>" }
         return (["  <qemu:commandline>"] + lines + ["  </qemu:commandline>"]).joined(separator: "\n")
     }

@@ -25,8 +25,9 @@ extension Rack {
             "bmcs:",
         ]
         for machine in file.machines {
+            lines += ["  - name: \(machine.name)-bmc", "    address: \(bmcAddress(of: machine))"]
+            if machine.bmc == .redfish { lines.append("    system: \(machine.uuid)") }
             lines += [
-                "  - name: \(machine.name)-bmc", "    address: \(file.bmc.url)", "    system: \(machine.uuid)",
                 "    username: \(Self.quoted(file.bmc.user))", "    passwordEnv: \(Self.passwordVariable)",
                 "    powersOnForDiscovery: true",
             ]

@@ -95,6 +95,7 @@ extension Rack {
             ("MUSTER_NETNS_PATH", try networkNamespacePath),
             ("MUSTER_CONDUCTOR_ADDRESS", file.network.conductor.description),
             ("MUSTER_BMC_URL", file.bmc.url),
+            ("MUSTER_BMC_IPMI", ipmiBMCs.map { "\($0.machine.name)=\($0.url)" }.joined(separator: " ")),
             ("MUSTER_BMC_USER", file.bmc.user),
             (Self.passwordVariable, file.bmc.password),
             ("MUSTER_API", "https://\(file.network.conductor):9443"),

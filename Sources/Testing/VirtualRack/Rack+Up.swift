@@ -71,7 +71,7 @@ extension Rack {
         }
         let files = [
             ("/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu"), ("/usr/share/seabios/bios-256k.bin", "seabios"),
-            ("/var/cache/libvirt", "libvirt-daemon-system"),
+            ("/var/cache/libvirt", "libvirt-daemon-system"), ("/usr/bin/ipmi_sim", "openipmi"),
         ]
         let isUEFI = file.machines.contains { $0.firmware == .uefi }
         let uefi = isUEFI ? [(DomainXML.firmwareCode, "ovmf"), (DomainXML.firmwareVariables, "ovmf")] : []
@@ -99,6 +99,9 @@ extension Rack {
         if try ensureProcess("libvirtd", plan.libvirtd, [.net, .pid, .mnt]) { done.append("started libvirtd") }
         let sushy = [python.emulator, "--config", layout.sushyConfiguration]
         if try ensureProcess("sushy", sushy, [.net, .pid, .mnt]) { done.append("started the Redfish service") }
+        for bmc in plan.ipmi where try ensureProcess(bmc.name, bmc.command, [.net, .pid, .mnt]) {
+            done.append("started \(bmc.name)")
+        }
         let images = try await makeImages(plan.images)
         if images > 0 { done.append("made \(images) disks") }
         try await waitForLibvirt()

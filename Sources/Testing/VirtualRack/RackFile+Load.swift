@@ -36,6 +36,7 @@ extension RackFile {
         try service.finish()
         let machines = try fields.list("machines", count: 1...64) { fields throws(RackError) in try Machine(&fields) }
         try fields.finish()
+        if machines.contains(where: { $0.bmc == .ipmi }) { try bmc.refuseForIPMI(file: file) }
         let rack = RackFile(name: name, network: segment, bmc: bmc, machines: machines)
         try rack.refuseDuplicates(file: file)
         return rack
@@ -109,6 +110,20 @@ extension RackFile.BMC {
     }
 }
 
+extension RackFile.BMC {
+    /// Throws when user or password are longer than IPMI allows.
+    fileprivate func refuseForIPMI(file: String) throws(RackError) {
+        let limit = IPMIBMC.passwordLengthMax
+        guard password.utf8.count <= limit else {
+            throw .invalidFile(
+                file: file, path: "bmc.password", problem: "has over \(limit) bytes, which IPMI does not allow")
+        }
+        guard user.utf8.count <= 16 else {
+            throw .invalidFile(file: file, path: "bmc.user", problem: "has over 16 bytes, which IPMI does not allow")
+        }
+    }
+}
+
 extension RackFile.Machine {
     init(_ fields: inout YAMLFields) throws(RackError) {
         name = try fields.word("name", limit: 63, .name)
@@ -127,6 +142,7 @@ extension RackFile.Machine {
         cpus = try fields.integer("cpus", in: 1...16, default: 1)
         firmware = try fields.choice("firmware", default: .bios)
         networkBoot = try fields.choice("networkBoot", default: .pxe)
+        bmc = try fields.choice("bmc", default: .redfish)
         nics = try fields.list("nics", count: 1...8) { fields throws(RackError) in try RackFile.NIC(&fields) }
         disks = try fields.list("disks", count: 0...16) { fields throws(RackError) in try RackFile.Disk(&fields) }
         guard firmware == .uefi || nics[0].rom == .on else {

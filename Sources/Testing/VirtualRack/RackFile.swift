@@ -61,6 +61,8 @@ public struct RackFile: Hashable, Sendable {
         public var firmware: Firmware
         /// How the firmware's own network stack boots; iPXE in a NIC's ROM ignores it.
         public var networkBoot: NetworkBoot
+        /// What its BMC speaks.
+        public var bmc: BMCProtocol
         /// The first is the one that boots from the network.
         public var nics: [NIC]
         /// The first is tried after the network.
@@ -73,6 +75,14 @@ public struct RackFile: Hashable, Sendable {
         case bios
         /// OVMF without Secure Boot, with the NIC's iPXE or, where the NIC has no ROM, its own network stack.
         case uefi
+    }
+
+    /// What a machine's BMC speaks.
+    public enum BMCProtocol: String, Hashable, Sendable, CaseIterable {
+        /// The rack's Redfish service, one system a machine.
+        case redfish
+        /// IPMI 2.0 on a UDP port of its own; the machine sees its BMC from within too.
+        case ipmi
     }
 
     /// What UEFI firmware does of itself on the network.

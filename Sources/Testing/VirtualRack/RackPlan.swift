@@ -23,6 +23,9 @@ struct RackPlan: Hashable, Sendable {
     var images: [Image]
     var domains: [File]
     var libvirtd: [String]
+    /// The programs of the BMCs that speak IPMI, by the name they are started under.
+    var ipmi: [(name: String, command: [String])] { bmcs.map { ($0.processName, $0.command) } }
+    private var bmcs: [IPMIBMC]
     /// The one account of the Redfish service.
     var user: String
     var password: String
@@ -47,6 +50,10 @@ struct RackPlan: Hashable, Sendable {
             ["mount", "--bind", "\(layout.libvirt)/log", "/var/log/libvirt"],
             ["mount", "--bind", "\(layout.libvirt)/cache", "/var/cache/libvirt"],
         ]
+        let bmcs = Self.ipmiBMCs(rack, layout)
+        self.bmcs = bmcs
+        directories += bmcs.map { "\($0.directory)/state" }
+        files += bmcs.flatMap(\.files)
         network = Self.networkCommands(rack)
         images = []
         domains = []
@@ -57,7 +64,8 @@ struct RackPlan: Hashable, Sendable {
             images += disks
             let placement = DomainXML.Placement(
                 accelerator: accelerator, bridge: rack.network.bridge, console: layout.console(machine.name),
-                disks: disks.map(\.path), variables: layout.variables(machine.name))
+                disks: disks.map(\.path), variables: layout.variables(machine.name),
+                arguments: bmcs.first { $0.machine.name == machine.name }?.machineArguments ?? [])
             domains.append(
                 File(path: layout.domain(machine.name), text: DomainXML.render(machine, placement)))
         }
@@ -151,6 +159,8 @@ struct RackLayout: Hashable, Sendable {
         [processes, logs, consoles, disks, domains, sushy] + ["etc", "lib", "log", "cache"].map { "\(libvirt)/\($0)" }
     }
 
+    /// The files of a machine's IPMI BMC.
+    func ipmi(_ machine: String) -> String { "\(root)/ipmi/\(machine)" }
     func console(_ machine: String) -> String { "\(consoles)/\(machine).log" }
     func disk(_ machine: String, _ index: Int) -> String { "\(disks)/\(machine)-\(index).qcow2" }
     func variables(_ machine: String) -> String { "\(disks)/\(machine)-vars.fd" }
