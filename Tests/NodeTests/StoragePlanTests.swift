@@ -76,8 +76,8 @@ import Testing
         let plan = Self.plan([Self.disk("vdc", serial: "VB3", bears: [signature])])
         #expect(plan.steps.isEmpty)
         #expect(plan.refusals.count == 1)
-        #expect(plan.refusals[0].hasPrefix("vdc (serial VB3) bears \(words). "), "\(plan.refusals)")
-        #expect(plan.refusals[0].contains("wipefs --all /dev/vdc"))
+        #expect(plan.refusals[0].text.hasPrefix("vdc (serial VB3) bears \(words). "), "\(plan.refusals)")
+        #expect(plan.refusals[0].text.contains("wipefs --all /dev/vdc"))
         #expect(plan.problems == ["No disk can be taken for the pool 'data'."])
     }
 
@@ -88,7 +88,7 @@ import Testing
             bears: [DiskSignature(type: "ext4", usage: "filesystem"), DiskSignature(type: "gpt", usage: "partitions")])
         let plan = Self.plan(Self.blank + [used])
         #expect(plan.steps.last == .createPool("data", tags: Self.tags, paths: ["/dev/vdb", "/dev/vdc"]))
-        #expect(plan.refusals[0].contains("a file system (ext4) and a partition table (gpt)"))
+        #expect(plan.refusals[0].text.contains("a file system (ext4) and a partition table (gpt)"))
     }
 
     @Test("What cannot be read, is mounted, or is part of something is refused; never taken for blank")
@@ -103,7 +103,7 @@ import Testing
         for (refusal, words) in zip(
             plan.refusals, ["cannot be read", "mounted at /srv", "part of md0", "swap space", "not clear"])
         {
-            #expect(refusal.contains(words), "\(refusal)")
+            #expect(refusal.text.contains(words), "\(refusal)")
         }
     }
 
@@ -118,9 +118,9 @@ import Testing
         let named = DataDisks(matches: ["S0", "S1", "S2", "S3"].map { DataDisks.Match(serial: $0) })
         let plan = Self.plan(disks, named)
         #expect(plan.steps.isEmpty && plan.refusals.count == 4)
-        #expect(plan.refusals[0].contains("vda (serial S0) is the disk that this node runs from"))
+        #expect(plan.refusals[0].text.contains("vda (serial S0) is the disk that this node runs from"))
         let sorts = DataDisks(matches: [DataDisks.Match(isRotational: false)])
-        #expect(Self.plan(disks, sorts).refusals == ["No disk fits (not rotational)."])
+        #expect(Self.plan(disks, sorts).refusals.map(\.text) == ["No disk fits (not rotational)."])
     }
 
     @Test("A match that is about one disk and fits two takes none and lists them; one about a sort takes all")
@@ -129,11 +129,13 @@ import Testing
         let plan = Self.plan(twins, DataDisks(matches: [DataDisks.Match(serial: "SAME")]))
         #expect(plan.steps.isEmpty)
         #expect(
-            plan.refusals == ["(serial SAME) fits 2 disks, none is taken: vdb (serial SAME), vdc (serial SAME)."])
+            plan.refusals.map(\.text) == [
+                "(serial SAME) fits 2 disks, none is taken: vdb (serial SAME), vdc (serial SAME)."
+            ])
         let sort = Self.plan(twins, DataDisks(matches: [DataDisks.Match(bus: "virtio", sizeMin: .gibibytes(1))]))
         #expect(sort.steps.count == 3)
         let large = Self.plan(twins, DataDisks(matches: [DataDisks.Match(sizeMin: .gibibytes(9))]))
-        #expect(large.refusals == ["No disk fits (at least 9 GiB)."])
+        #expect(large.refusals.map(\.text) == ["No disk fits (at least 9 GiB)."])
     }
 
     @Test("A pool that is there is adopted: no step; a new blank disk extends it")
@@ -153,7 +155,7 @@ import Testing
         let plan = Self.plan([half], lvm: lvm, claims: ["M1"])
         #expect(plan.steps == [.createPool("data", tags: Self.tags, paths: ["/dev/vdb"])])
         let foreign = Self.plan([half], lvm: lvm)
-        #expect(foreign.steps.isEmpty && foreign.refusals[0].contains("an LVM physical volume"))
+        #expect(foreign.steps.isEmpty && foreign.refusals[0].text.contains("an LVM physical volume"))
     }
 
     @Test("A group of somebody else, of another node, or of a name that two have is not touched")

@@ -7,7 +7,7 @@ struct StorageFindings: Hashable, Sendable {
     /// The names of the pools that are asked for.
     var asked: [String]
     var poolProblems: [String] = []
-    var refusals: [String] = []
+    var refusals: [StorageRefusal] = []
     var leftovers: [String] = []
     /// The pools that are there, by name.
     var groups: [VolumeGroup] = []
@@ -34,6 +34,22 @@ struct StorageFindings: Hashable, Sendable {
         }
     }
 
+    /// The most disks that have a check of their own.
+    static let refusedCountMax = 16
+
+    /// The disks that are refused, each once, and what tells of them in a few words.
+    private var refused: (disks: [StorageRefusal], problems: [String]) {
+        var seen: Set<String> = []
+        let disks = refusals.filter { refusal in refusal.disk.map { seen.insert($0).inserted } ?? false }
+        var problems = refusals.filter { $0.disk == nil }.map(\.text)
+        if !disks.isEmpty {
+            let names = disks.prefix(Self.refusedCountMax).compactMap(\.disk).joined(separator: ", ")
+            let more = disks.count > Self.refusedCountMax ? " and \(disks.count - Self.refusedCountMax) more" : ""
+            problems.append("\(disks.count) disks are not taken, see the check of each: \(names)\(more).")
+        }
+        return (Array(disks.prefix(Self.refusedCountMax)), problems)
+    }
+
     /// The role's state. It is ready when each pool that is asked for is there with all its disks; a disk that was
     /// refused or is failing is told, and keeps the rest of the pool from nothing.
     func status(facts: StorageFacts, now: Timestamp) -> NodeStatusReport.RoleStatus {
@@ -53,9 +69,10 @@ struct StorageFindings: Hashable, Sendable {
         let pools = asked.isEmpty ? "No pool is asked for." : "There: \(asked.sorted().joined(separator: ", "))."
         var conditions = [
             condition("PoolReady", unreadable + poolProblems + missing, pools),
-            condition("DisksClaimed", refusals, "Every disk that is asked for is in its pool."),
+            condition("DisksClaimed", refused.problems, "Every disk that is asked for is in its pool."),
             condition("DisksHealthy", failing, "No disk says that it is failing."),
         ]
+        conditions += refused.disks.map { condition("DiskClaimed/\($0.disk ?? "")", [$0.text], "") }
         if !leftovers.isEmpty { conditions.append(condition("PoolsAskedFor", leftovers, "")) }
         return NodeStatusReport.RoleStatus(
             role: .storage, isReady: conditions[0].isTrue, conditions: conditions,

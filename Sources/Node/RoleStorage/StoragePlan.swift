@@ -15,12 +15,20 @@ enum StorageStep: Hashable, Sendable {
     case extendPool(String, paths: [String])
 }
 
+/// Why something that is asked for is not taken.
+struct StorageRefusal: Hashable, Sendable {
+    /// The kernel's name of the disk; nil when no disk fits, or more than one.
+    var disk: String?
+    /// One sentence or two: why, and what to do.
+    var text: String
+}
+
 /// What is to be done for one pool, and what stands in the way.
 struct StoragePlan: Hashable, Sendable {
     /// The changes, in order.
     var steps: [StorageStep] = []
-    /// Disks that are asked for and not taken, and why; one sentence each.
-    var refusals: [String] = []
+    /// What is asked for and not taken.
+    var refusals: [StorageRefusal] = []
     /// Why the pool itself is not as it should be; one sentence each.
     var problems: [String] = []
     /// The pool as it is; nil when there is none or it is not ours.
@@ -72,7 +80,7 @@ extension StoragePlan {
             if let volume = orphan(observed, lvm, claims) {
                 paths.append(volume.path)
             } else if let refusal = refusal(of: observed, lvm) {
-                plan.refusals.append(refusal)
+                plan.refusals.append(StorageRefusal(disk: observed.disk.name, text: refusal))
             } else if missing.isEmpty {
                 plan.steps.append(.makeMember(observed.disk, memberID(&random)))
                 paths.append(observed.disk.path)
@@ -114,22 +122,24 @@ extension StoragePlan {
 
     /// The disks that the item is about, each once; says what it names and cannot have.
     private static func selection(
-        _ wanted: DataDisks, among disks: [ObservedDisk], _ refusals: inout [String]
+        _ wanted: DataDisks, among disks: [ObservedDisk], _ refusals: inout [StorageRefusal]
     ) -> [ObservedDisk] {
         let usual = disks.filter { unusable($0) == nil }
         guard !wanted.all else { return usual }
         var chosen: [ObservedDisk] = []
         for match in wanted.matches {
             let fitting = (match.namesOne ? disks : usual).filter { match.fits($0.disk) }
-            if fitting.isEmpty { refusals.append("No disk fits (\(match)).") }
+            if fitting.isEmpty { refusals.append(StorageRefusal(text: "No disk fits (\(match)).")) }
             if match.namesOne, fitting.count > 1 {
                 let list = fitting.prefix(16).map { name($0.disk) }.joined(separator: ", ")
-                refusals.append("(\(match)) fits \(fitting.count) disks, none is taken: \(list).")
+                let text = "(\(match)) fits \(fitting.count) disks, none is taken: \(list)."
+                refusals.append(StorageRefusal(text: text))
                 continue
             }
             for disk in fitting where !chosen.contains(where: { $0.disk.name == disk.disk.name }) {
                 if let why = unusable(disk) {
-                    refusals.append("\(name(disk.disk)) \(why); take it out of dataDisks.")
+                    let text = "\(name(disk.disk)) \(why); take it out of dataDisks."
+                    refusals.append(StorageRefusal(disk: disk.disk.name, text: text))
                 } else {
                     chosen.append(disk)
                 }
