@@ -48,6 +48,7 @@ struct PathTests {
             _ arguments: [String], password: String? = nil, timeout: Duration = .seconds(60)
         ) async throws -> CommandOutcome {
             var variables = try rack.environment().filter { $0.name != "MUSTER_NETNS" }.map { "\($0.name)=\($0.value)" }
+            variables.append("MUSTER_SSH_KEY_FILE=\(key).pub")
             if let password { variables.append("\(Rack.passwordVariable)=\(password)") }
             return try await rack.outcome(
                 inNamespace: ["env"] + variables + ["\(PathTests.programs)/muster"] + arguments, timeout: timeout)
@@ -71,8 +72,10 @@ struct PathTests {
 
         func nodes() async throws -> [NodeSummary] { try await json(NodeList.self, ["node", "list"]).nodes }
 
-        func waitForState(_ state: String, within limit: Duration) async throws {
-            try await waitUntil("\(node) to be \(state)", within: limit) {
+        /// Waits until a node, the first machine's unless another is named, is in `state`; throws when it has failed.
+        func waitForState(_ state: String, of name: String? = nil, within limit: Duration) async throws {
+            let node = name ?? node
+            try await waitUntil("\(node) to be \(state)", within: limit, every: .milliseconds(500)) {
                 let found = try await nodes().first { $0.name == node }
                 if let found, found.state.hasSuffix("failed") {
                     throw RackError.failed("the node is '\(found.state)': \(found.wait?.cause ?? "")")
@@ -83,7 +86,9 @@ struct PathTests {
 
         /// Waits until the node is in `state` for a cause with `words` in it.
         func waitForCause(_ words: String, in state: String, within limit: Duration) async throws {
-            try await waitUntil("\(node) to be \(state) because of '\(words)'", within: limit) {
+            try await waitUntil(
+                "\(node) to be \(state) because of '\(words)'", within: limit, every: .milliseconds(500)
+            ) {
                 let found = try await nodes().first { $0.name == node }
                 return found?.state == state && found?.wait?.cause.contains(words) == true
             }

@@ -55,16 +55,16 @@ public struct RackProcess: Sendable, Hashable {
 
 extension RackProcess: Codable {}
 
-/// Polls `condition` until it holds; throws `RackError.timedOut` after `limit`.
+/// Polls `condition` until it holds, with `pause` between; throws `RackError.timedOut` after `limit`.
 func waitUntil(
     _ what: @autoclosure () -> String, within limit: Duration, hint: @autoclosure () -> String = "",
-    _ condition: () async throws -> Bool
+    every pause: Duration = .milliseconds(25), _ condition: () async throws -> Bool
 ) async throws {
     let clock = ContinuousClock()
     let deadline = clock.now.advanced(by: limit)
     while try await !condition() {
         guard clock.now < deadline else { throw RackError.timedOut(what: what(), after: limit, hint: hint()) }
-        try await Task.sleep(for: .milliseconds(25))
+        try await Task.sleep(for: pause)
     }
 }
 
