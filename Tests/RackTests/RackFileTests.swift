@@ -69,10 +69,47 @@ import Testing
         }
     }
 
-    @Test(arguments: ["rack.yaml", "rack-b.yaml"])
+    @Test(arguments: ["rack.yaml", "rack-b.yaml", "rack-bond.yaml", "rack-relay.yaml"])
     func examplesAreValid(_ name: String) throws {
         let rack = try RackFile.load("\(Self.package)/Inventory/example-rack/\(name)")
         #expect(!rack.machines.isEmpty)
+    }
+
+    /// The network's line with a relay in it.
+    private static let relayed =
+        "relay: { address: 10.9.0.254, uplink: 10.8.0.0/29, uplinkAddress: 10.8.0.2 }, conductor: 10.8.0.1,"
+
+    @Test func `a relay stands between the machines and a conductor in another network`() throws {
+        let text = Self.text.replacing("conductor: 10.9.0.1,", with: Self.relayed)
+            .replacing("address: 10.9.0.2,", with: "address: 10.8.0.1,")
+        let file = try RackFile.parse(text, file: "t.yaml")
+        let rack = try Rack(file: file, stateDirectory: "/tmp/x", options: Rack.Options(package: "/tmp"))
+        let site = rack.siteFile()
+        #expect(site.contains("    relays: [10.9.0.254]\n    router: 10.9.0.254\n    network: 10.9.0.0/24\n"))
+        #expect(site.contains("    server: 10.8.0.1\n    pool: { start: 10.9.0.1, end: 10.9.0.200 }"))
+        #expect(!site.contains("interface:"))
+        let plan = RackPlan(file, rack.layout, .tcg)
+        #expect(plan.network.contains(["ip", "address", "add", "10.8.0.1/29", "dev", "uplink0"]))
+        #expect(plan.network.contains(["ip", "route", "add", "10.9.0.0/24", "via", "10.8.0.2"]))
+        #expect(!plan.network.contains { $0.starts(with: ["ip", "address"]) && $0.contains("br0") })
+        #expect(plan.relay == ["/bin/sh", "/tmp/x/relay.sh"])
+        #expect(
+            plan.files.contains { $0.text.contains("dhcrelay -4 -d -a -pf /run/relay.pid -id down0 -iu up0 10.8.0.1") })
+        for (part, by, words) in [
+            ("10.9.0.254", "10.8.0.3", "10.8.0.3 is not the address of a host in 10.9.0.0/24"),
+            ("uplink: 10.8.0.0/29", "uplink: 10.9.0.0/29", "lie outside 10.9.0.0/24"),
+            (
+                "uplinkAddress: 10.8.0.2", "uplinkAddress: 10.8.0.9",
+                "10.8.0.9 is not the address of a host in 10.8.0.0/29"
+            ),
+            ("uplinkAddress: 10.8.0.2", "uplinkAddress: 10.8.0.1", "conductor"),
+            ("br0", "relay0", "cannot be the name"),
+        ] {
+            let error = #expect(throws: RackError.self) {
+                try RackFile.parse(text.replacing(part, with: by), file: "t.yaml")
+            }
+            #expect(error?.publicMessage.contains(words) == true, "\(error?.publicMessage ?? "")")
+        }
     }
 
     struct Mistake: CustomTestStringConvertible, Sendable {

@@ -11,7 +11,8 @@ extension Rack {
     /// names each machine by its serial number, with its first disk as root disk. No machine is approved by it.
     public func siteFile(sshKeyFiles: [String] = []) -> String {
         let network = file.network
-        let pool = pool(of: network.subnet, around: [network.conductor, file.bmc.address])
+        let taken = [network.conductor, file.bmc.address, network.relay?.address].compactMap(\.self)
+        let pool = pool(of: network.subnet, around: taken.filter(network.subnet.contains))
         var lines = [
             "# The site of the virtual rack '\(file.name)', made from its rack file.",
             "site:", "  name: \(file.name)",
@@ -20,7 +21,13 @@ extension Rack {
         lines += [
             "  overlay: { vni: 4242, mtu: 1400 }",
             "segments:",
-            "  - name: provisioning", "    interface: \(network.bridge)", "    network: \(network.subnet)",
+            "  - name: provisioning",
+        ]
+        lines +=
+            network.relay.map { ["    relays: [\($0.address)]", "    router: \($0.address)"] }
+            ?? ["    interface: \(network.bridge)"]
+        lines += [
+            "    network: \(network.subnet)",
             "    server: \(network.conductor)", "    pool: { start: \(pool.first), end: \(pool.last) }",
             "bmcs:",
         ]

@@ -65,17 +65,19 @@ extension Rack {
             ("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("blkid", "util-linux"),
             ("/usr/bin/python3", "python3-venv"),
         ]
+        let relay = file.network.relay == nil ? [] : [("dhcrelay", "isc-dhcp-relay")]
         let makers = file.machines.flatMap(\.disks).compactMap { $0.content?.kind.program }
-        for (program, package) in programs + makers where Commands.find(program) == nil {
+        for (program, package) in programs + relay + makers where Commands.find(program) == nil {
             throw .missing(program, package: package)
         }
         let files = [
             ("/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu"), ("/usr/share/seabios/bios-256k.bin", "seabios"),
-            ("/var/cache/libvirt", "libvirt-daemon-system"), ("/usr/bin/ipmi_sim", "openipmi"),
+            ("/var/cache/libvirt", "libvirt-daemon-system"),
         ]
+        let ipmi = ipmiBMCs.isEmpty ? [] : [("/usr/bin/ipmi_sim", "openipmi")]
         let isUEFI = file.machines.contains { $0.firmware == .uefi }
         let uefi = isUEFI ? [(DomainXML.firmwareCode, "ovmf"), (DomainXML.firmwareVariables, "ovmf")] : []
-        for (file, package) in files + uefi where !FileManager.default.fileExists(atPath: file) {
+        for (file, package) in files + ipmi + uefi where !FileManager.default.fileExists(atPath: file) {
             throw .missing(file, package: package)
         }
     }
@@ -99,6 +101,9 @@ extension Rack {
         if try ensureProcess("libvirtd", plan.libvirtd, [.net, .pid, .mnt]) { done.append("started libvirtd") }
         let sushy = [python.emulator, "--config", layout.sushyConfiguration]
         if try ensureProcess("sushy", sushy, [.net, .pid, .mnt]) { done.append("started the Redfish service") }
+        if let relay = plan.relay, try ensureProcess("relay", relay, [.net, .pid, .mnt]) {
+            done.append("started the router with its DHCP relay")
+        }
         for bmc in plan.ipmi where try ensureProcess(bmc.name, bmc.command, [.net, .pid, .mnt]) {
             done.append("started \(bmc.name)")
         }

@@ -68,16 +68,24 @@ extension RackFile {
 extension RackFile.Segment {
     init(_ fields: inout YAMLFields) throws(RackError) {
         bridge = try fields.word("bridge", limit: 15, .serial)
-        guard bridge != ".", bridge != "..", bridge != "lo", !bridge.hasPrefix("-"), !bridge.hasPrefix("vnet") else {
+        guard bridge != ".", bridge != "..", bridge != "lo", !bridge.hasPrefix("-"), !bridge.hasPrefix("vnet"),
+            !RelayPlan.names.contains(bridge)
+        else {
             throw fields.error("bridge", "'\(bridge)' cannot be the name of a bridge; use for example br0")
         }
         subnet = try fields.value("subnet") { text throws(InvalidValue) in try IPv4Network(text) }
         guard (8...29).contains(subnet.prefixLength) else {
             throw fields.error("subnet", "must have a prefix length from 8 to 29, and has \(subnet.prefixLength)")
         }
+        if fields.has("relay") {
+            var inner = try fields.fields("relay")
+            relay = try RackFile.Relay(&inner, below: subnet)
+            try inner.finish()
+        }
         conductor = try fields.value("conductor") { text throws(InvalidValue) in try IPv4Address(text) }
-        guard subnet.hasHost(conductor) else {
-            throw fields.error("conductor", "\(conductor) is not the address of a host in \(subnet)")
+        let network = relay?.uplink ?? subnet
+        guard network.hasHost(conductor), conductor != relay?.uplinkAddress else {
+            throw fields.error("conductor", "\(conductor) is not the address of a host in \(network)")
         }
         conductorIPv6 = try fields.text("conductorIPv6")
         guard Self.isIPv6Interface(conductorIPv6) else {
@@ -94,6 +102,24 @@ extension RackFile.Segment {
     }
 }
 
+extension RackFile.Relay {
+    init(_ fields: inout YAMLFields, below subnet: IPv4Network) throws(RackError) {
+        address = try fields.value("address") { text throws(InvalidValue) in try IPv4Address(text) }
+        guard subnet.hasHost(address) else {
+            throw fields.error("address", "\(address) is not the address of a host in \(subnet)")
+        }
+        uplink = try fields.value("uplink") { text throws(InvalidValue) in try IPv4Network(text) }
+        guard (8...29).contains(uplink.prefixLength), !uplink.contains(subnet.address), !subnet.contains(uplink.address)
+        else {
+            throw fields.error("uplink", "must have a prefix length from 8 to 29 and lie outside \(subnet)")
+        }
+        uplinkAddress = try fields.value("uplinkAddress") { text throws(InvalidValue) in try IPv4Address(text) }
+        guard uplink.hasHost(uplinkAddress) else {
+            throw fields.error("uplinkAddress", "\(uplinkAddress) is not the address of a host in \(uplink)")
+        }
+    }
+}
+
 extension IPv4Network {
     fileprivate func hasHost(_ host: IPv4Address) -> Bool { contains(host) && host != address && host != broadcast }
 }
@@ -101,8 +127,8 @@ extension IPv4Network {
 extension RackFile.BMC {
     init(_ fields: inout YAMLFields, in segment: RackFile.Segment) throws(RackError) {
         address = try fields.value("address") { text throws(InvalidValue) in try IPv4Address(text) }
-        guard segment.subnet.hasHost(address) else {
-            throw fields.error("address", "\(address) is not the address of a host in \(segment.subnet)")
+        guard segment.conductorNetwork.hasHost(address), address != segment.relay?.uplinkAddress else {
+            throw fields.error("address", "\(address) is not the address of a host in \(segment.conductorNetwork)")
         }
         port = UInt16(try fields.integer("port", in: 1...65535))
         user = try fields.word("user", limit: 32, .serial)

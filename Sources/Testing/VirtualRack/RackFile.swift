@@ -20,15 +20,30 @@ public struct RackFile: Hashable, Sendable {
         public var bridge: String
         /// The IPv4 network.
         public var subnet: IPv4Network
-        /// The conductor's address in `subnet`, on the bridge.
+        /// The conductor's address: on the bridge in `subnet`, or behind the relay in its `uplink`.
         public var conductor: IPv4Address
         /// The conductor's IPv6 address with its prefix length, for example `fd77::1/64`.
         public var conductorIPv6: String
+        /// What stands between the segment and the conductor; nil when the conductor is on the bridge.
+        public var relay: Relay?
+
+        /// The network that the conductor and the BMCs are in.
+        public var conductorNetwork: IPv4Network { relay?.uplink ?? subnet }
+    }
+
+    /// A router with a DHCP relay, in a namespace of its own.
+    public struct Relay: Hashable, Sendable {
+        /// Its address in the segment's subnet: the machines' router, and what it puts into requests.
+        public var address: IPv4Address
+        /// The network on its other side.
+        public var uplink: IPv4Network
+        /// Its address there.
+        public var uplinkAddress: IPv4Address
     }
 
     /// Where and for whom the Redfish service answers.
     public struct BMC: Hashable, Sendable {
-        /// An address in the segment's subnet; the conductor's own is allowed.
+        /// An address in the conductor's network; the conductor's own is allowed.
         public var address: IPv4Address
         /// The TCP port.
         public var port: UInt16

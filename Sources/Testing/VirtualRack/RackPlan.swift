@@ -26,6 +26,8 @@ struct RackPlan: Hashable, Sendable {
     /// The programs of the BMCs that speak IPMI, by the name they are started under.
     var ipmi: [(name: String, command: [String])] { bmcs.map { ($0.processName, $0.command) } }
     private var bmcs: [IPMIBMC]
+    /// The program of the router between the segment and the conductor, if there is one.
+    var relay: [String]?
     /// The one account of the Redfish service.
     var user: String
     var password: String
@@ -55,6 +57,11 @@ struct RackPlan: Hashable, Sendable {
         directories += bmcs.map { "\($0.directory)/state" }
         files += bmcs.flatMap(\.files)
         network = Self.networkCommands(rack)
+        if let relay = RelayPlan(rack) {
+            let script = "\(layout.root)/relay.sh"
+            files.append(File(path: script, text: relay.script))
+            self.relay = ["/bin/sh", script]
+        }
         images = []
         domains = []
         for machine in rack.machines {
@@ -75,7 +82,7 @@ struct RackPlan: Hashable, Sendable {
     /// The bridge with its addresses, forwarding at once, with an address of its own that joining taps do not change.
     private static func networkCommands(_ rack: RackFile) -> [[String]] {
         let bridge = rack.network.bridge
-        let length = rack.network.subnet.prefixLength
+        let length = rack.network.conductorNetwork.prefixLength
         let mac = bridgeMAC(rack.name)
         var commands = [
             ["ip", "link", "set", "lo", "up"],
@@ -83,13 +90,21 @@ struct RackPlan: Hashable, Sendable {
                 "ip", "link", "add", bridge, "address", mac.description, "mtu", "1500", "type", "bridge",
                 "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0",
             ],
-            ["ip", "address", "add", "\(rack.network.conductor)/\(length)", "dev", bridge],
-            ["ip", "address", "add", rack.network.conductorIPv6, "dev", bridge, "nodad"],
+        ]
+        // Behind a relay the bridge is the machines' alone; the conductor is on a link of its own.
+        let place = rack.network.relay == nil ? bridge : RelayPlan.uplink
+        if rack.network.relay != nil { commands += RelayPlan.links(bridge: bridge) }
+        commands += [
+            ["ip", "address", "add", "\(rack.network.conductor)/\(length)", "dev", place],
+            ["ip", "address", "add", rack.network.conductorIPv6, "dev", place, "nodad"],
         ]
         if rack.bmc.address != rack.network.conductor {
-            commands.append(["ip", "address", "add", "\(rack.bmc.address)/\(length)", "dev", bridge])
+            commands.append(["ip", "address", "add", "\(rack.bmc.address)/\(length)", "dev", place])
         }
-        commands.append(["ip", "link", "set", bridge, "up"])
+        commands += Set([bridge, place]).sorted().map { ["ip", "link", "set", $0, "up"] }
+        if let relay = rack.network.relay {
+            commands.append(["ip", "route", "add", "\(rack.network.subnet)", "via", "\(relay.uplinkAddress)"])
+        }
         return commands
     }
 

@@ -42,6 +42,9 @@ struct YAMLFields {
         return values[key]
     }
 
+    /// Whether there is such a key, which counts as asked for.
+    mutating func has(_ key: String) -> Bool { optional(key) != nil }
+
     mutating func required(_ key: String) throws(RackError) -> Node {
         guard let node = optional(key) else { throw error(key, "is missing") }
         return node
