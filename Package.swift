@@ -77,6 +77,7 @@ let package = Package(
         library("CNftables", pkgConfig: "libnftables", apt: "libnftables-dev"),
         library("CLibvirt", pkgConfig: "libvirt", apt: "libvirt-dev"),
         library("CXML", pkgConfig: "libxml-2.0", apt: "libxml2-dev"),
+        library("CCrypt", pkgConfig: "libxcrypt", apt: "libcrypt-dev"),
         library("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev"),
         .target(name: "CLinux", path: "Sources/System/CLinux"),
 
@@ -213,7 +214,8 @@ let package = Package(
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
                 "BootServer",
-                "AgentPort", "APISupport", "FleetAPI", "Dashboard", "ImageChunks", "NetworkBoot", "CLinux", crypto,
+                "AgentPort", "APISupport", "FleetAPI", "Dashboard", "ImageChunks", "NetworkBoot", "CLinux", "CCrypt",
+                crypto,
                 x509, asn1,
                 hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
             ]),

@@ -20,6 +20,8 @@ import ResourceModel
 import StoreMemory
 import TestSupport
 
+@testable import ConductorServer
+
 /// The operators' API over the store in memory, answering on a port of the loopback interface.
 struct FleetFixture: Sendable {
     let store: MemoryStore
@@ -113,7 +115,8 @@ func withFleet(
     }
     let services = FleetServices(
         store: store, cache: cache, blobs: blobs, vault: vault, gate: Gate(audit: audit), audit: audit, clock: clock,
-        live: live, conductor: ConductorInfo(version: "1.2.3"), logger: logger)
+        live: live, conductor: ConductorInfo(version: "1.2.3"), logger: logger,
+        hashPassword: { try PasswordHash.make($0) })
     let fleetAPI = OperatorAPI(services: services)
     let dashboard = WebPages(
         reads: fleetAPI.reads, gate: services.gate, audit: audit, clock: clock, version: "1.2.3",

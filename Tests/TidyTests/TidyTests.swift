@@ -37,6 +37,7 @@ import Testing
         "CLibvirt": ["RoleCompute"],
         "CXML": ["RoleCompute"],
         "CZstd": ["ImageChunks"],
+        "CCrypt": ["ConductorServer"],
     ]
 
     /// Every package that the project depends on.

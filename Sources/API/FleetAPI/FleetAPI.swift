@@ -70,6 +70,8 @@ public struct OperatorAPI: Sendable {
         .change(.post, "\(root)/nodes/{node}/approve", .approve, Node.kind) { try await $0.approve(&$1) },
         .change(.post, "\(root)/nodes/{node}/deploy", .deploy, Node.kind) { try await $0.deploy(&$1) },
         .change(.post, "\(root)/nodes/{node}/clean", .delete, Node.kind) { try await $0.clean(&$1) },
+        .change(.post, "\(root)/nodes/{node}/rescue", .rescue, Node.kind) { try await $0.rescue(&$1) },
+        .change(.post, "\(root)/nodes/{node}/unrescue", .rescue, Node.kind) { try await $0.unrescue(&$1) },
         .change(.post, "\(root)/nodes/{node}/power", .power, Node.kind) { try await $0.powerNode(&$1) },
         .change(.patch, "\(root)/nodes/{node}", .update, Node.kind) { try await $0.patchNode(&$1) },
         .change(.delete, "\(root)/nodes/{node}", .delete, Node.kind) { try await $0.deleteNode(&$1) },

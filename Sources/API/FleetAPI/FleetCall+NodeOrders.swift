@@ -192,12 +192,12 @@ extension FleetCall {
                 "'\(name)' is in maintenance; end that with 'muster node set \(name) --maintenance off'.")
         }
         switch node.status.state {
-        case .available, .deployFailed, .active: return
+        case .available, .deployFailed, .active, .rescueFailed: return
         case .deploying:
             throw APIError.conflict(
                 "'\(name)' is being deployed already; 'muster node watch \(name)' shows how far it is.")
-        case .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .cleaning, .cleanFailed, .rescue,
-            .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+        case .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .cleaning, .cleanFailed, .rescuing, .rescue,
+            .unrescuing, .servicing, .serviceFailed, .deleting, .deleteFailed:
             throw APIError.conflict(
                 "'\(name)' is \(node.status.state) and cannot be deployed now; 'muster node why \(name)' tells more.")
         }

@@ -22,6 +22,15 @@ extension FleetCall {
                 "'\(found.spec.name)' was let in; what runs on it would be cut off from the conductor. If that is meant: "
                     + "muster node delete \(found.spec.name) --force")
         }
+        switch found.status.state {
+        case .deploying(.writing), .cleaning(.wiping), .rescue, .rescuing(.opening), .unrescuing(.closing):
+            let way =
+                found.isInRescue
+                ? "end that with 'muster node unrescue \(found.spec.name)'" : "wait for the end of it"
+            throw APIError.conflict(
+                "'\(found.spec.name)' is \(found.status.state), and its disks are worked on; \(way), then delete it.")
+        default: break
+        }
         let marks = try await services.store.fetchAll(MachineMark.self).filter { $0.value.spec.node == id }
         guard let stored = try await services.store.fetch(Node.self, id.raw) else {
             throw APIError.notFound("The node '\(found.spec.name)' is gone.")
@@ -31,8 +40,9 @@ extension FleetCall {
             conditions: [stored.unchanged],
             operations: [
                 .delete(stored.value.key), .delete(EnrolmentToken.key(id.raw)), .delete(NodeFacts.key(id.raw)),
+                .delete(Secret.key(Node.RescueRequest.secretName(id))),
             ])
-        transaction.operations += marks.prefix(StoreLimits.operationCountMax - 3).map { .delete($0.value.key) }
+        transaction.operations += marks.prefix(StoreLimits.operationCountMax - 4).map { .delete($0.value.key) }
         let revision = try await services.store.commit(transaction)
         let events = try await services.store.fetchAll(NodeEvent.self).filter { $0.value.spec.node == id }
         for start in stride(from: 0, to: events.count, by: StoreLimits.operationCountMax) {
@@ -57,5 +67,15 @@ extension FleetCall {
             Transaction(conditions: [stored.unchanged], operations: [.delete(stored.value.key)]))
         try await services.cache.wait(for: revision)
         return .json(RemovalReply(name: name, message: "forgotten; it comes back if the machine claims the same again"))
+    }
+}
+
+extension Node {
+    /// Whether it is in rescue, or on its way there or out of it.
+    fileprivate var isInRescue: Bool {
+        switch status.state {
+        case .rescue, .rescuing, .unrescuing: true
+        default: false
+        }
     }
 }

@@ -32,6 +32,8 @@ public struct FleetServices: Sendable {
     public var conductor: ConductorInfo
     /// What the checks of a site find, of the one that was applied without one.
     public var siteCheck: @Sendable (SiteDocument?) async -> [SiteCheckReply.Row]
+    /// The crypt(5) hash of a password.
+    public var hashPassword: @Sendable (SecretText) throws -> String
     /// Where failures are written.
     public var logger: Logger
 
@@ -39,9 +41,11 @@ public struct FleetServices: Sendable {
     public init(
         store: any ResourceStore, cache: ResourceCache, blobs: FileBlobStore, vault: SecretVault, gate: Gate,
         audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger,
+        hashPassword: @escaping @Sendable (SecretText) throws -> String,
         siteCheck: @escaping @Sendable (SiteDocument?) async -> [SiteCheckReply.Row] = { _ in [] }
     ) {
         self.siteCheck = siteCheck
+        self.hashPassword = hashPassword
         self.store = store
         self.cache = cache
         self.blobs = blobs

@@ -189,8 +189,9 @@ extension NodeState {
     var isFailure: Bool {
         switch self {
         case .inspectFailed, .deployFailed, .cleanFailed, .rescueFailed, .serviceFailed, .deleteFailed: true
-        case .enroll, .verifying, .manageable, .inspecting, .available, .deploying, .active, .cleaning, .rescue,
-            .servicing, .deleting:
+        case .enroll, .verifying, .manageable, .inspecting, .available, .deploying, .active, .cleaning, .rescuing,
+            .rescue,
+            .unrescuing, .servicing, .deleting:
             false
         }
     }

@@ -112,6 +112,16 @@ extension FleetClient {
         try await send(.POST, FleetPath.below("nodes", node, "clean"), request)
     }
 
+    /// Has the node booted into the rescue ramdisk; the answer has the one-time password.
+    public func rescue(_ node: String, _ request: RescueRequestBody = RescueRequestBody()) async throws -> RescueReply {
+        try await send(.POST, FleetPath.below("nodes", node, "rescue"), request)
+    }
+
+    /// Has the node's disk booted again.
+    public func unrescue(_ node: String) async throws -> NodeOrderReply {
+        try await send(.POST, FleetPath.below("nodes", node, "unrescue"), [String: String]())
+    }
+
     /// Has the node's BMC switch its power.
     public func power(_ node: String, _ action: Node.PowerRequest.Action) async throws -> NodeOrderReply {
         try await send(.POST, FleetPath.below("nodes", node, "power"), PowerCommand(action: action))

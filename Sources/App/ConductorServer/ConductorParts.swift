@@ -152,7 +152,8 @@ struct ConductorParts {
             readBlob: { [blobs] digest in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
             }, logs: hub.logs, progress: progress,
-            ports: configuration.ports, clock: clock, logger: logger)
+            ports: configuration.ports, openSecret: { [vault] in try await vault.open($0) }, clock: clock,
+            logger: logger)
         return Application(
             router: ProvisioningRoutes(service: service).router(),
             server: .https(certificate, idleTimeout: .seconds(120)),
@@ -218,6 +219,7 @@ struct ConductorParts {
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
             gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
             conductor: ConductorInfo(version: Conductor.version), logger: logger,
+            hashPassword: { try PasswordHash.make($0) },
             siteCheck: { await checks.findings($0) })
         let operators = operators
         let api = OperatorAPI(services: services)

@@ -28,6 +28,7 @@ struct DiscoveryService: Sendable {
     let progress: LiveProgress
     let refusals = RefusalLimiter()
     let ports: ConductorPorts
+    let openSecret: @Sendable (String) async throws -> SecretText
     let clock: any WallClock
     let logger: Logger
 
@@ -73,11 +74,29 @@ struct DiscoveryService: Sendable {
                     try node.id, verb: "order cleaning",
                     "\(order.method.rawValue): \(order.disks.map(\.description).joined(separator: "; "))"))
             return .clean(order)
+        case .rescue:
+            guard isNew else { return .wait(reason: "the order was given") }
+            return .rescue(try await rescueOrder(for: node))
         case .deploy:
             // A machine that has the order already and asks for another gets no second token.
             guard isNew else { return .wait(reason: "the order was given") }
             return .deploy(try await deployOrder(for: node))
         }
+    }
+
+    /// The order with the password's hash, unless that was used or its time is over.
+    private func rescueOrder(for node: Node) async throws -> RescueOrder {
+        let id = try node.id
+        guard let request = node.spec.rescue, let ends = request.passwordEnds, node.status.rescue?.loginAt == nil,
+            ends > clock.now, node.status.rescued == request.number
+        else { return RescueOrder(passwordHash: nil, seconds: 0) }
+        let kept = try await openSecret(Node.RescueRequest.secretName(id)).revealed.split(separator: " ", maxSplits: 1)
+        guard kept.count == 2, UInt64(kept[0]) == request.number else {
+            return RescueOrder(passwordHash: nil, seconds: 0)
+        }
+        try await audit.record(.machine(id, verb: "order rescue", "for \(request.by), password until \(ends)"))
+        return RescueOrder(
+            passwordHash: String(kept[1]), seconds: Int(max(1, ends.since(clock.now).milliseconds / 1000)))
     }
 
     private func deployOrder(for node: Node) async throws -> DeployOrder {
@@ -171,6 +190,9 @@ struct DiscoveryService: Sendable {
             guard progress.shouldStore(id, figures, at: clock.now) else { return }
         }
         try await controller.submit(.progressed(order: report.order, report.stage), to: id)
+        if case .login(let from) = report.stage {
+            try await audit.record(.machine(id, verb: "log in to rescue", "from \(from.printable(limit: 80))"))
+        }
     }
 
     func append(session: String?, _ batch: LogBatch) throws {

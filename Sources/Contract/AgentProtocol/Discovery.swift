@@ -73,7 +73,10 @@ public struct DiscoveryOrder: Codable, Sendable, Hashable {
         case deploy(DeployOrder)
         /// Empty disks.
         case clean(CleanOrder)
-        /// Stand still: the power will be reset from outside.
+        /// Let an operator log in, and leave the disks alone.
+        case rescue(RescueOrder)
+        /// Stand still: the power will be reset from outside. After a rescue: end logins, write what is mounted back, and
+        /// report `finished`.
         case standBy
         /// Collect and post the inventory anew.
         case inspect
@@ -171,6 +174,10 @@ public struct DiscoveryProgress: Codable, Sendable, Hashable {
         case cleaning(disk: String, index: Int, count: Int, done: UInt64, total: UInt64)
         /// Every disk is empty, which was read back.
         case cleaned([CleanedDisk])
+        /// An operator may log in.
+        case rescued(RescueAccess)
+        /// Somebody has logged in with the one-time password, from this address and port; it is void now.
+        case login(from: String)
         /// It cannot be done; `message` says why and what to change.
         case failed(message: String, retryable: Bool)
     }

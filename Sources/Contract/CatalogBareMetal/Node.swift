@@ -51,6 +51,8 @@ public struct Node: Resource {
         public var network: String?
         /// The newest order to empty disks.
         public var cleaning: CleanRequest?
+        /// The newest order to begin or to end a rescue.
+        public var rescue: RescueRequest?
         /// The newest power order.
         public var power: PowerRequest?
         /// Whether nothing shall be done to it.
@@ -169,6 +171,10 @@ public struct Node: Resource {
         public var approvalSeen: UInt64
         /// The cleaning that was last begun; nil: none.
         public var cleaned: UInt64?
+        /// The rescue order that was last followed; nil: none.
+        public var rescued: UInt64?
+        /// How to log in, while it is in rescue.
+        public var rescue: Rescue?
         /// The power order that was carried out.
         public var powerSeen: UInt64
         /// The power as the BMC last told.

@@ -22,8 +22,12 @@ public enum NodeState: Hashable, Sendable {
     case cleaning(CleanPhase)
     /// Wiping failed.
     case cleanFailed
-    /// The rescue ramdisk runs on it.
+    /// It is booted into the rescue ramdisk.
+    case rescuing(RescuePhase)
+    /// The rescue ramdisk runs on it, and an operator may log in.
     case rescue
+    /// Its disk is booted again.
+    case unrescuing(UnrescuePhase)
     /// The rescue could not be started or ended.
     case rescueFailed
     /// Work is done on an active machine.
@@ -49,7 +53,9 @@ public enum NodeState: Hashable, Sendable {
         case .active: "active"
         case .cleaning: "cleaning"
         case .cleanFailed: "clean failed"
+        case .rescuing: "rescuing"
         case .rescue: "rescue"
+        case .unrescuing: "unrescuing"
         case .rescueFailed: "rescue failed"
         case .servicing: "servicing"
         case .serviceFailed: "service failed"
@@ -65,6 +71,24 @@ public enum CleanPhase: String, Codable, Sendable, Hashable, CaseIterable {
     case bootingRamdisk
     /// The ramdisk empties the disks.
     case wiping
+}
+
+/// How far the beginning of a rescue is.
+public enum RescuePhase: String, Codable, Sendable, Hashable, CaseIterable {
+    /// The BMC is told to boot the machine over the network.
+    case bootingRamdisk
+    /// The ramdisk makes a host key and lets the operator in.
+    case opening
+}
+
+/// How far the end of a rescue is.
+public enum UnrescuePhase: String, Codable, Sendable, Hashable, CaseIterable {
+    /// The ramdisk ends logins and writes what is mounted back.
+    case closing
+    /// The BMC is told to boot the disk, whose agent has to come back.
+    case bootingDisk
+    /// The agent has to report that its roles are ready.
+    case checking
 }
 
 /// How far a deployment is.
@@ -87,6 +111,8 @@ extension NodeState: CustomStringConvertible {
         switch self {
         case .deploying(let phase): "deploying (\(phase.rawValue))"
         case .cleaning(let phase): "cleaning (\(phase.rawValue))"
+        case .rescuing(let phase): "rescuing (\(phase.rawValue))"
+        case .unrescuing(let phase): "unrescuing (\(phase.rawValue))"
         default: name
         }
     }
@@ -101,6 +127,7 @@ extension NodeState: Codable {
     /// Every state with every phase.
     public static let all: [NodeState] =
         plain + DeployPhase.allCases.map { .deploying($0) } + CleanPhase.allCases.map { .cleaning($0) }
+        + RescuePhase.allCases.map { .rescuing($0) } + UnrescuePhase.allCases.map { .unrescuing($0) }
 
     private enum CodingKeys: String, CodingKey {
         case name
@@ -114,6 +141,10 @@ extension NodeState: Codable {
             self = .deploying(try container.decode(DeployPhase.self, forKey: .phase))
         } else if name == "cleaning" {
             self = .cleaning(try container.decode(CleanPhase.self, forKey: .phase))
+        } else if name == "rescuing" {
+            self = .rescuing(try container.decode(RescuePhase.self, forKey: .phase))
+        } else if name == "unrescuing" {
+            self = .unrescuing(try container.decode(UnrescuePhase.self, forKey: .phase))
         } else if let state = Self.plain.first(where: { $0.name == name }) {
             self = state
         } else {
@@ -128,6 +159,8 @@ extension NodeState: Codable {
         switch self {
         case .deploying(let phase): try container.encode(phase, forKey: .phase)
         case .cleaning(let phase): try container.encode(phase, forKey: .phase)
+        case .rescuing(let phase): try container.encode(phase, forKey: .phase)
+        case .unrescuing(let phase): try container.encode(phase, forKey: .phase)
         default: break
         }
     }

@@ -102,6 +102,10 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     public var agent: Node.Agent?
     /// What keeps it from being let in until an operator accepts it.
     public var blocks: [Node.Block]?
+    /// The order to begin or end a rescue that was last followed.
+    public var rescued: UInt64?
+    /// How to log in, while it is in rescue.
+    public var rescue: Node.Rescue?
     /// What its roles told of it; nil when they told nothing.
     public var facts: RoleFacts?
     /// The conductor's time, to tell ages by.
@@ -140,6 +144,8 @@ public struct NodeDetail: Codable, Sendable, Hashable {
         powerReading = node.status.power
         agent = node.status.agent
         blocks = node.status.blocks
+        rescued = node.status.rescued
+        rescue = node.status.rescue
         self.time = time
     }
 }
@@ -158,6 +164,8 @@ extension NodeDetail {
         case powerReading
         case agent
         case blocks
+        case rescued
+        case rescue
         case facts
         case time
     }
@@ -177,6 +185,8 @@ extension NodeDetail {
         powerReading = try fields.decodeIfPresent(PowerReading.self, forKey: .powerReading)
         agent = try fields.decodeIfPresent(Node.Agent.self, forKey: .agent)
         blocks = try fields.decodeIfPresent([Node.Block].self, forKey: .blocks)
+        rescued = try fields.decodeIfPresent(UInt64.self, forKey: .rescued)
+        rescue = try fields.decodeIfPresent(Node.Rescue.self, forKey: .rescue)
         facts = try fields.decodeIfPresent(RoleFacts.self, forKey: .facts)
         time = try fields.decode(Timestamp.self, forKey: .time)
     }
@@ -196,6 +206,8 @@ extension NodeDetail {
         try fields.encodeIfPresent(powerReading, forKey: .powerReading)
         try fields.encodeIfPresent(agent, forKey: .agent)
         try fields.encodeIfPresent(blocks, forKey: .blocks)
+        try fields.encodeIfPresent(rescued, forKey: .rescued)
+        try fields.encodeIfPresent(rescue, forKey: .rescue)
         try fields.encodeIfPresent(facts, forKey: .facts)
         try fields.encode(time, forKey: .time)
     }

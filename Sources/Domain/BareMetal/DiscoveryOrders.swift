@@ -12,6 +12,8 @@ public enum DiscoveryOrders {
         case deploy
         /// Empty disks.
         case clean(CleanOrder)
+        /// Let an operator log in.
+        case rescue
         /// Done: the power will be reset.
         case standBy
     }
@@ -27,23 +29,25 @@ public enum DiscoveryOrders {
         case .cleaning(.wiping):
             guard let cleaning = node.spec.cleaning else { return .wait(reason: "the cleaning was taken back") }
             return .clean(cleaning.order)
-        case .deploying(.bootingDisk), .deploying(.enrolling):
+        case .rescuing(.opening), .rescue:
+            return .rescue
+        case .deploying(.bootingDisk), .deploying(.enrolling), .unrescuing:
             return .standBy
         default:
             return .wait(reason: node.status.wait?.cause ?? "nothing is asked of this machine")
         }
     }
 
-    /// The order's number: rises through a deployment or cleaning, its retries and those after it.
+    /// The order's number: rises through a deployment, cleaning or rescue, its retries and those after it.
     public static func number(of node: Node) -> UInt64 {
         let step: UInt64 =
             switch wanted(of: node) {
             case .wait: 0
-            case .deploy, .clean: 1
+            case .deploy, .clean, .rescue: 1
             case .standBy: 2
             }
-        return 1 + (node.status.attempted.number + (node.status.cleaned ?? 0)) * 100 + UInt64(
-            min(node.status.retries, 30)) * 3 + step
+        let orders = node.status.attempted.number + (node.status.cleaned ?? 0) + (node.status.rescued ?? 0)
+        return 1 + orders * 100 + UInt64(min(node.status.retries, 30)) * 3 + step
     }
 }
 
@@ -51,7 +55,7 @@ extension Node {
     /// Whether a network boot of this machine is answered with its disk.
     public var bootsItsDisk: Bool {
         switch status.state {
-        case .active, .deploying(.bootingDisk), .deploying(.enrolling), .deploying(.checking): true
+        case .active, .deploying(.bootingDisk), .deploying(.enrolling), .deploying(.checking), .unrescuing: true
         default: false
         }
     }

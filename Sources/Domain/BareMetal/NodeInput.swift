@@ -120,6 +120,10 @@ public struct NodeDeadlines: Sendable, Hashable {
     public var check: Duration = .seconds(300)
     /// From the order to empty disks to the last of them: a large disk is overwritten and read at 100 MB/s.
     public var clean: Duration = .seconds(3 * 86400)
+    /// From the order to let an operator in to the ramdisk's answer.
+    public var rescueOpen: Duration = .seconds(120)
+    /// From the end of a rescue to the power reset: what is mounted is written back.
+    public var rescueClose: Duration = .seconds(90)
     /// From a conductor's start on, whatever a deadline of before said.
     public var resumeGrace: Duration = .seconds(120)
     /// Between two reminders that an operator is waited for.

@@ -10,8 +10,8 @@ extension Node {
         }
         switch status.state {
         case .available, .deployFailed, .cleanFailed, .manageable: return cleaning
-        case .active: return cleaning.isRelease ? cleaning : nil
-        case .enroll, .verifying, .inspecting, .inspectFailed, .deploying, .cleaning, .rescue, .rescueFailed,
+        case .active, .rescueFailed: return cleaning.isRelease ? cleaning : nil
+        case .enroll, .verifying, .inspecting, .inspectFailed, .deploying, .cleaning, .rescuing, .rescue, .unrescuing,
             .servicing, .serviceFailed, .deleting, .deleteFailed:
             return nil
         }
@@ -76,9 +76,9 @@ extension NodeWalk {
             becomeAvailable(why: "\(disks.count) disks are empty, which was read back")
         case .failed(let message, _):
             failCleaning(message)
-        case .writing, .finished:
+        case .writing, .finished, .rescued, .login:
             throw InvalidTransition(
-                state: node.status.state, asked: "a report of a written image", hint: "This order is to empty disks.")
+                state: node.status.state, asked: "a report of another order", hint: "This order is to empty disks.")
         }
     }
 }

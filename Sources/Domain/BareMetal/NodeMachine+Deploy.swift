@@ -56,12 +56,13 @@ extension NodeWalk {
 
     mutating func progressed(order: UInt64, _ stage: DiscoveryProgress.Stage) throws(InvalidTransition) {
         if order == orderNumber, node.status.state == .cleaning(.wiping) { return try cleaningProgressed(stage) }
+        if order == orderNumber, node.isInRescueRamdisk { return try rescueProgressed(stage) }
         guard order == orderNumber, node.status.state == .deploying(.writing) else {
             switch stage {
             case .finished: if order <= orderNumber { return }
             // The number of a node that rests is that of its last order less one.
             case .cleaned: if order <= orderNumber + 1 { return }
-            case .started, .writing, .cleaning, .failed: break
+            case .started, .writing, .cleaning, .rescued, .login, .failed: break
             }
             throw InvalidTransition(
                 state: node.status.state, asked: "progress of order \(order)",
@@ -84,9 +85,9 @@ extension NodeWalk {
                     "the BMC is told to boot the disk", .bmc, deadlines.diskBoot, next: "the deployment fails"),
                 why: "the image is written and verified")
             effects.append(.boot(.disk))
-        case .cleaning, .cleaned:
+        case .cleaning, .cleaned, .rescued, .login:
             throw InvalidTransition(
-                state: node.status.state, asked: "a report of cleaning", hint: "This order is to write an image.")
+                state: node.status.state, asked: "a report of another order", hint: "This order is to write an image.")
         }
     }
 
@@ -98,6 +99,14 @@ extension NodeWalk {
         case (.cleaning(.bootingRamdisk), .ramdisk):
             node.status.wait = wait(
                 "the machine boots the ramdisk", .machine, deadlines.ramdiskBoot, next: "the cleaning fails")
+        case (.rescuing(.bootingRamdisk), .ramdisk):
+            node.status.wait = wait(
+                "the machine boots the ramdisk", .machine, deadlines.ramdiskBoot, next: "the rescue fails")
+        case (.unrescuing(.bootingDisk), .disk):
+            node.status.session = nil
+            node.status.wait = wait(
+                "the installed system boots, and its agent opens its stream", .machine, deadlines.enrol,
+                next: "the rescue is told not to have ended; read the console: muster node console \(node.spec.name)")
         case (.inspecting, .ramdisk):
             node.status.wait = wait(
                 "the machine boots the ramdisk", .machine, deadlines.ramdiskBoot, next: "the inspection is given up")
@@ -124,7 +133,11 @@ extension NodeWalk {
                 wait: operatorWait(
                     message, next: "the deployment goes on when the installed system asks for its certificate"),
                 why: "there is no BMC")
-        case (.deploying(.bootingRamdisk), .ramdisk), (.cleaning(.bootingRamdisk), .ramdisk), (.inspecting, .ramdisk):
+        case (.unrescuing(.bootingDisk), .disk):
+            node.status.session = nil
+            node.status.wait = operatorWait(message, next: "it is active again when its agent opens its stream")
+        case (.deploying(.bootingRamdisk), .ramdisk), (.cleaning(.bootingRamdisk), .ramdisk),
+            (.rescuing(.bootingRamdisk), .ramdisk), (.inspecting, .ramdisk):
             node.status.wait = operatorWait(
                 message, next: "boot it over the network, then: muster node approve \(node.spec.name)")
         default:
@@ -171,6 +184,7 @@ extension NodeWalk {
         if node.status.state == .deploying(.bootingDisk) || node.status.state == .deploying(.enrolling) {
             enterChecking(why: "the agent's stream is open")
         }
+        rescueSawAgent()
     }
 
     mutating func agentDisconnected(_ stream: Node.Stream) {
@@ -199,6 +213,7 @@ extension NodeWalk {
 
     mutating func tick() {
         guard let wait = node.status.wait, wait.deadline <= now else { return }
+        if node.status.state == .rescue, endRescuePassword() { return }
         if wait.owner == .operator {
             node.status.wait?.deadline = now.advanced(by: deadlines.operatorReminder)
             effects.append(.record(type: "StillWaiting", message: wait.cause))
@@ -225,6 +240,8 @@ extension NodeWalk {
             failDeployment(late)
         case .cleaning:
             failCleaning(late)
+        case .rescuing, .unrescuing:
+            rescueIsLate(late)
         case .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleanFailed, .rescue,
             .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
             node.status.wait?.deadline = now.advanced(by: deadlines.operatorReminder)
@@ -250,6 +267,8 @@ extension NodeWalk {
             .cleaning(.bootingRamdisk) where node.status.wait?.owner == .bmc:
             effects.append(.boot(.ramdisk))
         case .deploying(.bootingDisk): effects.append(.boot(.disk))
+        case .rescuing(.bootingRamdisk) where node.status.wait?.owner == .bmc: effects.append(.boot(.ramdisk))
+        case .unrescuing(.bootingDisk) where node.status.wait?.owner == .bmc: effects.append(.boot(.disk))
         default: break
         }
         if let agent = node.status.agent, agent.isConnected, agent.stream?.conductor != conductor { markDisconnected() }

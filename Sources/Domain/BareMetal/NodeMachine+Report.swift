@@ -30,6 +30,9 @@ extension NodeWalk {
             }
             return
         }
+        if node.status.state == .unrescuing(.checking), isReady {
+            endRescue(why: "every role is ready")
+        }
         for (type, message) in Self.changes(from: before.conditions, to: checks) { recordCheck(type, message) }
         if before.isReady != isReady {
             effects.append(

@@ -50,10 +50,10 @@ public struct NodeMachine: Sendable {
         if node.approvalToTake != nil { return true }
         if let power = spec.power, power.number > status.powerSeen { return true }
         guard !spec.isInMaintenance else { return false }
-        if node.cleaningToBegin != nil { return true }
+        if node.rescueToFollow != nil || node.cleaningToBegin != nil { return true }
         switch status.state {
         case .available: return spec.role != nil
-        case .deployFailed, .active: return spec.wantedDeployment > status.attempted
+        case .deployFailed, .active, .rescueFailed: return spec.wantedDeployment > status.attempted
         default: return false
         }
     }
@@ -143,14 +143,18 @@ struct NodeWalk {
             failCleaning("the machine rebooted by itself while its disks were emptied")
         case .deploying(.writing) where !known, .deploying(.bootingDisk) where !known:
             distrust("the machine rebooted by itself in the middle of its deployment")
+        case .rescuing(.bootingRamdisk) where isTrusted:
+            openRescue(why: "the ramdisk is up")
+        case .rescuing(.opening) where !known, .rescue where !known:
+            failRescue("the machine rebooted by itself, so nobody can log in any more")
         case .inspecting, .deploying(.bootingRamdisk), .deploying(.enrolling), .deploying(.checking), .active,
-            .cleaning(.bootingRamdisk):
+            .cleaning(.bootingRamdisk), .rescuing(.bootingRamdisk), .unrescuing:
             effects.append(
                 .record(
                     type: "UnexpectedBoot",
                     message: "the machine booted the ramdisk without having been told to; nothing is sent to it"))
         case .deploying, .verifying, .manageable, .inspectFailed, .available, .deployFailed, .cleaning, .cleanFailed,
-            .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+            .rescuing, .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
             break
         }
         followSpec()
@@ -160,7 +164,8 @@ struct NodeWalk {
     private func isOrdered(_ bootID: String) -> Bool {
         guard node.status.wait?.owner == .machine, bootID != node.status.formerBoot else { return false }
         switch node.status.state {
-        case .deploying(.bootingRamdisk), .cleaning(.bootingRamdisk), .inspecting: return true
+        case .deploying(.bootingRamdisk), .cleaning(.bootingRamdisk), .rescuing(.bootingRamdisk), .inspecting:
+            return true
         default: return false
         }
     }
@@ -194,6 +199,8 @@ struct NodeWalk {
             beginWriting(why: "its present boot is approved")
         case .cleaning(.bootingRamdisk) where node.status.session?.isTrusted == true:
             beginWiping(why: "its present boot is approved")
+        case .rescuing(.bootingRamdisk) where node.status.session?.isTrusted == true:
+            openRescue(why: "its present boot is approved")
         case .inspecting where node.status.session?.isTrusted == true: becomeAvailable(why: "inspected")
         default: break
         }
@@ -247,6 +254,7 @@ struct NodeWalk {
         }
         takeApproval()
         guard !node.spec.isInMaintenance else { return }
+        if let rescue = node.rescueToFollow { return followRescue(rescue) }
         if let cleaning = node.cleaningToBegin { return beginCleaning(cleaning, why: "a cleaning is asked for") }
         switch node.status.state {
         case .available:
@@ -255,10 +263,10 @@ struct NodeWalk {
             } else {
                 beginDeployment(why: "a role is asked for")
             }
-        case .deployFailed, .active:
+        case .deployFailed, .active, .rescueFailed:
             if node.spec.wantedDeployment > node.status.attempted { beginDeployment(why: "a deployment is asked for") }
         case .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .deploying, .cleaning, .cleanFailed,
-            .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+            .rescuing, .rescue, .unrescuing, .servicing, .serviceFailed, .deleting, .deleteFailed:
             break
         }
     }
@@ -319,8 +327,11 @@ struct NodeWalk {
             failDeployment(message)
         case .cleaning(.bootingRamdisk):
             failCleaning(message)
+        case .rescuing(.bootingRamdisk), .unrescuing(.bootingDisk):
+            failRescue(message)
         case .deploying, .enroll, .manageable, .inspectFailed, .available, .deployFailed, .active, .cleaning,
-            .cleanFailed, .rescue, .rescueFailed, .servicing, .serviceFailed, .deleting, .deleteFailed:
+            .cleanFailed, .rescuing, .rescue, .unrescuing, .rescueFailed, .servicing, .serviceFailed, .deleting,
+            .deleteFailed:
             break
         }
     }

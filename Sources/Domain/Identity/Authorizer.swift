@@ -36,6 +36,8 @@ public enum Action: String, Sendable, Hashable, Codable, CaseIterable {
     case deploy
     case power
     case console
+    /// Boot a machine into the rescue ramdisk, with a password for root.
+    case rescue
     /// Revoke or make anew.
     case rotate
     // Machines.
@@ -77,12 +79,13 @@ public struct Authorizer: Sendable {
 
     /// The table. Secrets have no action `read` that anybody is granted: they leave by no API.
     static let grants: [Grant] = [
-        Grant(.role(.admin), [.create, .update, .delete, .approve, .deploy, .power, .console, .rotate], .all),
+        Grant(.role(.admin), [.create, .update, .delete, .approve, .deploy, .power, .console, .rescue, .rotate], .all),
         Grant(.role(.admin), [.read], .allBut(prefix: "identity.")),
         Grant(.role(.admin), [.read], .only(AuditEvent.kind)),
         Grant(.role(.admin), [.read], .only(OperatorToken.kind)),
         Grant(.role(.member), [.read], .allBut(prefix: "identity.")),
-        Grant(.role(.member), [.update, .delete, .approve, .deploy, .power, .console], .only("baremetal.node")),
+        Grant(
+            .role(.member), [.update, .delete, .approve, .deploy, .power, .console, .rescue], .only("baremetal.node")),
         Grant(.role(.member), [.update, .delete], .only("baremetal.conflict")),
         Grant(.role(.reader), [.read], .allBut(prefix: "identity.")),
         Grant(.node, [.follow, .report, .enrol], .only("baremetal.node"), isOwnOnly: true),

@@ -12,6 +12,7 @@ public struct DiscoveryProgram: Sendable {
     let setClock: @Sendable (Timestamp) throws -> Void
     let limits: TransportLimits
     let imager: Imager
+    let rescuePlaces: RescuePlaces
 
     /// A program for the machine it runs on, with what the boot script told.
     public init(parameters: DiscoveryParameters, agentVersion: String) {
@@ -24,7 +25,7 @@ public struct DiscoveryProgram: Sendable {
     init(
         parameters: DiscoveryParameters, bootID: String, clock: any WallClock,
         setClock: @escaping @Sendable (Timestamp) throws -> Void, limits: TransportLimits,
-        collect: @escaping @Sendable (Timestamp) -> InventoryReport
+        rescuePlaces: RescuePlaces = RescuePlaces(), collect: @escaping @Sendable (Timestamp) -> InventoryReport
     ) {
         self.parameters = parameters
         self.bootID = bootID
@@ -32,6 +33,7 @@ public struct DiscoveryProgram: Sendable {
         self.setClock = setClock
         self.limits = limits
         imager = Imager(collect: collect)
+        self.rescuePlaces = rescuePlaces
     }
 
     /// Registers and follows orders until its task is cancelled: after a deployment the power is reset from outside,

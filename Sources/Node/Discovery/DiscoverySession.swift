@@ -32,6 +32,9 @@ enum DiscoveryEvent: Hashable, Sendable {
     case finished(order: UInt64)
     case cleaning(order: UInt64, DiscoveryProgress.Stage)
     case cleaned(order: UInt64, [CleanedDisk])
+    case rescueOpened(order: UInt64, RescueAccess)
+    case rescueLogin(order: UInt64, from: String)
+    case rescueClosed(order: UInt64)
 }
 
 /// What a machine in the ramdisk does.
@@ -45,6 +48,8 @@ enum DiscoveryEffect: Hashable, Sendable {
     case stream(order: UInt64, DeployOrder)
     case finish(order: UInt64, DeployOrder)
     case clean(order: UInt64, CleanOrder)
+    case openRescue(order: UInt64, RescueOrder)
+    case closeRescue(order: UInt64)
     case abandon(order: UInt64)
     case log(level: String, String)
 }
@@ -103,6 +108,8 @@ struct DiscoverySession: Hashable, Sendable {
     private(set) var link = Link.untrusted
     private(set) var deployment: Deployment?
     private(set) var cleaning: Cleaning?
+    /// The order by which an operator may log in; nil: nobody may.
+    var rescue: UInt64?
     private(set) var lastOrder: UInt64?
     private(set) var outbox: [DiscoveryProgress] = []
     private var posting: DiscoveryProgress?
@@ -155,6 +162,10 @@ struct DiscoverySession: Hashable, Sendable {
         case .failed(let order, let message, _) where order == cleaning?.number:
             endCleaning(order, .failed(message: message, retryable: true))
             effects.append(.log(level: "error", message))
+        case .failed(let order, let message, _) where order == rescue:
+            endRescue(with: message, &effects)
+        case .rescueOpened, .rescueLogin, .rescueClosed:
+            advanceRescue(event, &effects)
         case .prepared, .wrote, .complete, .interrupted, .failed, .finished:
             advanceDeployment(event, now, pause, &effects)
         case .cleaning(let order, let stage):
@@ -231,11 +242,16 @@ struct DiscoverySession: Hashable, Sendable {
             outbox.removeAll { $0.order == cleaning.number }
             self.cleaning = nil
         }
+        if rescue != nil, !order.isRescue {
+            rescue = nil
+            effects.append(.closeRescue(order: order.number))
+            effects.append(.log(level: "warning", "the rescue ends"))
+        }
         switch order.action {
         case .wait(let reason):
             effects.append(.log(level: "info", "waiting: \(reason.printable(limit: 400))"))
         case .standBy:
-            effects.append(.log(level: "info", "done, waiting for the power to be reset"))
+            effects.append(.log(level: "info", "waiting for the power to be reset"))
         case .inspect:
             link = .unregistered
             linkAt = now
@@ -244,6 +260,10 @@ struct DiscoverySession: Hashable, Sendable {
             effects.append(.clean(order: order.number, work))
             effects.append(
                 .log(level: "warning", "order \(order.number): emptying \(work.disks.count) disks (\(work.method))"))
+        case .rescue(let work):
+            rescue = order.number
+            effects.append(.openRescue(order: order.number, work))
+            effects.append(.log(level: "warning", "order \(order.number): an operator may log in"))
         case .deploy(let work):
             deployment = Deployment(number: order.number, order: work, resumeAt: now, advancedAt: now)
             effects.append(.log(level: "info", "order \(order.number): image \(work.manifest)"))
@@ -302,12 +322,18 @@ struct DiscoverySession: Hashable, Sendable {
         postAt = .zero
     }
 
+    /// Puts a report into the outbox, to be sent at once.
+    mutating func report(_ report: DiscoveryProgress) {
+        outbox.append(report)
+        postAt = .zero
+    }
+
     /// Puts a report that did not arrive back, unless its order is withdrawn or newer figures wait.
     private mutating func takeBack(_ report: DiscoveryProgress) {
         guard report.order == lastOrder else { return }
         switch report.stage {
         case .writing, .cleaning: if !outbox.isEmpty { return }
-        case .started, .finished, .cleaned, .failed: break
+        case .started, .finished, .cleaned, .rescued, .login, .failed: break
         }
         outbox.insert(report, at: 0)
     }

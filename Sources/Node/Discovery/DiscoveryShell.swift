@@ -14,6 +14,7 @@ actor DiscoveryShell {
     private let clock: any WallClock
     private let setClock: @Sendable (Timestamp) throws -> Void
     private let imager: Imager
+    private let rescue: RescueDesk
     private let log: DiscoveryLog
     private let bootID: String
     private let began = ContinuousClock.now
@@ -32,6 +33,7 @@ actor DiscoveryShell {
         clock = program.clock
         setClock = program.setClock
         imager = program.imager
+        rescue = RescueDesk(places: program.rescuePlaces)
         bootID = program.bootID
         log = DiscoveryLog(clock: program.clock)
     }
@@ -88,6 +90,10 @@ actor DiscoveryShell {
         case .stream(let number, let order): await stream(number, order)
         case .finish(let number, let order): await finish(number, order)
         case .clean(let number, let order): await clean(number, order)
+        case .openRescue(let number, let order): await openRescue(number, order)
+        case .closeRescue(let number):
+            await rescue.close()
+            handle(.rescueClosed(order: number))
         case .abandon(let number):
             imager.withdraw(order: number)
             await imager.abandon(order: number)
@@ -259,6 +265,25 @@ actor DiscoveryShell {
             guard !(error is CancellationError) else { return }
             let message = (error as? any UserFacingError)?.publicMessage ?? "\(error)".printable(limit: 300)
             handle(.failed(order: number, message: message, isRetryable: true))
+        }
+    }
+
+    /// Lets an operator in and tells of the login until the rescue is closed or another is opened.
+    private func openRescue(_ number: UInt64, _ order: RescueOrder) async {
+        do throws(RescueError) {
+            let access = try await rescue.open(order)
+            handle(.rescueOpened(order: number, access))
+            while true {
+                switch try await rescue.look() {
+                case .nothing: break
+                case .login(let from): handle(.rescueLogin(order: number, from: from))
+                case .closed: return
+                }
+                do { try await Task.sleep(for: .milliseconds(100)) } catch { return }
+                guard session.rescue == number else { return }
+            }
+        } catch {
+            handle(.failed(order: number, message: error.publicMessage, isRetryable: true))
         }
     }
 

@@ -114,7 +114,13 @@ final class SimulatedConductor: EffectPerformer {
         }
         switch DiscoveryOrders.wanted(of: node) {
         case .wait: return [.ordered(index, epoch: epoch, .wait)]
-        case .standBy: return [.ordered(index, epoch: epoch, .standBy)]
+        case .standBy:
+            return [.ordered(index, epoch: epoch, .standBy(number: DiscoveryOrders.number(of: node)))]
+        case .rescue:
+            if node.status.session?.isTrusted != true || Self.machine(of: node) != index {
+                violate("machine \(index) is opened as \(node.spec.name) without right")
+            }
+            return [.ordered(index, epoch: epoch, .rescue(number: DiscoveryOrders.number(of: node)))]
         case .clean:
             violate("machine \(index) is ordered to empty disks, which nobody has asked for")
             return [.ordered(index, epoch: epoch, .wait)]
@@ -151,7 +157,9 @@ final class SimulatedConductor: EffectPerformer {
     ) async throws -> [SimulatedRack.Event] {
         var events: [SimulatedRack.Event] = []
         do {
-            if try await store.fetch(Node.self, node.raw)?.value.status.state != .active {
+            switch try await store.fetch(Node.self, node.raw)?.value.status.state {
+            case .active, .rescuing, .rescue, .rescueFailed, .unrescuing: break
+            default:
                 events += try await write(.agentEnrolled, to: node).events
             }
         } catch is InvalidTransition {
@@ -174,8 +182,20 @@ final class SimulatedConductor: EffectPerformer {
         return events
     }
 
-    /// An operator lets in what waits for it and deploys again what has failed.
+    /// An operator lets in what waits for it, deploys again what has failed, and rescues each machine once.
     private func operate() async throws -> [SimulatedRack.Event] {
+        for node in try await nodes() {
+            let now = clock.now
+            let begins = node.status.state == .active && node.spec.rescue == nil
+            guard begins || node.status.state == .rescue || node.status.state == .rescueFailed else { continue }
+            try await store.update(Node.self, node.metadata.name) { stored in
+                guard var stored, stored.value.status.state == node.status.state else { return nil }
+                stored.value.spec.rescue = Node.RescueRequest(
+                    number: (stored.value.spec.rescue?.number ?? 0) + 1, by: "operator", at: now,
+                    passwordEnds: begins ? now.advanced(by: .seconds(3600)) : nil)
+                return stored
+            }
+        }
         for node in try await nodes() where node.status.wait?.owner == .operator {
             let now = clock.now
             try await store.update(Node.self, node.metadata.name) { stored in

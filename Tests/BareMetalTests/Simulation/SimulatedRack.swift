@@ -29,7 +29,8 @@ struct SimulatedRack: Reconciler {
     enum Order: Sendable {
         case noSession
         case wait
-        case standBy
+        case standBy(number: UInt64)
+        case rescue(number: UInt64)
         case deploy(NodeID, number: UInt64)
     }
 
@@ -53,6 +54,7 @@ struct SimulatedRack: Reconciler {
         var session: String?
         var writing: (node: NodeID, order: UInt64, step: Int)?
         var ordersDone: Set<UInt64> = []
+        var isRescued = false
         var stream: (node: NodeID, number: UInt64)?
     }
 
@@ -158,6 +160,7 @@ struct SimulatedRack: Reconciler {
         machines[index].session = nil
         machines[index].writing = nil
         machines[index].ordersDone = []
+        machines[index].isRescued = false
         var actions: [Action] = []
         if let stream = machines[index].stream {
             machines[index].stream = nil
@@ -192,7 +195,21 @@ struct SimulatedRack: Reconciler {
         let epoch = machines[index].epoch
         switch order {
         case .noSession: machines[index].session = nil
-        case .wait, .standBy: break
+        case .wait: break
+        case .rescue(let number):
+            guard let session = machines[index].session, machines[index].ordersDone.insert(number).inserted else {
+                break
+            }
+            machines[index].isRescued = true
+            count("rescue")
+            let access = RescueAccess(addresses: [], hostKey: "ssh-ed25519 A", fingerprint: "SHA256:a")
+            return [
+                .perform(.report(index, epoch: epoch, session: session, order: number, .rescued(access)))
+            ]
+        case .standBy(let number):
+            guard let session = machines[index].session, machines[index].isRescued else { break }
+            machines[index].isRescued = false
+            return [.perform(.report(index, epoch: epoch, session: session, order: number, .finished))]
         case .deploy(let node, let number):
             guard machines[index].writing == nil, !machines[index].ordersDone.contains(number) else { break }
             machines[index].writing = (node, number, 0)

@@ -13,6 +13,8 @@ struct FleetWatch {
     var timeout: Duration?
     /// A state counts only once this deployment has been begun, when one was just asked for.
     var deployment: Generation?
+    /// A state counts only once this order of a rescue has been followed.
+    var rescue: UInt64?
 
     /// How long a conductor that does not answer is waited for.
     private static let outageMax: Duration = .seconds(300)
@@ -93,6 +95,9 @@ struct FleetWatch {
         if let deployment {
             // Right after the order the state of the deployment before still stands.
             guard try await client.node(node.id.raw).attempted >= deployment else { return false }
+        }
+        if let rescue {
+            guard try await client.node(node.id.raw).rescued ?? 0 >= rescue else { return false }
         }
         if node.state == until {
             screen.end()

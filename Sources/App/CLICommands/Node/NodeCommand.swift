@@ -5,6 +5,7 @@ struct NodeCommand: ParsableCommand {
         commandName: "node", abstract: "See machines, let them in, and tell them what to be.",
         subcommands: [
             NodeList.self, NodeShow.self, NodeInventory.self, NodeApprove.self, NodeDeploy.self, NodeClean.self,
+            NodeRescue.self, NodeUnrescue.self,
             NodePower.self, NodeSet.self, NodeWhy.self, NodeEvents.self, NodeStages.self, NodeWatch.self, NodeLogs.self,
             NodeConsole.self, NodeSSH.self,
             NodeDelete.self,

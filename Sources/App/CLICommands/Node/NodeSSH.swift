@@ -1,3 +1,4 @@
+import AgentProtocol
 import ArgumentParser
 import CatalogBareMetal
 import ClientSDK
@@ -10,7 +11,7 @@ struct NodeSSH: FleetCommand {
         commandName: "ssh", abstract: "Log in to a machine.",
         discussion: """
             Runs ssh with the machine's address. Its host key is remembered in ~/.cache/muster/known_hosts, anew for each \
-            deployment. What stands after -- is run there: muster node ssh NODE -- uptime
+            deployment; of a machine in rescue it comes from the conductor. What stands after -- is run there: muster node ssh NODE -- uptime
             """)
 
     @OptionGroup var node: NodeArgument
@@ -28,6 +29,16 @@ struct NodeSSH: FleetCommand {
 
     func run(_ client: FleetClient, _ terminal: Terminal) async throws {
         let detail = try await client.node(node.name)
+        if let rescue = detail.rescue, let address = rescue.access.addresses.first {
+            let alias = "\(detail.node.id).rescue.\(detail.rescued ?? 0)"
+            let file = try Self.knownHostsFile()
+            try Self.learn(rescue.access.hostKey, of: alias, in: file)
+            let arguments = try Self.arguments(
+                address: address.description, alias: alias, user: user, identity: identity, knownHosts: file,
+                command: command, isKeyKnown: true)
+            await client.shutdown()
+            throw Self.exec(arguments)
+        }
         let leases = try await client.leases().filter { detail.identity.macs.contains($0.mac) && $0.phase == .bound }
         guard let address = detail.node.address ?? leases.max(by: { $0.expires < $1.expires })?.address else {
             throw Failure(
@@ -43,17 +54,31 @@ struct NodeSSH: FleetCommand {
     }
 
     static func arguments(
-        address: String, alias: String, user: String, identity: String?, knownHosts: String, command: [String]
+        address: String, alias: String, user: String, identity: String?, knownHosts: String, command: [String],
+        isKeyKnown: Bool = false
     ) throws -> [String] {
         guard user.utf8.first != UInt8(ascii: "-"), user.hasOnlyPrintableScalars, !user.contains("@") else {
             throw InvalidValue("user", user, expected: "a login name")
         }
         var arguments = [
-            "ssh", "-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile=\(knownHosts)",
+            "ssh", "-o", "StrictHostKeyChecking=\(isKeyKnown ? "yes" : "accept-new")", "-o",
+            "UserKnownHostsFile=\(knownHosts)",
             "-o", "HostKeyAlias=\(alias)", "-o", "ConnectTimeout=10",
         ]
         if let identity { arguments += ["-i", identity, "-o", "IdentitiesOnly=yes"] }
         return arguments + ["\(user)@\(address)"] + (command.isEmpty ? [] : ["--"] + command)
+    }
+
+    /// Notes a host key that the conductor has told.
+    private static func learn(_ key: String, of alias: String, in path: String) throws {
+        guard key.hasOnlyPrintableScalars, !key.isEmpty else {
+            throw InvalidValue("host key", key, expected: "a line of known_hosts")
+        }
+        guard let file = fopen(path, "a") else {
+            throw Failure(message: "\(path) cannot be written: \(String(cString: strerror(errno))).", exitCode: 1)
+        }
+        defer { fclose(file) }
+        fputs("\(alias) \(key)\n", file)
     }
 
     private static func knownHostsFile() throws -> String {

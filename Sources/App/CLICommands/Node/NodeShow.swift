@@ -53,6 +53,11 @@ struct NodeShow: FleetCommand {
             .yellow)
         facts.add("addresses", detail.agent?.addresses.map(\.description).joined(separator: ", "))
         facts.add("ramdisk", detail.session.map { "booted \($0.opened), \($0.isTrusted ? "trusted" : "not trusted")" })
+        if let rescue = detail.rescue {
+            facts.add("log in", rescue.access.addresses.first.map { "root@\($0), or 'muster node ssh \(node.name)'" })
+            facts.add("host key", rescue.access.fingerprint)
+            facts.add("password", password(rescue, detail.spec.rescue?.passwordEnds))
+        }
         for (name, text) in NodeText.hypervisor(detail.facts?.compute) { facts.add(name, text) }
         facts.add("model", node.hardware?.model)
         facts.add("hardware", NodeText.hardware(node.hardware))
@@ -62,6 +67,12 @@ struct NodeShow: FleetCommand {
         facts.add("MACs", detail.identity.macs.sorted().map(\.description).joined(separator: ", "))
         facts.add("first seen", detail.created.description)
         return facts
+    }
+
+    private static func password(_ rescue: Node.Rescue, _ ends: Timestamp?) -> String {
+        if let at = rescue.loginAt { return "used \(at) from \(rescue.loginFrom ?? "somewhere")" }
+        if rescue.hasPasswordEnded { return "ended unused" }
+        return "good for one login" + (ends.map { " until \($0)" } ?? "")
     }
 
     private static func power(_ detail: NodeDetail, _ now: Timestamp) -> String {
