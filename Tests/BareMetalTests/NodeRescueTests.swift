@@ -85,7 +85,8 @@ import Testing
 
         var kept = Walk()
         try kept.reachActive()
-        kept.node.spec.isInMaintenance = true
+        kept.node.spec.maintenance = Node.Maintenance(
+            reason: "a fan", by: "operator:x", since: Timestamp(millisecondsSinceEpoch: 0))
         kept.node.spec.rescue = Node.RescueRequest(number: 1, by: "x", at: walk.now, passwordEnds: walk.now)
         try kept.take(.specified)
         #expect(kept.node.status.state == .active)

@@ -71,7 +71,8 @@ import Testing
             }
             _ = try await add("kept", 2) {
                 $0.status.state = .available
-                $0.spec.isInMaintenance = true
+                $0.spec.maintenance = Node.Maintenance(
+                    reason: "a fan", by: "operator:x", since: Timestamp(millisecondsSinceEpoch: 0))
             }
             _ = try await add("writing", 3) { $0.status.state = .deploying(.writing) }
             _ = try await add("stranger", 4) {

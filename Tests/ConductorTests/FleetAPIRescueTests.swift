@@ -69,7 +69,10 @@ import Testing
                 _ = try await fleet.addNode(name, number: number) { node in
                     node.status.state = state
                     node.spec.approval = state == .enroll ? nil : Node.Approval(by: "x", at: fleet.clock.now, number: 1)
-                    node.spec.isInMaintenance = maintenance
+                    if maintenance {
+                        node.spec.maintenance = Node.Maintenance(
+                            reason: "a fan", by: "operator:x", since: Timestamp(millisecondsSinceEpoch: 0))
+                    }
                 }
             }
             try await add("blank", 1, .available)

@@ -144,7 +144,8 @@ struct FleetScene {
         try await fleet.addNode("net-14", number: 0x52) { node in
             node.spec.role = .network
             node.spec.approval = .init(by: "operator:admin", at: ago(90_000), number: 1)
-            node.spec.isInMaintenance = true
+            node.spec.maintenance = Node.Maintenance(
+                reason: "a fan", by: "operator:x", since: Timestamp(millisecondsSinceEpoch: 0))
             node.status.state = .active
             node.status.since = ago(500_000)
             node.status.summary = hardware(0x52)

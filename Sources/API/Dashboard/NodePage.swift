@@ -104,7 +104,9 @@ struct NodePage: Sendable {
                 Self.fact("Agent", agentWords)
                 Self.fact("BMC", detail.spec.bmc ?? detail.identity.bmc)
                 Self.fact("Approved by", detail.spec.approval?.by ?? "nobody")
-                if node.isInMaintenance { Self.fact("Maintenance", "nothing is done to it") }
+                if let maintenance = node.maintenance {
+                    Self.fact("Maintenance", "\(maintenance.reason ?? "no reason given"), by \(maintenance.by)")
+                }
             }
         }
     }

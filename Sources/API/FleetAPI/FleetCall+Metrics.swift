@@ -27,6 +27,9 @@ extension FleetCall {
         samples += states.sorted { $0.key < $1.key }.map { state, count in
             MetricsReport.Sample(name: "muster_nodes", labels: ["state": state], value: Double(count))
         }
+        samples += nodes.filter(\.spec.isInMaintenance).map { node in
+            MetricsReport.Sample(name: "muster_node_maintenance", labels: ["node": node.spec.name], value: 1)
+        }
         samples += bmcSamples()
         samples.append(
             MetricsReport.Sample(name: "muster_agents_connected", value: Double(services.live.agentCount())))

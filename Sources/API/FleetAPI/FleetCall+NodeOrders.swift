@@ -107,6 +107,17 @@ extension FleetCall {
         if let rack = patch.rack, !rack.hasOnlyPrintableScalars || rack.utf8.count > 60 {
             throw InvalidValue("rack", rack, expected: "1 to 60 printable characters, or none to forget it")
         }
+        if let reason = patch.maintenanceReason {
+            let most = Node.Maintenance.reasonLengthMax
+            guard patch.isInMaintenance == true else {
+                throw APIError.badRequest("A reason is given for maintenance that begins; say --maintenance on too.")
+            }
+            guard reason.hasOnlyPrintableScalars, (1...most).contains(reason.utf8.count) else {
+                throw InvalidValue("reason", reason, expected: "1 to \(most) bytes without control characters")
+            }
+        }
+        let by = context.principal.description
+        let now = services.clock.now
         let namesNone = patch.dataDisks.map { !$0.all && $0.matches.isEmpty } ?? false
         if !namesNone, let problem = patch.dataDisks?.problems().first {
             throw APIError.badRequest("dataDisks\(problem.path): \(problem.message).")
@@ -120,7 +131,13 @@ extension FleetCall {
             if let dataDisks = patch.dataDisks { node.spec.dataDisks = namesNone ? nil : dataDisks }
             if let bmc = patch.bmc { node.spec.bmc = bmc.isEmpty ? nil : bmc }
             if let network = patch.network { node.spec.network = network.isEmpty ? nil : network }
-            if let isInMaintenance = patch.isInMaintenance { node.spec.isInMaintenance = isInMaintenance }
+            if let isInMaintenance = patch.isInMaintenance {
+                let before = node.spec.maintenance
+                node.spec.maintenance =
+                    isInMaintenance
+                    ? Node.Maintenance(
+                        reason: patch.maintenanceReason ?? before?.reason, by: by, since: before?.since ?? now) : nil
+            }
             let isLater = patch.role != nil || patch.image != nil || patch.rootDisk != nil
             return isLater && node.status.deployed > Generation(0)
                 ? "changed; its disk follows with 'muster node deploy \(node.spec.name)'" : "changed"

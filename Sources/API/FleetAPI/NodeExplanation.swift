@@ -20,7 +20,7 @@ struct NodeExplanation {
 
     var reply: WhyReply {
         let causes =
-            [stateCause, errorCause, approvalCause] + blockCauses
+            [maintenanceCause, stateCause, errorCause, approvalCause] + blockCauses
             + [rules, imageCause, bmcCause, sessionCause, agentCause]
         let found = causes.compactMap(\.self) + conflicts.map(cause)
         return WhyReply(
@@ -30,8 +30,10 @@ struct NodeExplanation {
 
     private func headline(_ causes: [WhyReply.Cause]) -> String {
         let name = node.spec.name
-        if node.spec.isInMaintenance {
-            return "\(name) is in maintenance: nothing is done to it until 'muster node set \(name) --maintenance off'."
+        if let maintenance = node.spec.maintenance {
+            let reason = maintenance.reason.map { " (\($0))" } ?? ""
+            return
+                "\(name) is in maintenance\(reason): nothing is done to it until 'muster node set \(name) --maintenance off'."
         }
         if let wait = node.status.wait {
             return "\(name) is \(node.status.state): \(sentence(wait.cause)) Next: \(sentence(wait.next))"
@@ -51,6 +53,16 @@ struct NodeExplanation {
             subject: "node", what: wait.map { "\(node.status.state): \($0.cause)" } ?? "\(node.status.state)",
             since: node.status.since, owner: wait?.owner, deadline: wait?.deadline, next: wait?.next,
             isProblem: node.status.state.isFailure)
+    }
+
+    private var maintenanceCause: WhyReply.Cause? {
+        node.spec.maintenance.map { maintenance in
+            WhyReply.Cause(
+                subject: "maintenance",
+                what: "ordered by \(maintenance.by), " + (maintenance.reason ?? "without a reason"),
+                since: maintenance.since, owner: .operator,
+                next: "muster node set \(node.spec.name) --maintenance off")
+        }
     }
 
     private var errorCause: WhyReply.Cause? {

@@ -55,15 +55,37 @@ public struct Node: Resource {
         public var rescue: RescueRequest?
         /// The newest power order.
         public var power: PowerRequest?
-        /// Whether nothing shall be done to it.
-        public var isInMaintenance: Bool
+        /// Why nothing shall be done to it; nil: it may.
+        public var maintenance: Maintenance?
+
+        /// Whether nothing shall be done to it: faults are told, and nobody acts on them but operators.
+        public var isInMaintenance: Bool { maintenance != nil }
 
         /// What was asked for.
         public init(name: String) {
             self.name = name
             deployment = Generation(0)
             rootDisk = RootDiskHint()
-            isInMaintenance = false
+        }
+    }
+
+    /// That a machine is left alone.
+    public struct Maintenance: Codable, Sendable, Hashable {
+        /// Why, in the words of who said so; nil: no reason was given.
+        public var reason: String?
+        /// Who said so.
+        public var by: String
+        /// Since when.
+        public var since: Timestamp
+
+        /// The most bytes of a reason.
+        public static let reasonLengthMax = 200
+
+        /// A maintenance.
+        public init(reason: String?, by: String, since: Timestamp) {
+            self.reason = reason
+            self.by = by
+            self.since = since
         }
     }
 

@@ -21,6 +21,8 @@ public struct NodeSummary: Codable, Sendable, Hashable {
     public var isApproved: Bool
     /// Whether nothing shall be done to it.
     public var isInMaintenance: Bool
+    /// Why, since when, and who said so.
+    public var maintenance: Node.Maintenance?
     /// What is waited for.
     public var wait: Node.Wait?
     /// Why the last thing that failed did.
@@ -47,6 +49,7 @@ public struct NodeSummary: Codable, Sendable, Hashable {
         since = node.status.since
         isApproved = node.spec.approval != nil
         isInMaintenance = node.spec.isInMaintenance
+        maintenance = node.spec.maintenance
         wait = node.status.wait
         lastError = node.status.lastError
         progress = node.status.progress

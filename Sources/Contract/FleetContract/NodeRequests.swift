@@ -78,12 +78,14 @@ public struct NodePatch: Codable, Sendable, Hashable {
     public var network: String?
     /// Whether nothing shall be done to it.
     public var isInMaintenance: Bool?
+    /// Why, with `isInMaintenance` true only.
+    public var maintenanceReason: String?
 
     /// A change.
     public init(
         name: String? = nil, role: Role? = nil, image: String? = nil, rootDisk: RootDiskHint? = nil,
         dataDisks: DataDisks? = nil, bmc: String? = nil, network: String? = nil, isInMaintenance: Bool? = nil,
-        rack: String? = nil
+        maintenanceReason: String? = nil, rack: String? = nil
     ) {
         self.rack = rack
         self.name = name
@@ -94,6 +96,7 @@ public struct NodePatch: Codable, Sendable, Hashable {
         self.bmc = bmc
         self.network = network
         self.isInMaintenance = isInMaintenance
+        self.maintenanceReason = maintenanceReason
     }
 
     /// Whether nothing is to be changed.

@@ -39,6 +39,7 @@ public struct NodeMachine: Sendable {
         case .agentReported(let report): walk.agentReported(report)
         case .clockRead(let milliseconds): walk.clockRead(milliseconds)
         }
+        walk.keepHandsOff()
         walk.expectOperator()
         return (walk.node, walk.effects)
     }
@@ -104,6 +105,16 @@ struct NodeWalk {
 
     func operatorWait(_ cause: String, next: String) -> Node.Wait {
         wait(cause, .operator, deadlines.operatorReminder, next: next)
+    }
+
+    /// In maintenance no machine is booted: what would have to be ends, and says why.
+    mutating func keepHandsOff() {
+        let isBoot = { (effect: NodeEffect) in if case .boot = effect { true } else { false } }
+        guard node.spec.isInMaintenance, effects.contains(where: isBoot) else { return }
+        effects.removeAll(where: isBoot)
+        bmcFailed("it is in maintenance, so its power is left alone", event: "LeftAlone")
+        guard let wait = node.status.wait else { return }
+        node.status.wait?.next = "muster node set \(node.spec.name) --maintenance off; \(wait.next)"
     }
 
     // MARK: Registration and approval
@@ -307,9 +318,9 @@ struct NodeWalk {
         if node.spec.role != nil, !node.spec.isInMaintenance { beginDeployment(why: "a role is asked for") }
     }
 
-    mutating func bmcFailed(_ message: String) {
+    mutating func bmcFailed(_ message: String, event: String = "BMCFailed") {
         node.status.lastError = message
-        effects.append(.record(type: "BMCFailed", message: message))
+        effects.append(.record(type: event, message: message))
         switch node.status.state {
         case .verifying:
             node.status.approvalSeen = node.spec.approval?.number ?? 0

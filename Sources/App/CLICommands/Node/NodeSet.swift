@@ -47,10 +47,16 @@ struct NodeSet: FleetCommand {
     @Option(help: "Whether nothing shall be done to it: on or off.")
     var maintenance: Switch?
 
+    @Option(help: "Why, with --maintenance on.")
+    var reason: String?
+
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
         let given = [name, role?.rawValue, rack, image, bmc, network, rootDisk, dataDisks, maintenance?.rawValue]
+        guard reason == nil || maintenance == .on else {
+            throw ValidationError("--reason goes with --maintenance on.")
+        }
         guard given.contains(where: { $0 != nil }) else {
             throw ValidationError(
                 "Nothing is to be changed; give --name, --role, --rack, --image, --bmc, --network, --root-disk, --data-disks "
@@ -66,7 +72,7 @@ struct NodeSet: FleetCommand {
         }
         let patch = NodePatch(
             name: name, role: role, image: image, rootDisk: hint, dataDisks: disks, bmc: bmc, network: network,
-            isInMaintenance: maintenance.map { $0 == .on }, rack: rack)
+            isInMaintenance: maintenance.map { $0 == .on }, maintenanceReason: reason, rack: rack)
         let reply = try await client.change(node.name, patch)
         terminal.isJSON ? terminal.json(reply) : terminal.print("\(reply.node.name): \(reply.message)")
     }

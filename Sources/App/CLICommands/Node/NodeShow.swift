@@ -31,7 +31,7 @@ struct NodeShow: FleetCommand {
             "waiting for", node.wait.map { "\($0.cause) (\($0.owner.rawValue), \(Ages.until($0.deadline, now: now)))" })
         facts.add("next", node.wait?.next)
         facts.add("last error", node.lastError, .red)
-        facts.add("maintenance", node.isInMaintenance ? "yes: nothing is done to it" : nil, .yellow)
+        facts.add("maintenance", node.maintenance.map { maintenance($0, now) }, .yellow)
         facts.add(
             "let in", detail.spec.approval.map { "by \($0.by), \($0.at)" } ?? "no: 'muster node approve \(node.name)'")
         facts.add("accepted", detail.spec.approval?.accepted?.map(\.message).joined(separator: "; "))
@@ -67,6 +67,11 @@ struct NodeShow: FleetCommand {
         facts.add("MACs", detail.identity.macs.sorted().map(\.description).joined(separator: ", "))
         facts.add("first seen", detail.created.description)
         return facts
+    }
+
+    private static func maintenance(_ maintenance: Node.Maintenance, _ now: Timestamp) -> String {
+        let reason = maintenance.reason.map { ": \($0)" } ?? ""
+        return "for \(Ages.since(maintenance.since, now: now)), by \(maintenance.by)\(reason); nothing is done to it"
     }
 
     private static func password(_ rescue: Node.Rescue, _ ends: Timestamp?) -> String {

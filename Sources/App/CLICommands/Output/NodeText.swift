@@ -38,7 +38,7 @@ enum NodeText {
 
     /// What holds it up, in a few words.
     static func waiting(_ node: NodeSummary) -> String {
-        if node.isInMaintenance { return "maintenance" }
+        if let maintenance = node.maintenance { return "maintenance" + (maintenance.reason.map { ": \($0)" } ?? "") }
         if let wait = node.wait { return wait.cause }
         return node.lastError ?? ""
     }
