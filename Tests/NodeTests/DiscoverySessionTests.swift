@@ -258,4 +258,18 @@ struct SessionRun {
                     session: "s1",
                     DiscoveryProgress(order: 3, stage: .failed(message: "in use", retryable: true)))))
     }
+
+    @Test("What is found of the clock changes nothing else of an inventory")
+    func clock() {
+        var report = InventoryReport(
+            agentVersion: "1", collectedAt: Timestamp(millisecondsSinceEpoch: 0), kernelVersion: "6",
+            system: .init(firmwareMode: .uefi),
+            cpu: .init(architecture: "x86_64", sockets: 1, cores: 1, threads: 1), memory: .init(total: .gibibytes(1)),
+            disks: [], nics: [], tpmVersion: "2.0", bmc: .init(firmwareVersion: "9.08"), virtualization: "qemu",
+            omissions: ["something"])
+        let seen = report.seen(skew: .milliseconds(1234))
+        #expect(seen.clockSkewMilliseconds == 1234 && seen.bmc?.firmwareVersion == "9.08")
+        report.clockSkewMilliseconds = 1234
+        #expect(seen == report)
+    }
 }

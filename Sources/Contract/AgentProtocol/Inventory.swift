@@ -33,7 +33,7 @@ public struct InventoryReport: Hashable, Sendable, Codable {
     /// When it was made, by the machine's clock after it was set.
     public let collectedAt: Timestamp
     /// How far the machine's own clock was ahead of the conductor's when it booted; negative when it was behind.
-    public let clockSkewMilliseconds: Int64?
+    public var clockSkewMilliseconds: Int64?
     /// The interface the machine booted from.
     public let bootInterface: MACAddress?
     /// The running kernel's release.

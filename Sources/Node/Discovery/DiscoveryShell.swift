@@ -318,11 +318,9 @@ actor DiscoveryShell {
 
 extension InventoryReport {
     /// This report with what was found of the clock.
-    fileprivate func seen(skew: Duration?) -> InventoryReport {
-        InventoryReport(
-            agentVersion: agentVersion, collectedAt: collectedAt, clockSkewMilliseconds: skew?.milliseconds,
-            bootInterface: bootInterface, kernelVersion: kernelVersion, system: system, cpu: cpu, memory: memory,
-            disks: disks, nics: nics, pciDevices: pciDevices, tpmVersion: tpmVersion, virtualization: virtualization,
-            omissions: omissions, schemaVersion: schemaVersion)
+    func seen(skew: Duration?) -> InventoryReport {
+        var report = self
+        report.clockSkewMilliseconds = skew?.milliseconds
+        return report
     }
 }
