@@ -155,7 +155,7 @@ let package = Package(
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
                 "AgentProtocol", "APISupport", "FleetContract", "Identity", "BareMetal", "Fleet", "BlobStore",
-                "ImageChunks", hummingbird, httpTypes, nioCore, logging, lifecycle,
+                "ImageChunks", "NetworkBoot", hummingbird, httpTypes, nioCore, logging, lifecycle,
             ]),
 
         .target(
@@ -230,7 +230,7 @@ let package = Package(
             [
                 "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract",
                 "Fleet",
-                "ImageChunks", "CLinux", arguments, nioCore,
+                "ImageChunks", "NetworkBoot", "CLinux", arguments, nioCore,
             ]),
         module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
 

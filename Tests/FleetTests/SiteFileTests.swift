@@ -286,6 +286,12 @@ let goodSite = """
             old: "address: http://10.77.0.3", new: "address: ipmi://10.77.0.3\n    cipherSuite: 18",
             message: "line 26: bmcs[1].cipherSuite: 18 is not between 1 and 17"),
         Bad(
+            old: "address: http://10.77.0.3", new: "address: ipmi://10.77.0.3\n    boot: media",
+            message: "line 26: bmcs[1].boot: IPMI has no media; only a Redfish BMC can boot by 'media' or 'http'"),
+        Bad(
+            old: "address: http://10.77.0.3", new: "address: http://10.77.0.3\n    boot: floppy",
+            message: "line 26: bmcs[1].boot: 'floppy' is not a valid way to boot: expected network, http, media."),
+        Bad(
             old: "address: http://10.77.0.3", new: "address: ipmi://10.77.0.3\n    system: 1",
             message: "line 26: bmcs[1].system: an IPMI BMC has one machine only; leave 'system' out"),
         Bad(

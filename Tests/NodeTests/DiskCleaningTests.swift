@@ -49,6 +49,28 @@ import Testing
         #expect(Shell.run("cmp -n $((10 << 20)) \(path) /dev/zero && echo zero") == "zero\n")
     }
 
+    @Test(
+        "A disk with sectors of 4096 bytes is emptied like others, and no image is written to it",
+        .enabled(if: geteuid() == 0))
+    func largeSectors() throws {
+        let path = disk(24, ":")
+        let loop = LoopDevice(file: path, sectorSize: 4096)
+        Shell.run(
+            """
+            printf 'label: gpt\\nsize=12M\\n' | sfdisk -q \(loop.path); cd \(directory.path)
+            truncate -s 12M a; mkfs.ext4 -q -L old a; dd if=a of=\(loop.path) bs=1M seek=1 conv=notrunc,fsync status=none; rm a
+            """)
+        let before = try BlockProbe.contents(loop.path).findings()
+        #expect(before == ["a gpt partition table", "ext4 'old' in partition 1"])
+        #expect(throws: DiskError.sectorSize(path: loop.path, found: 4096)) { try BlockDevice(path: loop.path) }
+        for method in [CleanMethod.quick, .overwrite] {
+            let result = try cleaner.clean(loop.path, serial: nil, method: method)
+            #expect(result.found == (method == .quick ? before : []))
+            #expect(try BlockProbe.contents(loop.path).isEmpty)
+        }
+        #expect(Shell.run("cmp -n $((24 << 20)) \(path) /dev/zero && echo zero") == "zero\n")
+    }
+
     @Test("A disk that still shows something afterwards has failed")
     func notEmpty() throws {
         let path = disk(9, ":")

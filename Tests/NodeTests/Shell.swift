@@ -43,8 +43,9 @@ final class TemporaryDirectory {
 final class LoopDevice {
     let path: String
 
-    init(file: String) {
-        path = String(Shell.run("losetup --partscan --find --show \(file)").prefix { $0 != "\n" })
+    init(file: String, sectorSize: Int = 512) {
+        path = String(
+            Shell.run("losetup --partscan --find --show --sector-size \(sectorSize) \(file)").prefix { $0 != "\n" })
     }
 
     deinit { Shell.run("losetup --detach \(path)") }

@@ -211,6 +211,36 @@ import Testing
         }
     }
 
+    @Test(arguments: [307, 308]) func changesFollowRedirectsWithAllThatTheyHave(status: Int) async throws {
+        try await StubBMC.with { request, number in
+            switch (request.method, request.path) {
+            case ("GET", "/redfish/v1/Systems/1"): .answer(200, Document.system(), ["ETag": "\"e1\""])
+            case ("PATCH", "/redfish/v1/Systems/1"): .answer(status, "", ["Location": "/redfish/v1/Systems/1/Settings"])
+            case ("PATCH", "/redfish/v1/Systems/1/Settings"): .answer(204, "")
+            default: proper(request, number)
+            }
+        } _: { bmc in
+            try await redfish(port: bmc.port).setBoot(.disk, once: false, firmware: nil)
+            let patches = bmc.requests.filter { $0.method == "PATCH" }
+            #expect(patches.map(\.path) == ["/redfish/v1/Systems/1", "/redfish/v1/Systems/1/Settings"])
+            #expect(patches[0].body == patches[1].body)
+            #expect(patches.allSatisfy { $0.headers["If-Match"] == ["\"e1\""] })
+        }
+    }
+
+    @Test(arguments: [301, 302, 303]) func changesFollowNoRedirectThatWouldChangeThem(status: Int) async throws {
+        try await StubBMC.with { request, number in
+            request.method == "PATCH"
+                ? .answer(status, "", ["Location": "/redfish/v1/Systems/2"]) : proper(request, number)
+        } _: { bmc in
+            let error = await #expect(throws: BMCError.self) {
+                try await redfish(port: bmc.port).setBoot(.disk, once: false, firmware: nil)
+            }
+            guard case .protocolViolation = error else { return #expect(Bool(false), "\(error!)") }
+            #expect(!bmc.requests.contains { $0.path == "/redfish/v1/Systems/2" })
+        }
+    }
+
     @Test func redirectLoopsEnd() async throws {
         try await StubBMC.with { request, _ in
             .answer(302, "", ["Location": request.path])

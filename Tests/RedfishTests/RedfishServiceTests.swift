@@ -93,6 +93,47 @@ private final class SessionBMC: Sendable {
         }
     }
 
+    @Test func aSessionOfAnEarlierPasswordIsEndedOnceTheNewOneIsGood() async throws {
+        let tokens = Mutex<[String: String]>([:])
+        let sessions = "/redfish/v1/SessionService/Sessions"
+        try await StubBMC.with { request, number in
+            if request.path == "/redfish/v1/" {
+                return .answer(
+                    200, Document.root.dropLast() + #","Links":{"Sessions":{"@odata.id":"\#(sessions)"}}}"#)
+            }
+            if request.method == "POST" {
+                let password = request.body.firstMatch(of: /"Password":"(\w+)"/).map { String($0.1) } ?? ""
+                guard password != "wrong" else { return .answer(401, Document.error("no")) }
+                tokens.withLock { $0[password] = "\(sessions)/\(password)" }
+                return .answer(201, "{}", ["X-Auth-Token": password, "Location": "\(sessions)/\(password)"])
+            }
+            let token = request.headers["X-Auth-Token"].first ?? ""
+            guard tokens.withLock({ $0[token] != nil }) else { return .answer(401, Document.error("no session")) }
+            if request.method == "DELETE" {
+                tokens.withLock { $0 = $0.filter { $0.value != request.path } }
+                return .answer(204, "")
+            }
+            return proper(request, number)
+        } _: { bmc in
+            let logins = LoginSessions()
+            func ask(_ password: String) async throws -> PowerState {
+                try await RedfishDriver(
+                    address: try! BMCAddress("http://127.0.0.1:\(bmc.port)", system: "1", user: "admin"),
+                    password: SecretText(password), logins: logins, logger: Logger(label: "test")
+                ).powerState()
+            }
+            let first = try await ask("first")
+            #expect(first == .on)
+            // A password that the service does not take ends nothing.
+            await #expect(throws: BMCError.badCredentials) { try await ask("wrong") }
+            #expect(tokens.withLock { Set($0.keys) } == ["first"])
+            let second = try await ask("second")
+            #expect(second == .on)
+            #expect(tokens.withLock { Set($0.keys) } == ["second"])
+            #expect(lines(bmc).contains("DELETE \(sessions)/first"))
+        }
+    }
+
     @Test func aServiceWithoutSessionsGetsThePasswordEachTime() async throws {
         try await StubBMC.with(reply: proper) { bmc in
             let logins = LoginSessions()

@@ -6,6 +6,7 @@ import FleetContract
 import Hummingbird
 import ImageChunks
 import NIOCore
+import NetworkBoot
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -135,7 +136,8 @@ extension FleetCall {
             throw APIError.conflict(
                 "The \(what) \(digest) is not stored; push both with 'muster image push-ramdisk'.")
         }
-        let spec = Ramdisk.Spec(kernel: request.kernel, initrd: request.initrd)
+        if let media = request.media { try await requirePlace(in: media) }
+        let spec = Ramdisk.Spec(kernel: request.kernel, initrd: request.initrd, media: request.media)
         let now = services.clock.now
         let written = try await put(Ramdisk.self, name, &note) { old in
             var ramdisk = old ?? Ramdisk(metadata: Metadata(name: name, schemaVersion: 1, created: now), spec: spec)
@@ -143,6 +145,27 @@ extension FleetCall {
             return ramdisk
         }
         return .json(RamdiskRecord(name: name, spec: written.spec, created: written.metadata.created))
+    }
+
+    /// Throws unless the medium is stored and has the place that is filled in where it is said to be.
+    private func requirePlace(in media: Ramdisk.Spec.Media) async throws {
+        guard services.blobs.contains(media.image) else {
+            throw APIError.conflict(
+                "The medium \(media.image) is not stored; push it with 'muster image push-ramdisk --media FILE'.")
+        }
+        let marker = Array(BootMedium.marker.utf8)
+        let found = try await services.blobs.offPool { (blobs) throws(BlobError) -> [UInt8]? in
+            guard let size = try blobs.size(of: media.image), media.place <= size,
+                size - media.place >= UInt64(BootMedium.size)
+            else { return nil }
+            return try blobs.read(media.image, at: media.place, count: marker.count)
+        }
+        guard found == marker else {
+            throw APIError(
+                .unprocessableContent, "invalid_medium",
+                "The medium has no place for the conductor's address at byte \(media.place); make it with "
+                    + "'Images/discovery/media.sh'.")
+        }
     }
 
     /// Writes the resource that `change` makes of the one that is there, and returns it.

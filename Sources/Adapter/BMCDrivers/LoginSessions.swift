@@ -58,6 +58,17 @@ public final class LoginSessions: Sendable {
         }
     }
 
+    /// The session that was made with another password than `password`; it is not held any more.
+    func takeOutdated(_ address: BMCAddress, password: SecretText) -> Login? {
+        entries.withLock { entries in
+            let key = Self.key(address)
+            guard let entry = entries[key], entry.password.revealed != password.revealed else { return nil }
+            entries[key] = nil
+            guard case .session(let login) = entry.way else { return nil }
+            return login
+        }
+    }
+
     /// Forgets a session that the service does not know any more, unless it has been replaced already.
     func forget(_ login: Login, _ address: BMCAddress) {
         entries.withLock { entries in

@@ -16,7 +16,7 @@ public struct RedfishDriver: BMCDriver {
     private let address: BMCAddress
     private let password: SecretText
     private let trust: BMCTrust
-    private let limits: BMCLimits
+    let limits: BMCLimits
     private let quirks: [RedfishQuirks.Row]
     private let logins: LoginSessions?
     private let group: any EventLoopGroup
@@ -71,26 +71,28 @@ public struct RedfishDriver: BMCDriver {
 
     public func setBoot(_ target: BootTarget, once: Bool, firmware: MachineFirmware?) async throws(BMCError) {
         try await call { session throws(BMCError) in
-            let source: BootSource =
-                switch target {
-                case .network: .network
-                case .disk: .disk
-                }
-            for isLast in [false, true] {
-                let (path, system, tag) = try await self.system(session)
-                if let offered = system.boot?.allowableTargets, !offered.isEmpty, !offered.contains(source.rawValue) {
-                    throw .refused("it cannot boot '\(source.rawValue)'; it offers: \(offered.joined(separator: ", "))")
-                }
-                let keepsOnce = RedfishQuirks.of(system, in: quirks).keepsOnce
-                let answer = try await session.send(
-                    .boot(
-                        path, target: source, enabled: once && !keepsOnce ? .once : .continuous,
-                        ifMatch: isLast ? tag?.strong : tag))
-                if !isLast, [409, 412, 428].contains(answer.response.status) { continue }
-                try session.check(try await session.finish(answer))
-                try await confirm(source, isOnce: once && !keepsOnce, session)
-                return
+            try await setOverride(target == .network ? .network : .disk, once: once, session)
+        }
+    }
+
+    /// Sets the boot override and reads it back; `uri` goes with `.http`.
+    func setOverride(
+        _ source: BootSource, uri: String? = nil, once: Bool, _ session: RedfishSession
+    ) async throws(BMCError) {
+        for isLast in [false, true] {
+            let (path, system, tag) = try await self.system(session)
+            if let offered = system.boot?.allowableTargets, !offered.isEmpty, !offered.contains(source.rawValue) {
+                throw .refused("it cannot boot '\(source.rawValue)'; it offers: \(offered.joined(separator: ", "))")
             }
+            let keepsOnce = RedfishQuirks.of(system, in: quirks).keepsOnce
+            let answer = try await session.send(
+                .boot(
+                    path, target: source, uri: uri, enabled: once && !keepsOnce ? .once : .continuous,
+                    ifMatch: isLast ? tag?.strong : tag))
+            if !isLast, [409, 412, 428].contains(answer.response.status) { continue }
+            try session.check(try await session.finish(answer))
+            try await confirm(source, isOnce: once && !keepsOnce, session)
+            return
         }
     }
 
@@ -103,8 +105,11 @@ public struct RedfishDriver: BMCDriver {
             if attempt > 0 {
                 do { try await Task.sleep(for: limits.backoff * (1 << attempt)) } catch { throw .cancelled }
             }
-            guard let boot = try await system(session).resource.boot, let target = boot.target else { return }
-            if target == source.rawValue, boot.enabled != "Disabled" {
+            let system = try await system(session).resource
+            guard let boot = system.boot, let target = boot.target else { return }
+            let isTaken =
+                target == source.rawValue || RedfishQuirks.of(system, in: quirks).words[source.rawValue] == target
+            if isTaken, boot.enabled != "Disabled" {
                 if isOnce, boot.enabled == BootOverride.continuous.rawValue {
                     logger.notice("\(address): it was told to boot '\(target)' once and will do so for ever")
                 }
@@ -173,7 +178,7 @@ public struct RedfishDriver: BMCDriver {
     }
 
     /// Nil when the service has an answer but not this one.
-    private func optional<Value>(_ body: () async throws(BMCError) -> Value) async throws(BMCError) -> Value? {
+    func optional<Value>(_ body: () async throws(BMCError) -> Value) async throws(BMCError) -> Value? {
         do { return try await body() } catch {
             switch error {
             case .refused, .protocolViolation, .unsupported: return nil
@@ -193,7 +198,7 @@ public struct RedfishDriver: BMCDriver {
     }
 
     /// The named system, or the only one.
-    private func system(
+    func system(
         _ session: RedfishSession
     ) async throws(BMCError) -> (path: ResourcePath, resource: ComputerSystem, tag: EntityTag?) {
         let answer: RedfishSession.Answer
@@ -232,7 +237,7 @@ public struct RedfishDriver: BMCDriver {
         return members[0]
     }
 
-    private func call<Result: Sendable>(
+    func call<Result: Sendable>(
         _ body: (RedfishSession) async throws(BMCError) -> Result
     ) async throws(BMCError) -> Result {
         do {

@@ -99,7 +99,11 @@ struct RedfishSession: Sendable {
                 throw .timeout("its task \(monitor) did not end within \(limits.task.seconds)")
             }
             do { try await Task.sleep(for: time) } catch { throw .cancelled }
-            let next = try await session.get(monitor)
+            let next: Answer
+            do { next = try await session.get(monitor) } catch {
+                guard ContinuousClock.now >= session.deadline else { throw error }
+                throw .timeout("its task \(monitor) did not end within \(limits.task.seconds)")
+            }
             pause = next.response.retryAfter
             switch next.response.status {
             case 202: continue
@@ -169,6 +173,10 @@ struct RedfishSession: Sendable {
         switch answer.status {
         case 200..<300:
             guard let token = answer.token else { return .basic }
+            // Whoever knew the password before is not to go on by its session.
+            if let outdated = logins.takeOutdated(address, password: password), let path = outdated.path {
+                _ = try? await exchange(.logout(path), .session(outdated))
+            }
             let path = answer.location.flatMap { try? target(of: $0) }
             let login = LoginSessions.Login(token: token, path: path)
             let way = logins.keep(.session(login), address, password: password, trust: trust)

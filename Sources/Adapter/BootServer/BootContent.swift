@@ -56,8 +56,27 @@ public struct BootContent: Sendable {
     public var manifest: @Sendable (Digest) async throws -> ChunkManifest?
     /// The programs that firmware loads before iPXE.
     public var programs: BootPrograms
+    /// The medium with a token that BMCs were told; nil: there is none.
+    public var medium: @Sendable (_ token: String) async -> Medium?
     /// Where blobs are read.
     public var blobs: any BlobSource
+
+    /// An image that BMCs or firmware boot, with a place in it that is filled in as it is served.
+    public struct Medium: Sendable, Hashable {
+        /// The image, a blob.
+        public var image: Digest
+        /// Where the place begins.
+        public var place: UInt64
+        /// What stands there.
+        public var bytes: [UInt8]
+
+        /// A medium.
+        public init(image: Digest, place: UInt64, bytes: [UInt8]) {
+            self.image = image
+            self.place = place
+            self.bytes = bytes
+        }
+    }
 
     /// Content.
     public init(
@@ -66,8 +85,10 @@ public struct BootContent: Sendable {
         isPublic: @escaping @Sendable (Digest) async throws -> Bool,
         authorityPEM: @escaping @Sendable () async throws -> String,
         manifest: @escaping @Sendable (Digest) async throws -> ChunkManifest?,
+        medium: @escaping @Sendable (String) async -> Medium? = { _ in nil },
         programs: BootPrograms = BootPrograms([:]), blobs: any BlobSource
     ) {
+        self.medium = medium
         self.decide = decide
         self.file = file
         self.isPublic = isPublic

@@ -30,8 +30,20 @@ extension BootHTTP {
         }
     }
 
-    /// A blob, or the one range of it that is asked for.
-    private func file(_ request: Request, _ context: BootHTTPContext, _ digest: Digest) async throws -> Response {
+    func medium(_ request: Request, _ context: BootHTTPContext) async -> Response {
+        do {
+            let token = context.parameters.get("token") ?? ""
+            guard let medium = await content.medium(token) else { return Self.notFound("such medium") }
+            return try await file(request, context, medium.image, filledIn: medium)
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    /// A blob, or the one range of it that is asked for; a medium's place is filled in.
+    private func file(
+        _ request: Request, _ context: BootHTTPContext, _ digest: Digest, filledIn medium: BootContent.Medium? = nil
+    ) async throws -> Response {
         guard let size = try await content.blobs.size(of: digest) else { return Self.notFound("such file") }
         var headers: HTTPFields = [
             .contentType: "application/octet-stream", .acceptRanges: "bytes", .eTag: "\"\(digest)\"",
@@ -49,6 +61,12 @@ extension BootHTTP {
             return Response(status: .rangeNotSatisfiable, headers: headers)
         }
         headers[.contentLength] = String(range.count)
+        if let medium {
+            headers[.contentType] = "application/x-iso9660-image"
+            // The image's own digest would name the same bytes for every conductor.
+            let own = medium.bytes.withUnsafeBytes { ChunkDigest(of: $0) }.digest
+            headers[.eTag] = "\"\(digest)-\(own.hex.prefix(16))\""
+        }
         guard request.method != .head else { return Response(status: status, headers: headers) }
         guard let slot = fileStreams.take() else { return Self.busy("downloads") }
         let blobs = content.blobs
@@ -57,7 +75,8 @@ extension BootHTTP {
             var offset = range.lowerBound
             while offset < range.upperBound {
                 let count = Int(min(UInt64(Self.pieceSize), range.upperBound - offset))
-                let piece = try await blobs.read(digest, at: offset, count: count)
+                var piece = try await blobs.read(digest, at: offset, count: count)
+                medium?.fill(&piece, at: offset)
                 try await context.write(piece, to: &writer)
                 offset += UInt64(count)
             }
@@ -125,6 +144,17 @@ extension BootHTTP {
                 metadata: ["chunk": "\(index)", "blob": "\(chunk.blob)", "error": "\(error)"])
             throw error
         }
+    }
+}
+
+extension BootContent.Medium {
+    /// Puts what stands in the place over the part of it that `piece`, which begins at `offset`, covers.
+    func fill(_ piece: inout ByteBuffer, at offset: UInt64) {
+        let start = max(place, offset)
+        let end = min(place + UInt64(bytes.count), offset + UInt64(piece.readableBytes))
+        guard start < end else { return }
+        let part = bytes[Int(start - place)..<Int(end - place)]
+        piece.setBytes(part, at: piece.readerIndex + Int(start - offset))
     }
 }
 

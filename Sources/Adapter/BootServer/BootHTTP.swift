@@ -16,6 +16,7 @@ import Primitives
 /// | `GET, HEAD /boot/programs/<name>` | a program of `BootPrograms` |
 /// | `GET, HEAD /boot/<image>/vmlinuz`, `/boot/<image>/initrd.zst` | a file of a boot image, ranges possible |
 /// | `GET, HEAD /boot/blobs/<digest>` | a public blob, ranges possible |
+/// | `GET, HEAD /boot/media/<token>/boot.iso` | the medium of a BMC, ranges possible |
 /// | `GET, HEAD /boot/ca.pem` | the CA certificate |
 /// | `GET, HEAD /images/<manifest digest>/chunks?from=N` | chunk N and all after it, each as a `ChunkFrame` |
 ///
@@ -87,6 +88,9 @@ public struct BootHTTP: Sendable {
             router.on("/boot/programs/:name", method: method) { request, context in program(request, context) }
             router.on("/boot/blobs/:digest", method: method) { request, context in
                 await blob(request, context)
+            }
+            router.on("/boot/media/:token/boot.iso", method: method) { request, context in
+                await medium(request, context)
             }
             for name in BootFileName.allCases {
                 router.on("/boot/:image/\(name.rawValue)", method: method) { request, context in

@@ -40,7 +40,7 @@ public struct Conductor: Sendable {
         try await operators.ensureFirstOperator(file: "\(configuration.stateDirectory)/operator.token")
         let parts = try ConductorParts(
             configuration: configuration, store: store, blobs: blobs, vault: vault, authority: authority,
-            operators: operators, clock: clock, logger: logger)
+            operators: operators, mediaKey: try await MediaDesk.key(in: vault), clock: clock, logger: logger)
         try await parts.run()
         try await store.close()
     }

@@ -44,10 +44,12 @@ struct ConductorParts {
     private let progress = LiveProgress()
     private let certificate: ServerCertificate
     private let programs: BootPrograms
+    private let media: MediaDesk
 
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, blobs: FileBlobStore, vault: SecretVault,
-        authority: CertificateAuthority, operators: OperatorTokens, clock: any WallClock, logger: Logger
+        authority: CertificateAuthority, operators: OperatorTokens, mediaKey: SecretText, clock: any WallClock,
+        logger: Logger
     ) throws {
         self.configuration = configuration
         self.store = store
@@ -61,6 +63,11 @@ struct ConductorParts {
         let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, logger: logger)
         let catalog = LiveCatalog(cache: cache)
         self.catalog = catalog
+        let media = MediaDesk(
+            catalog: catalog, ports: configuration.ports, authorityDigest: Self.digest(of: authority.certificate),
+            key: mediaKey)
+        self.media = media
+        let medium: MediumURL = { try media.url(of: $0) }
         let opener = BMCOpener(logger: logger)
         self.opener = opener
         let driver: @Sendable (BMC) async throws -> any BMCDriver = { bmc in
@@ -71,7 +78,8 @@ struct ConductorParts {
         let writer = NodeWriter(store: store)
         controller = NodeController(
             writer: writer, nodes: { catalog.nodes() }, changes: { catalog.cache.changes() },
-            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock, conductor: run, logger: logger)
+            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver, medium: medium), clock: clock, conductor: run,
+            logger: logger)
         let controller = controller
         bmcs = BMCController(
             store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes() },
@@ -80,7 +88,7 @@ struct ConductorParts {
                 do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
                     logger.warning("\(node.spec.name): its power was not noted: \(error)")
                 }
-            }, sensors: sensors, clock: clock, logger: logger)
+            }, sensors: sensors, medium: medium, clock: clock, logger: logger)
         addresses = AddressController(
             store: store, nodes: { catalog.nodes() }, catalog: { catalog.networks() },
             changes: { catalog.cache.changes() }, clock: clock, logger: logger)
@@ -168,6 +176,7 @@ struct ConductorParts {
             clock: clock, logger: logger)
         let catalog = catalog
         let blobs = blobs
+        let media = media
         let authorityPEM = authority.certificatePEM
         return BootHTTP(
             content: BootContent(
@@ -185,7 +194,7 @@ struct ConductorParts {
                     guard catalog.isImage(digest) else { return nil }
                     return try await ImageBlobs.manifest(digest, in: blobs)
                 },
-                programs: programs, blobs: BlobReader(blobs: blobs)),
+                medium: { media.medium($0) }, programs: programs, blobs: BlobReader(blobs: blobs)),
             logger: logger
         ).application(host: "0.0.0.0", port: configuration.ports.boot)
     }

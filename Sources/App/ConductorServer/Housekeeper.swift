@@ -113,7 +113,10 @@ struct Housekeeper: Service {
         for image in snapshot.all(NodeImage.self) where named.insert(image.spec.manifest).inserted {
             named.formUnion(try await ImageBlobs.named(by: image.spec.manifest, in: blobs))
         }
-        for ramdisk in snapshot.all(Ramdisk.self) { named.formUnion([ramdisk.spec.kernel, ramdisk.spec.initrd]) }
+        for ramdisk in snapshot.all(Ramdisk.self) {
+            named.formUnion([ramdisk.spec.kernel, ramdisk.spec.initrd])
+            if let media = ramdisk.spec.media { named.insert(media.image) }
+        }
         for node in snapshot.all(Node.self) {
             if let inventory = node.status.inventory { named.insert(inventory) }
             if let claimed = node.status.session?.claim?.inventory { named.insert(claimed) }

@@ -9,6 +9,9 @@ public enum CleanMethod: String, Codable, Sendable, Hashable, CaseIterable {
     case overwrite
     /// The controller erases all user data (NVM Express base specification, Format NVM with Secure Erase Settings 1).
     case format
+    /// An ATA disk erases all user data, spare blocks included where it can (ACS-4, SECURITY ERASE UNIT); both ends are
+    /// overwritten with zeros afterwards, as it may leave a pattern. Not proved on hardware.
+    case erase
 }
 
 /// Which disks the ramdisk empties, and how. Sent only to an approved machine.

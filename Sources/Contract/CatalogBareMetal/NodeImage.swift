@@ -66,9 +66,26 @@ public struct Ramdisk: Resource {
         public var kernel: Digest
         /// The initial ramdisk, a blob.
         public var initrd: Digest
+        /// The same as an image to boot from; nil: none was pushed.
+        public var media: Media?
+
+        /// An image that is booted as a CD.
+        public struct Media: Codable, Sendable, Hashable {
+            /// The image, a blob.
+            public var image: Digest
+            /// Where in it the place begins that is filled in as it is served; see `BootMedium`.
+            public var place: UInt64
+
+            /// An image.
+            public init(image: Digest, place: UInt64) {
+                self.image = image
+                self.place = place
+            }
+        }
 
         /// A ramdisk.
-        public init(kernel: Digest, initrd: Digest) {
+        public init(kernel: Digest, initrd: Digest, media: Media? = nil) {
+            self.media = media
             self.kernel = kernel
             self.initrd = initrd
         }

@@ -99,14 +99,18 @@ public struct BMC: Resource {
         public var cipherSuite: Int?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
+        /// How the machine boots the ramdisk; nil: from the network (PXE).
+        public var boot: BootWay?
         /// The newest power order for a machine that is no node yet; a node's own order is in its specification.
         public var power: Node.PowerRequest?
 
         /// A BMC.
         public init(
             address: String, system: String?, username: String, passwordSecret: String,
-            certificateDigest: Digest? = nil, cipherSuite: Int? = nil, powersOnForDiscovery: Bool = false
+            certificateDigest: Digest? = nil, cipherSuite: Int? = nil, powersOnForDiscovery: Bool = false,
+            boot: BootWay? = nil
         ) {
+            self.boot = boot
             self.address = address
             self.system = system
             self.username = username
@@ -115,6 +119,16 @@ public struct BMC: Resource {
             self.cipherSuite = cipherSuite
             self.powersOnForDiscovery = powersOnForDiscovery
         }
+    }
+
+    /// How a machine boots the ramdisk.
+    public enum BootWay: String, Codable, Sendable, Hashable, CaseIterable {
+        /// By PXE or the firmware's own network boot.
+        case network
+        /// UEFI firmware fetches an image whose URL the BMC gives it.
+        case http
+        /// The BMC shows an image as a CD.
+        case media
     }
 
     /// What was seen.

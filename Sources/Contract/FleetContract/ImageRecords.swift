@@ -96,9 +96,12 @@ public struct RamdiskRequest: Codable, Sendable, Hashable {
     public var kernel: Digest
     /// The initial ramdisk, a blob.
     public var initrd: Digest
+    /// The same as an image to boot from; nil: none.
+    public var media: Ramdisk.Spec.Media?
 
     /// A request.
-    public init(kernel: Digest, initrd: Digest) {
+    public init(kernel: Digest, initrd: Digest, media: Ramdisk.Spec.Media? = nil) {
+        self.media = media
         self.kernel = kernel
         self.initrd = initrd
     }

@@ -51,12 +51,16 @@ public struct SiteDocument: Codable, Sendable, Hashable {
         public var cipherSuite: Int?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
+        /// How its machine boots the ramdisk; nil: from the network.
+        public var boot: BMC.BootWay?
 
         /// A BMC.
         public init(
             name: String, address: String, system: String? = nil, username: String, password: Password?,
-            certificateDigest: Digest? = nil, cipherSuite: Int? = nil, powersOnForDiscovery: Bool = false
+            certificateDigest: Digest? = nil, cipherSuite: Int? = nil, powersOnForDiscovery: Bool = false,
+            boot: BMC.BootWay? = nil
         ) {
+            self.boot = boot
             self.name = name
             self.address = address
             self.system = system

@@ -6,11 +6,14 @@ import ResourceModel
 public struct BMCAccess: MachinePower {
     private let bmcs: @Sendable () -> [BMC]
     private let driver: @Sendable (BMC) async throws -> any BMCDriver
+    private let medium: MediumURL
 
-    /// Access to `bmcs`; `driver` opens one with its secret.
+    /// Access to `bmcs`; `driver` opens one with its secret, `medium` says what those boot that the site says so of.
     public init(
-        bmcs: @escaping @Sendable () -> [BMC], driver: @escaping @Sendable (BMC) async throws -> any BMCDriver
+        bmcs: @escaping @Sendable () -> [BMC], driver: @escaping @Sendable (BMC) async throws -> any BMCDriver,
+        medium: @escaping MediumURL = noMedium
     ) {
+        self.medium = medium
         self.bmcs = bmcs
         self.driver = driver
     }
@@ -23,12 +26,11 @@ public struct BMCAccess: MachinePower {
 
     public func boot(_ node: Node, _ order: BootOrder) async throws {
         guard let name = node.bmcName else { throw MachineWithoutBMC(name: node.spec.name, order: order.instruction) }
-        let driver = try await driver(of: node, named: name)
+        let (bmc, driver) = try await bmc(of: node, named: name)
         let firmware = (node.status.summary?.firmware).flatMap(MachineFirmware.init)
         switch order {
-        case .ramdisk: try await driver.setBoot(.network, once: true, firmware: firmware)
-        // For good: BMCs that turn "once" into "always" would boot the network for ever.
-        case .disk: try await driver.setBoot(.disk, once: false, firmware: firmware)
+        case .ramdisk: try await bmc.setRamdiskBoot(driver, firmware: firmware, medium: medium)
+        case .disk: try await bmc.setDiskBoot(driver, firmware: firmware, medium: medium)
         }
         try await driver.setPower(.reset)
     }
@@ -41,9 +43,13 @@ public struct BMCAccess: MachinePower {
     }
 
     private func driver(of node: Node, named name: String) async throws -> any BMCDriver {
+        try await bmc(of: node, named: name).driver
+    }
+
+    private func bmc(of node: Node, named name: String) async throws -> (bmc: BMC, driver: any BMCDriver) {
         guard let bmc = bmcs().first(where: { $0.metadata.name == name }) else { throw UnknownBMC(name: name) }
         guard !node.hasLost(bmc.status) else { throw BMCOfAnotherMachine(name: name, node: node.spec.name) }
-        return try await driver(bmc)
+        return (bmc, try await driver(bmc))
     }
 }
 

@@ -15,6 +15,7 @@ public struct BMCController: Service {
     private let driver: @Sendable (BMC) async throws -> any BMCDriver
     private let powerRead: @Sendable (Node, PowerReading) async -> Void
     private let sensors: BMCSensors
+    private let medium: MediumURL
     private let clock: any WallClock
     private let random: RandomSource
     private let logger: Logger
@@ -32,7 +33,7 @@ public struct BMCController: Service {
         passwordVersion: @escaping @Sendable (BMC) -> Metadata?,
         driver: @escaping @Sendable (BMC) async throws -> any BMCDriver,
         powerRead: @escaping @Sendable (Node, PowerReading) async -> Void, sensors: BMCSensors = BMCSensors(),
-        clock: any WallClock,
+        medium: @escaping MediumURL = noMedium, clock: any WallClock,
         random: RandomSource = .system, logger: Logger
     ) {
         self.store = store
@@ -42,6 +43,7 @@ public struct BMCController: Service {
         self.passwordVersion = passwordVersion
         self.driver = driver
         self.sensors = sensors
+        self.medium = medium
         self.clock = clock
         self.random = random
         self.logger = logger
@@ -144,7 +146,7 @@ public struct BMCController: Service {
                 try await driver.setPower(PowerAction(order.action))
                 logger.info("\(name): power \(order.action.rawValue) done")
             } else if mayDiscover(bmc, status) {
-                try await driver.setBoot(.network, once: true, firmware: nil)
+                try await bmc.setRamdiskBoot(driver, firmware: nil, medium: medium)
                 try await driver.setPower(.on)
                 status.discoveryPowerOn = clock.now
                 logger.info("\(name): switched on to be discovered")

@@ -1,3 +1,4 @@
+import CatalogBareMetal
 import FleetContract
 import FoundationEssentials
 import Primitives
@@ -36,6 +37,9 @@ extension SiteCheck {
         }
         if let suite = entry.cipherSuite, !(1...17).contains(suite) {
             report("\(path).cipherSuite", "\(suite) is not between 1 and 17")
+        }
+        if entry.boot == .media || entry.boot == .http {
+            report("\(path).boot", "IPMI has no media; only a Redfish BMC can boot by 'media' or 'http'")
         }
         if entry.system != nil {
             report("\(path).system", "an IPMI BMC has one machine only; leave 'system' out")

@@ -13,7 +13,15 @@ extension SiteFile {
                 try Digest(hex: text)
             },
             cipherSuite: fields.integer("cipherSuite"),
-            powersOnForDiscovery: fields.flag("powersOnForDiscovery"))
+            powersOnForDiscovery: fields.flag("powersOnForDiscovery"),
+            boot: fields.value("boot") { (text) throws(InvalidValue) in
+                guard let way = BMC.BootWay(rawValue: text) else {
+                    throw InvalidValue(
+                        "way to boot", text,
+                        expected: BMC.BootWay.allCases.map(\.rawValue).joined(separator: ", "))
+                }
+                return way
+            })
         let file = fields.text("passwordFile")
         let variable = fields.value("passwordEnv", variableName)
         let reading = fields.reading

@@ -198,7 +198,7 @@ public struct SitePlan: Sendable {
             var spec = BMC.Spec(
                 address: bmc.address, system: bmc.system, username: bmc.username, passwordSecret: bmc.secretName,
                 certificateDigest: bmc.certificateDigest, cipherSuite: bmc.cipherSuite,
-                powersOnForDiscovery: bmc.powersOnForDiscovery)
+                powersOnForDiscovery: bmc.powersOnForDiscovery, boot: bmc.boot)
             spec.power = powers[bmc.name] ?? nil
             return (bmc.name, spec)
         }

@@ -11,13 +11,16 @@ public final class BlockDevice {
     public let size: UInt64
     /// Whether it makes ranges zero by itself, without the zeros being sent.
     public let zeroesByItself: Bool
+    /// The bytes of a sector as the disk is addressed; 512 for a file.
+    public let sectorSize: UInt64
 
     // SAFETY: the descriptor is closed once, with this object.
     private let descriptor: Int32
     private let isBlockDevice: Bool
 
-    /// Opens `path`. Throws `DiskError` when it is in use (O_EXCL), read-only, or does not have 512-byte sectors.
-    public init(path: String) throws(DiskError) {
+    /// Opens `path`. Throws `DiskError` when it is in use (O_EXCL), read-only, or does not have 512-byte sectors, unless
+    /// `anySector` says that others will do.
+    public init(path: String, anySector: Bool = false) throws(DiskError) {
         self.path = path
         var status = stat()
         guard stat(path, &status) == 0 else { throw .failed(action: "open", path: path, errno: errno) }
@@ -33,7 +36,8 @@ public final class BlockDevice {
             }
         }
         do throws(DiskError) {
-            size = try isBlockDevice ? Self.checkedSize(descriptor, path) : UInt64(status.st_size)
+            (size, sectorSize) =
+                try isBlockDevice ? Self.checkedSize(descriptor, path, anySector) : (UInt64(status.st_size), 512)
         } catch {
             close(descriptor)
             throw error
@@ -45,7 +49,9 @@ public final class BlockDevice {
 
     deinit { close(descriptor) }
 
-    private static func checkedSize(_ descriptor: Int32, _ path: String) throws(DiskError) -> UInt64 {
+    private static func checkedSize(
+        _ descriptor: Int32, _ path: String, _ anySector: Bool
+    ) throws(DiskError) -> (size: UInt64, sector: UInt64) {
         var bytes: UInt64 = 0
         var sector: UInt32 = 0
         var isReadOnly: Int32 = 0
@@ -56,8 +62,8 @@ public final class BlockDevice {
             throw .failed(action: "measure", path: path, errno: code)
         }
         guard isReadOnly == 0 else { throw .readOnly(path: path) }
-        guard sector == 512 else { throw .sectorSize(path: path, found: Int(sector)) }
-        return bytes
+        guard sector == 512 || anySector else { throw .sectorSize(path: path, found: Int(sector)) }
+        return (bytes, UInt64(max(sector, 512)))
     }
 
     /// Writes all of `bytes` at `offset`.
@@ -91,7 +97,7 @@ public final class BlockDevice {
     /// over what is not zero, which costs a new disk no write.
     public func zero(_ range: Range<UInt64>) throws(DiskError) {
         guard !range.isEmpty else { return }
-        if zeroesByItself, range.lowerBound % 512 == 0, range.upperBound % 512 == 0 {
+        if zeroesByItself, range.lowerBound % sectorSize == 0, range.upperBound % sectorSize == 0 {
             let code = clinux_block_zero(descriptor, range.lowerBound, range.upperBound - range.lowerBound)
             guard code == 0 else { throw .failed(action: "write zeros to", path: path, errno: code) }
             return

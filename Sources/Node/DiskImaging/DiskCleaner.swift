@@ -14,8 +14,17 @@ public struct DiskCleaner: Sendable {
     /// What is recognised on the device at a path; throws when it cannot be read.
     private let probe: @Sendable (String) throws -> InventoryReport.DiskContents
 
+    private let eraser: ATAErase
+
     /// A cleaner that looks at disks through `probe`.
-    public init(probe: @escaping @Sendable (String) throws -> InventoryReport.DiskContents) { self.probe = probe }
+    public init(probe: @escaping @Sendable (String) throws -> InventoryReport.DiskContents) {
+        self.init(probe: probe, eraser: ATAErase())
+    }
+
+    init(probe: @escaping @Sendable (String) throws -> InventoryReport.DiskContents, eraser: ATAErase) {
+        self.probe = probe
+        self.eraser = eraser
+    }
 
     /// Empties the disk at `path` by `method`, and tells `progress` the bytes done and in all.
     ///
@@ -25,7 +34,7 @@ public struct DiskCleaner: Sendable {
         progress: (_ done: UInt64, _ total: UInt64) -> Void = { _, _ in }
     ) throws -> CleanedDisk {
         let before = try probe(path)
-        let device = try BlockDevice(path: path)
+        let device = try BlockDevice(path: path, anySector: true)
         var isDiscarded = false
         var read: UInt64
         switch method {
@@ -46,6 +55,13 @@ public struct DiskCleaner: Sendable {
         case .format:
             try device.formatNVMe()
             read = try verify(device, Self.ends(of: device.size, partitions: before.partitions), isWanted, progress)
+        case .erase:
+            _ = try eraser.erase(path)
+            let ends = Self.ends(of: device.size, partitions: before.partitions)
+            device.dropCache(0..<device.size)
+            for range in ends { try device.overwrite(range) }
+            try device.sync()
+            read = try verify(device, ends, isWanted, progress)
         }
         try device.rereadPartitions()
         let left = try probe(path).findings()
@@ -120,7 +136,9 @@ extension BlockDevice {
 
     /// Writes zeros over `range`, whatever is there.
     func overwrite(_ range: Range<UInt64>) throws(DiskError) {
-        if zeroesByItself, range.lowerBound % 512 == 0, range.upperBound % 512 == 0 { return try zero(range) }
+        if zeroesByItself, range.lowerBound % sectorSize == 0, range.upperBound % sectorSize == 0 {
+            return try zero(range)
+        }
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.stepSize, alignment: 4096)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 0)

@@ -24,6 +24,8 @@ public enum DiskError: UserFacingError, Hashable {
     case notEmpty(path: String, found: [String])
     /// The disk does not format itself.
     case cannotFormat(path: String, errno: Int32)
+    /// The ATA disk does not erase itself; why, and what to do.
+    case cannotErase(path: String, why: String)
     /// A chunk was refused before it was written.
     case chunk(ChunkError)
     /// The image's partition table was refused.
@@ -68,6 +70,7 @@ public enum DiskError: UserFacingError, Hashable {
         case .cannotFormat(let path, let errno):
             "\(path) cannot erase itself (\(String(cString: strerror(errno)))): it is no NVMe disk, or it refuses. "
                 + "Choose the method 'overwrite'."
+        case .cannotErase(let path, let why): "\(path) cannot erase itself: \(why)."
         case .chunk(let error): error.publicMessage
         case .partitionTable(let error): error.publicMessage
         case .noPartition(let name):

@@ -69,10 +69,12 @@ public struct RedfishRequest: Hashable, Sendable {
 
     /// Sets a system's boot override (DSP0268 ComputerSystem, Boot).
     public static func boot(
-        _ system: ResourcePath, target: BootSource, enabled: BootOverride, ifMatch: EntityTag?
+        _ system: ResourcePath, target: BootSource, uri: String? = nil, enabled: BootOverride, ifMatch: EntityTag?
     ) -> RedfishRequest {
+        // A URI is made of typed parts by the caller; what could end the text is not sent.
+        let http = uri.map { #","HttpBootUri":"\#($0.filter { $0 != "\"" && $0 != "\\" })""# } ?? ""
         let boot =
-            #"{"BootSourceOverrideEnabled":"\#(enabled.rawValue)","BootSourceOverrideTarget":"\#(target.rawValue)"}"#
+            #"{"BootSourceOverrideEnabled":"\#(enabled.rawValue)","BootSourceOverrideTarget":"\#(target.rawValue)"\#(http)}"#
         return RedfishRequest(
             method: .patch, path: system, body: Array(#"{"Boot":\#(boot)}"#.utf8), ifMatch: ifMatch)
     }
@@ -91,6 +93,8 @@ public enum ResetType: String, Sendable, Hashable {
 public enum BootSource: String, Sendable, Hashable {
     case network = "Pxe"
     case disk = "Hdd"
+    case medium = "Cd"
+    case http = "UefiHttp"
 }
 
 /// Values of `BootSourceOverrideEnabled` that are used.

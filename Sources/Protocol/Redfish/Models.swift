@@ -76,6 +76,8 @@ public struct ComputerSystem: RedfishResource, Decodable, Hashable {
     public let chassis: [ResourcePath]
     /// The BMCs that manage it.
     public let managers: [ResourcePath]
+    /// Its virtual drives; nil: it has none, or its BMC has them.
+    public let virtualMedia: ResourcePath?
     /// The resource's version, where the body has it.
     public let etag: EntityTag?
 
@@ -115,6 +117,7 @@ public struct ComputerSystem: RedfishResource, Decodable, Hashable {
         manufacturer = container.text("Manufacturer")
         model = container.text("Model")
         powerState = try? container.decodeIfPresent(Power.self, forKey: "PowerState")
+        virtualMedia = container.link("VirtualMedia")
         etag = container.text("@odata.etag").flatMap(EntityTag.init)
         let links = try? container.nestedContainer(keyedBy: MemberName.self, forKey: "Links")
         chassis = links?.links("Chassis") ?? []
@@ -142,9 +145,12 @@ public struct ManagementController: RedfishResource, Decodable, Hashable {
     public let model: String?
     /// Its firmware's version.
     public let firmwareVersion: String?
+    /// The virtual drives of the system that it manages.
+    public let virtualMedia: ResourcePath?
 
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: MemberName.self)
+        virtualMedia = container.link("VirtualMedia")
         model = container.text("Model")
         firmwareVersion = container.text("FirmwareVersion")
     }

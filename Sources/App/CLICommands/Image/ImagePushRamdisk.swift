@@ -1,7 +1,9 @@
 import ArgumentParser
+import CatalogBareMetal
 import ClientSDK
 import FleetContract
 import ImageChunks
+import NetworkBoot
 import Primitives
 
 struct ImagePushRamdisk: FleetCommand {
@@ -18,6 +20,11 @@ struct ImagePushRamdisk: FleetCommand {
     @Option(help: ArgumentHelp("The initial ramdisk.", valueName: "file"))
     var initrd: String
 
+    @Option(
+        help: ArgumentHelp(
+            "The same as an image to boot from, for BMCs with 'boot: media' or 'http'.", valueName: "file"))
+    var media: String?
+
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     private static let sizeMax = 1 << 30
@@ -26,18 +33,34 @@ struct ImagePushRamdisk: FleetCommand {
         _ = try DNSLabel(name, as: "ramdisk name")
         var sent: UInt64 = 0
         var digests: [Digest] = []
-        for path in [kernel, initrd] {
+        var place: UInt64?
+        for path in [kernel, initrd] + [media].compactMap(\.self) {
             let bytes = try TextFile.bytes(path, sizeMax: Self.sizeMax)
             guard !bytes.isEmpty else { throw TextFile.Unreadable(path: path, why: "is empty") }
+            if path == media { place = try Self.place(in: bytes, of: path) }
             let digest = bytes.withUnsafeBytes { ChunkDigest(of: $0) }.digest
             digests.append(digest)
             guard try await !client.missingBlobs([digest]).isEmpty else { continue }
             try await client.storeBlob(digest, length: UInt64(bytes.count), BufferParts(bytes: bytes))
             sent += UInt64(bytes.count)
         }
-        let record = try await client.putRamdisk(name, RamdiskRequest(kernel: digests[0], initrd: digests[1]))
+        let medium = place.map { Ramdisk.Spec.Media(image: digests[2], place: $0) }
+        let record = try await client.putRamdisk(
+            name, RamdiskRequest(kernel: digests[0], initrd: digests[1], media: medium))
         if terminal.isJSON { return terminal.json(record) }
         terminal.print(
             "\(name): kernel \(digests[0]), initial ramdisk \(digests[1]); sent \(ImagePush.megabytes(sent)) MB.")
+    }
+
+    /// Where the conductor's address goes in a medium; throws when there is not exactly one such place.
+    private static func place(in bytes: [UInt8], of path: String) throws -> UInt64 {
+        let marker = Array(BootMedium.marker.utf8)
+        // A file of ISO 9660 begins with a sector.
+        let sectors = stride(from: 0, to: max(0, bytes.count - BootMedium.size + 1), by: 2048)
+        let places = sectors.filter { bytes[$0] == marker[0] && bytes[$0..<$0 + marker.count].elementsEqual(marker) }
+        guard places.count == 1 else {
+            throw TextFile.Unreadable(path: path, why: "is no medium of 'Images/discovery/media.sh'")
+        }
+        return UInt64(places[0])
     }
 }

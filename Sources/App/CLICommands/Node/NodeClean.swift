@@ -24,7 +24,8 @@ struct NodeClean: FleetCommand {
     @Option(
         help: """
             quick: both ends of the disk and of its partitions are overwritten, the rest is discarded; overwrite: every \
-            byte is overwritten and read back; format: the NVMe controller erases it.
+            byte is overwritten and read back; format: the NVMe controller erases it; erase: the ATA disk erases itself (not \
+            proved on hardware).
             """)
     var method: CleanMethod = .quick
 
