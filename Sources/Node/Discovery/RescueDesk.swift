@@ -165,14 +165,16 @@ actor RescueDesk {
     }
 
     private func run(_ program: String, _ arguments: [String], what: String) throws(RescueError) -> String {
-        let outcome: Program.Outcome
-        do throws(SystemError) { outcome = try Program.run(program, arguments, within: .seconds(20)) } catch {
+        // With default signals: the server learns of ended logins by SIGCHLD, which this thread may have blocked.
+        let command = SystemCommand(program, arguments, patience: .seconds(20), outputMax: 65_536)
+        let outcome: SystemCommand.Outcome
+        do throws(SystemError) { outcome = try command.run() } catch {
             throw RescueError(publicMessage: "Could not \(what): \(error.publicMessage)")
         }
         guard outcome.status == 0 else {
-            throw RescueError(publicMessage: "Could not \(what): \(outcome.output.printable(limit: 200))")
+            throw RescueError(publicMessage: "Could not \(what): \(outcome.words)")
         }
-        return outcome.output
+        return String(decoding: outcome.output, as: UTF8.self)
     }
 
     /// The addresses of all cards, the boot interface's first.
