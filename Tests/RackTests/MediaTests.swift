@@ -28,6 +28,7 @@ struct MediaTests {
             let bed = PathTests.Bed(rack)
             do {
                 try await discover(bed, way)
+                if firmware == .bios { try await deploy(bed) }
             } catch {
                 let log = rack.process(named: "conductor")?.logTail(characters: 6000) ?? ""
                 let sushy = rack.process(named: "sushy")?.logTail(characters: 3000) ?? ""
@@ -66,5 +67,18 @@ struct MediaTests {
         #expect(console.contains("Muster: booting from the medium"), "\(console.suffix(3000))")
         let events = try await bed.must(["node", "events", bed.node])
         #expect(events.contains("RamdiskBooted"), "\(events)")
+        let domain = try await bed.rack.virsh("dumpxml --inactive \(bed.node)")
+        #expect(domain.contains("device='cdrom'"), "\(domain)")
+    }
+
+    /// The medium is taken out before the disk is booted.
+    private func deploy(_ bed: PathTests.Bed) async throws {
+        try await bed.must(
+            ["image", "push", "node-network", "--role", "network", "--file", "\(PathTests.images)/node-network.raw"],
+            timeout: .seconds(300))
+        try await bed.must(["node", "approve", bed.node, "--role", "network"])
+        try await bed.waitForState("active", within: .seconds(900))
+        let domain = try await bed.rack.virsh("dumpxml --inactive \(bed.node)")
+        #expect(!domain.contains("boot.iso"), "\(domain)")
     }
 }
