@@ -60,6 +60,8 @@ struct SimulatedRack: Reconciler {
 
     private(set) var machines: [Machine]
     private(set) var faults: [String: Int] = [:]
+    /// How often an operator could have logged in to a machine.
+    private(set) var rescueCount = 0
     private let faultsEnd: Timestamp
     private var run = 1
     private var streams: UInt64 = 0
@@ -201,7 +203,7 @@ struct SimulatedRack: Reconciler {
                 break
             }
             machines[index].isRescued = true
-            count("rescue")
+            rescueCount += 1
             let access = RescueAccess(addresses: [], hostKey: "ssh-ed25519 A", fingerprint: "SHA256:a")
             return [
                 .perform(.report(index, epoch: epoch, session: session, order: number, .rescued(access)))

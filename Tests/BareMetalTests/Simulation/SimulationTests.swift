@@ -18,6 +18,7 @@ import Testing
         var trace: [String]
         var violations: [String]
         var faults: [String: Int]
+        var rescueCount: Int
         var states: [String]
     }
 
@@ -39,6 +40,7 @@ import Testing
         }
         return Outcome(
             digest: loop.digest, trace: loop.trace, violations: conductor.violations, faults: loop.reconciler.faults,
+            rescueCount: loop.reconciler.rescueCount,
             states: states)
     }
 
@@ -53,6 +55,7 @@ import Testing
             isDone,
             "seed \(seed): \(outcome.states)\n\(outcome.trace.suffix(30).map { $0.prefix(400) }.joined(separator: "\n"))"
         )
+        #expect(outcome.rescueCount > 0, "seed \(seed): no machine was rescued")
         #expect(outcome.faults.values.reduce(0, +) > 5, "seed \(seed) had next to no faults: \(outcome.faults)")
     }
 
