@@ -132,7 +132,7 @@ let package = Package(
             "Adapter", "BootServer",
             [
                 "Primitives", "WireCoding", "DHCP", "TFTP", "NetworkBoot", "ResourceModel", "CatalogBareMetal",
-                "BlobStore",
+                "AgentProtocol", "BlobStore",
                 "CLinux", "ImageChunks", hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, logging,
                 lifecycle,
             ]),
@@ -338,7 +338,9 @@ let package = Package(
         suite(
             "ConductorTests",
             [
-                "ConductorServer", "BootServer", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
+                "ConductorServer", "NodeAgent", "LinuxSystem", "RoleCompute", "RoleController", "RoleNetwork",
+                "RoleStorage",
+                "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
                 "CLICommands",
                 "Identity",
                 "CatalogIdentity",

@@ -86,7 +86,7 @@ struct TunnelTests {
             nodes.run(1, "nft 'add chain inet cut incoming { type filter hook input priority -10; policy drop; }'")
             try await expect("Tunnel/", false)
             let down = await roles[0].metrics().first { $0.name == "muster_network_tunnel_up" }
-            #expect(down?.labels == ["peer": "10.9.0.2", "node": "net-b"] && down?.value == 0)
+            #expect(down?.labels == ["peer": "10.9.0.2", "peer_node": "net-b"] && down?.value == 0)
             nodes.run(1, "nft delete table inet cut")
             try await expect("TunnelsReachable", true)
             let samples = await roles[0].metrics()

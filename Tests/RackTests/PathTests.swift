@@ -309,6 +309,7 @@ struct PathTests {
         try String(contentsOfFile: "\(Self.package)/Inventory/prometheus.yml", encoding: .utf8)
             .replacing("CONDUCTOR", with: "\(bed.rack.file.network.conductor)")
             .replacing("/etc/prometheus/muster", with: bed.rack.conductorDirectory)
+            .replacing("/etc/prometheus/alerts.yml", with: "\(Self.package)/Inventory/alerts.yml")
             .replacing("15s", with: "2s")
             .write(toFile: "\(folder)/prometheus.yml", atomically: true, encoding: .utf8)
         let process = try bed.rack.spawn(

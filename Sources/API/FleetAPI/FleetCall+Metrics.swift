@@ -13,10 +13,6 @@ import ResourceModel
 extension FleetCall {
     /// The conductor's own figures.
     func conductorMetrics() async throws -> Response {
-        let nodes = services.cache.all(Node.self)
-        var states: [String: Int] = [:]
-        for node in nodes { states[node.status.state.name, default: 0] += 1 }
-        for state in NodeState.all where states[state.name] == nil { states[state.name] = 0 }
         var samples = ProcessFigures.now()
         samples.append(
             MetricsReport.Sample(
@@ -24,36 +20,17 @@ extension FleetCall {
         samples.append(
             MetricsReport.Sample(
                 name: "muster_store_revision", value: Double(services.cache.revision.number)))
-        samples += states.sorted { $0.key < $1.key }.map { state, count in
-            MetricsReport.Sample(name: "muster_nodes", labels: ["state": state], value: Double(count))
-        }
-        samples += nodes.filter(\.spec.isInMaintenance).map { node in
-            MetricsReport.Sample(name: "muster_node_maintenance", labels: ["node": node.spec.name], value: 1)
-        }
-        samples += bmcSamples()
+        let now = services.cache.snapshot()
+        samples += FleetSamples.nodes(now.all(Node.self), now: services.clock.now)
+        samples += FleetSamples.segments(now.all(Segment.self), now.all(Lease.self))
+        samples += FleetSamples.bmcs(now.all(BMC.self)) { services.live.sensors($0)?.readings ?? [] }
+        samples.append(
+            MetricsReport.Sample(
+                name: "muster_identity_conflicts", value: Double(now.all(IdentityConflict.self).count)))
         samples.append(
             MetricsReport.Sample(name: "muster_agents_connected", value: Double(services.live.agentCount())))
         samples += counters.samples + services.conductor.samples()
         return Self.prometheus(PrometheusText.render(samples))
-    }
-
-    /// How many machines are on, off, and not known to be either; and what their BMCs' sensors tell.
-    private func bmcSamples() -> [MetricsReport.Sample] {
-        let bmcs = services.cache.all(BMC.self)
-        let counts = PowerState.allCases.map { state in
-            MetricsReport.Sample(
-                name: "muster_bmcs", labels: ["power": state.rawValue],
-                value: Double(bmcs.count { $0.status.power == state }))
-        }
-        let sensors = bmcs.flatMap { bmc in
-            (services.live.sensors(bmc.metadata.name)?.readings ?? []).map { reading in
-                MetricsReport.Sample(
-                    name: "muster_bmc_sensor",
-                    labels: ["bmc": bmc.metadata.name, "sensor": reading.name, "unit": reading.unit.rawValue],
-                    value: reading.value)
-            }
-        }
-        return counts + sensors
     }
 
     /// A node's figures as its agent sent them last.

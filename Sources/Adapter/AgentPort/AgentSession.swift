@@ -1,4 +1,5 @@
 import AgentProtocol
+import Glibc
 import NIOCore
 import Primitives
 import Synchronization
@@ -32,6 +33,15 @@ public final class AgentSession: Sendable, CustomStringConvertible {
 
     /// Whether the stream is open.
     public var isOpen: Bool { connection.end == nil }
+
+    /// The smoothed round trip of the stream's connection as the kernel measures it (tcp(7), TCP_INFO); nil: it does not
+    /// tell.
+    public func roundTrip() async -> Duration? {
+        guard let socket = connection.channel as? any SocketOptionProvider,
+            let microseconds = try? await socket.getTCPInfo().map({ $0.tcpi_rtt }).get(), microseconds > 0
+        else { return nil }
+        return .microseconds(Int64(microseconds))
+    }
 
     /// Queues a message; throws `AgentSendError` when the stream has ended, the agent is too slow, or it is too large.
     public func send(_ message: ConductorMessage) throws(AgentSendError) {

@@ -27,6 +27,7 @@ public struct BootHTTP: Sendable {
     let logger: Logger
     let imageStreams: PlaceLimit
     let fileStreams: PlaceLimit
+    let counters: BootCounters
 
     /// The most there may be of each.
     public struct Limits: Hashable, Sendable {
@@ -48,7 +49,10 @@ public struct BootHTTP: Sendable {
     }
 
     /// A server of `content`.
-    public init(content: BootContent, limits: Limits = Limits(), logger: Logger) {
+    public init(
+        content: BootContent, limits: Limits = Limits(), counters: BootCounters = BootCounters(), logger: Logger
+    ) {
+        self.counters = counters
         self.content = content
         self.limits = limits
         self.logger = logger
@@ -81,6 +85,7 @@ public struct BootHTTP: Sendable {
 
     /// Adds the routes of the table to a router.
     public func addRoutes(to router: Router<BootHTTPContext>) {
+        router.add(middleware: BootCounterMiddleware(counters: counters))
         router.add(middleware: TargetLimit<BootHTTPContext>(sizeMax: limits.targetSizeMax))
         router.get("/boot/ipxe") { request, context in await script(request, context) }
         for method in [HTTPRequest.Method.get, .head] {

@@ -20,6 +20,7 @@ public struct DHCPServer: Service {
     private let clock: any WallClock
     private let ports: DHCPPorts
     private let handlers: Handlers
+    private let counters: BootCounters
     private let logger: Logger
 
     /// Messages that wait for the engine; more are dropped, and clients ask again.
@@ -59,8 +60,9 @@ public struct DHCPServer: Service {
     public init(
         interface: String?, segment: DHCPSegment, mode: Mode = .server, ports: DHCPPorts, store: any ResourceStore,
         own: Set<IPv4Address> = [], clock: any WallClock = SystemWallClock(), handlers: Handlers = Handlers(),
-        limits: LeaseEngine.Limits = .probing, logger: Logger
+        limits: LeaseEngine.Limits = .probing, counters: BootCounters = BootCounters(), logger: Logger
     ) {
+        self.counters = counters
         self.interface = interface
         self.segment = segment
         self.mode = mode
@@ -191,6 +193,8 @@ public struct DHCPServer: Service {
                 switch event {
                 case .arrived(let arrival):
                     late.note(arrival)
+                    counters.count(
+                        dhcp: arrival.packet.options.messageType, isSent: false, segment: segment.name)
                     let effects = await state.step(arrival)
                     await begin(effects, ReplyPorts(always: arrival.port), places, state, &group)
                 case .tick:
@@ -247,7 +251,10 @@ public struct DHCPServer: Service {
         switch effect {
         case .send(let reply):
             guard let port = ports.port(for: reply) else { return }
-            do { try await port.send(reply, from: segment.server) } catch {
+            do {
+                try await port.send(reply, from: segment.server)
+                counters.count(dhcp: reply.packet.options.messageType, isSent: true, segment: segment.name)
+            } catch {
                 logger.warning("a DHCP reply could not be sent", metadata: ["error": "\(error)"])
             }
         case .observed(let client): handlers.observed(client)

@@ -17,6 +17,7 @@ public struct TFTPServer: Service {
     private let limits: Limits
     private let group: any EventLoopGroup
     private let onListening: @Sendable (Int) -> Void
+    private let counters: BootCounters
     private let logger: Logger
 
     /// The most there may be of each.
@@ -36,9 +37,11 @@ public struct TFTPServer: Service {
     /// `onListening` is given.
     public init(
         address: IPv4Address, port: UInt16 = 69, files: @escaping @Sendable (String) -> [UInt8]?,
-        limits: Limits = Limits(), logger: Logger, group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        limits: Limits = Limits(), counters: BootCounters = BootCounters(), logger: Logger,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
+        self.counters = counters
         self.address = address
         self.port = port
         self.files = files
@@ -91,6 +94,7 @@ public struct TFTPServer: Service {
         case .readRequest(let request):
             guard request.mode == "octet" else { return .packet(.error(.undefined, "only mode octet is served")) }
             guard let name = request.path, let content = files(name) else {
+                counters.count(tftp: .refused)
                 logger.info("no such boot file", metadata: ["file": "\(request.fileName.printable(limit: 80))"])
                 return .packet(.error(.fileNotFound, "no such file"))
             }
@@ -98,6 +102,7 @@ public struct TFTPServer: Service {
             case .taken(let slot): return .transfer(name, content, request, slot)
             case .alreadyServed: return .nothing
             case .full:
+                counters.count(tftp: .refused)
                 logger.warning("too many TFTP transfers at once", metadata: ["client": "\(client)"])
                 return .packet(.error(.undefined, "too many transfers at once; try again"))
             }
@@ -118,14 +123,22 @@ public struct TFTPServer: Service {
                 ).run(inbound)
             }
             switch outcome {
-            case .complete: log.info("sent by TFTP")
+            case .complete:
+                counters.count(tftp: .done)
+                log.info("sent by TFTP")
             // UEFI firmware asks for the size, and then ends that transfer with an error.
             case .ended(let code, let text):
+                counters.count(tftp: .ended)
                 log.debug("a client ended a TFTP transfer: \(code.rawValue) \(text.printable(limit: 80))")
-            case .unanswered, .stalled, .tooSlow: log.warning("a TFTP transfer was given up: \(outcome)")
+            case .unanswered, .stalled, .tooSlow:
+                counters.count(tftp: .failed)
+                log.warning("a TFTP transfer was given up: \(outcome)")
             }
         } catch is CancellationError {
-        } catch { log.warning("a TFTP transfer failed: \(error)") }
+        } catch {
+            counters.count(tftp: .failed)
+            log.warning("a TFTP transfer failed: \(error)")
+        }
     }
 
     static func send(

@@ -29,8 +29,10 @@ struct AgentHub: AgentPortDelegate, Service {
     let logger: Logger
     /// The newest session of each node, so that the end of an older one says nothing.
     let newest = NewestSessions()
+    let counters = StreamCounters()
 
     func agentConnected(_ session: AgentSession, hello: AgentHello) async {
+        counters.countOpened()
         newest.open(session.node, session.id)
         // Agents come back within milliseconds of a restart; the nodes must have been read by then.
         do { try await catalog.cache.barrier() } catch {
@@ -48,13 +50,15 @@ struct AgentHub: AgentPortDelegate, Service {
     }
 
     func agentSent(_ message: AgentMessage, from session: AgentSession) async {
+        counters.count(message)
         switch message {
         case .hello:
             break
         case .status(let report):
             await pass(.agentReported(report), session)
         case .metrics(let report):
-            if let news = metrics.take(report, from: session.node, at: clock.now) {
+            let roundTrip = await session.roundTrip()
+            if let news = metrics.take(report, from: session.node, roundTrip: roundTrip, at: clock.now) {
                 await pass(.clockRead(news.offset), session)
             }
         case .logs(let batch):
@@ -66,6 +70,7 @@ struct AgentHub: AgentPortDelegate, Service {
 
     func agentDisconnected(_ session: AgentSession, reason: WebSocketEnd) async {
         feed.close(session)
+        counters.countEnded()
         guard newest.close(session.node, session.id) else { return }
         logger.info("\(session) ended: \(reason)")
         await pass(.agentDisconnected(stream(session)), session)

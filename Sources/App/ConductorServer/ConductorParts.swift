@@ -45,6 +45,7 @@ struct ConductorParts {
     private let certificate: ServerCertificate
     private let programs: BootPrograms
     private let media: MediaDesk
+    private let bootCounters = BootCounters()
 
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, blobs: FileBlobStore, vault: SecretVault,
@@ -140,7 +141,7 @@ struct ConductorParts {
             operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, programs: programs,
-                logger: logger),
+                counters: bootCounters, logger: logger),
             Housekeeper(catalog: catalog, store: store, blobs: blobs, audit: audit, clock: clock, logger: logger),
         ]
         logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
@@ -195,7 +196,7 @@ struct ConductorParts {
                     return try await ImageBlobs.manifest(digest, in: blobs)
                 },
                 medium: { media.medium($0) }, programs: programs, blobs: BlobReader(blobs: blobs)),
-            logger: logger
+            counters: bootCounters, logger: logger
         ).application(host: "0.0.0.0", port: configuration.ports.boot)
     }
 
@@ -227,7 +228,9 @@ struct ConductorParts {
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
             gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
-            conductor: ConductorInfo(version: Conductor.version), logger: logger,
+            conductor: ConductorInfo(
+                version: Conductor.version,
+                samples: { [bootCounters] in bootCounters.samples + hub.counters.samples }), logger: logger,
             hashPassword: { try PasswordHash.make($0) },
             siteCheck: { await checks.findings($0) })
         let operators = operators

@@ -14,11 +14,18 @@ final class NodeMetrics: Sendable {
 
     /// Keeps a report, and tells when the node's clock has left the conductor's or come back to it: then how many
     /// milliseconds it is ahead, nil in step; nothing when that has not changed.
-    func take(_ report: MetricsReport, from node: NodeID, at now: Timestamp) -> ClockNews? {
+    ///
+    /// `roundTrip` is that of its stream, as measured here.
+    func take(
+        _ report: MetricsReport, from node: NodeID, roundTrip: Duration? = nil, at now: Timestamp
+    ) -> ClockNews? {
         var bounded = report
-        bounded.samples = Array(report.samples.prefix(MetricsReport.sampleCountMax - 1))
+        bounded.samples = Array(report.samples.prefix(MetricsReport.sampleCountMax - 2))
         let offset = report.time.since(now).milliseconds
         bounded.samples.append(.init(name: "muster_node_clock_offset_seconds", value: Double(offset) / 1000))
+        if let roundTrip {
+            bounded.samples.append(.init(name: "muster_agent_round_trip_seconds", value: roundTrip / .seconds(1)))
+        }
         reports.withLock { $0[node] = (bounded, now) }
         return clocks.withLock { $0[node, default: ClockWatch()].take(offset) }
     }

@@ -18,6 +18,7 @@ struct SegmentSupervisor: Service {
     private let clock: any WallClock
     private let bootPort: Int
     private let programs: BootPrograms
+    private let counters: BootCounters
     private let logger: Logger
     private let recorder: SegmentRecorder
     private let ports: DHCPPorts
@@ -34,13 +35,14 @@ struct SegmentSupervisor: Service {
 
     init(
         catalog: LiveCatalog, store: any ResourceStore, clock: any WallClock, bootPort: Int, programs: BootPrograms,
-        logger: Logger
+        counters: BootCounters, logger: Logger
     ) {
         self.catalog = catalog
         self.store = store
         self.clock = clock
         self.bootPort = bootPort
         self.programs = programs
+        self.counters = counters
         self.logger = logger
         recorder = SegmentRecorder(store: store, clock: clock, logger: logger)
         ports = DHCPPorts(logger: logger)
@@ -107,7 +109,8 @@ struct SegmentSupervisor: Service {
                 group.addTask {
                     await keepRunning("TFTP on segment \(name)") {
                         try await TFTPServer(
-                            address: segment.spec.server, files: { programs.bytes(named: $0) }, logger: logger,
+                            address: segment.spec.server, files: { programs.bytes(named: $0) },
+                            counters: counters, logger: logger,
                             onListening: { _ in logger.info("\(name): serving TFTP on \(segment.spec.server)") }
                         ).run()
                     }
@@ -138,7 +141,7 @@ struct SegmentSupervisor: Service {
             handlers: DHCPServer.Handlers(
                 observed: { client in logger.debug("\(name): heard \(client)") },
                 report: { notes.yield(.report($0)) }, listening: { notes.yield(.listening) }),
-            logger: logger)
+            counters: counters, logger: logger)
     }
 
     /// The conductor's own addresses on all segments.

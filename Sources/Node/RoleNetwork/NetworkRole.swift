@@ -55,9 +55,13 @@ public actor NetworkRole: RoleModule {
     public nonisolated func run(_ changed: @escaping @Sendable () -> Void) async { await prober.run(changed) }
 
     public func metrics() -> [MetricsReport.Sample] {
-        let counters = KernelFigures.read().interfaces
+        Self.samples(items, KernelFigures.read().interfaces) + TunnelReport.samples(prober.probes)
+    }
+
+    static func samples(
+        _ items: [OverlayItem], _ counters: [String: KernelFigures.Interface]
+    ) -> [MetricsReport.Sample] {
         var samples = [MetricsReport.Sample(name: "muster_network_overlays", value: Double(items.count))]
-        samples += TunnelReport.samples(prober.probes)
         for item in items.prefix(16) {
             let labels = ["device": item.device, "bridge": item.bridge, "vni": "\(item.vni)"]
             samples.append(

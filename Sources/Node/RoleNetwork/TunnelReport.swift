@@ -58,7 +58,7 @@ enum TunnelReport {
         }
         for peer in peers.prefix(sampleEndCountMax) {
             var labels = ["peer": "\(peer.end.address)"]
-            if let name = peer.end.name { labels["node"] = name }
+            if let name = peer.end.name { labels["peer_node"] = name }
             if peer.reach.verdict != .unknown { add("_up", labels, peer.reach.verdict == .up ? 1 : 0) }
             if peer.size.verdict != .unknown { add("_full_size_up", labels, peer.size.verdict == .up ? 1 : 0) }
             if peer.reach.verdict == .up, let time = peer.reach.roundTrip {
