@@ -57,7 +57,7 @@ import Testing
     private static let live = LiveNodeData(
         progress: { _ in Node.Progress(done: 5_120, total: 12_288, bytes: 41_000_000) },
         logSources: ["discovery-agent"],
-        logs: { node, source, _ in node.raw.hasSuffix("31") ? FleetScene.lines(now) : [] })
+        logs: { node, source, _ in LogPage(lines: node.raw.hasSuffix("31") ? FleetScene.lines(now) : []) })
 
     @Test(arguments: [(1440, 900, false), (390, 844, false), (1440, 900, true), (390, 844, true)])
     func `pages are whole at both widths, in light and dark`(width: Int, height: Int, isDark: Bool) async throws {
@@ -135,7 +135,8 @@ import Testing
 
     @Test func `a hostile machine runs nothing in the browser`() async throws {
         let live = LiveNodeData(
-            logSources: ["discovery-agent"], logs: { _, _, _ in ["2026-01-01T00:00:00Z info \(HostileMachine.text)"] })
+            logSources: ["discovery-agent"],
+            logs: { _, _, _ in LogPage(lines: ["2026-01-01T00:00:00Z info \(HostileMachine.text)"]) })
         try await withFleet(live: live, clock: ManualWallClock(Self.now)) { fleet in
             try await HostileMachine.add(to: fleet)
             try await withBrowser(fleet, width: 1440, height: 900) { browser in

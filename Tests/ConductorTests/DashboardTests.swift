@@ -129,7 +129,8 @@ import Testing
 
     @Test func whatMachinesSayIsShownAndNeverRun() async throws {
         let live = LiveNodeData(
-            logSources: ["discovery-agent"], logs: { _, _, _ in ["2026-01-01T00:00:00Z info \(HostileMachine.text)"] })
+            logSources: ["discovery-agent"],
+            logs: { _, _, _ in LogPage(lines: ["2026-01-01T00:00:00Z info \(HostileMachine.text)"]) })
         try await withFleet(live: live) { fleet in
             let id = try await HostileMachine.add(to: fleet)
             let cookie = try await fleet.signIn(.reader)

@@ -206,16 +206,16 @@ import Testing
     @Test func logsOfSeveralProgramsComeInTheOrderOfTime() async throws {
         let live = LiveNodeData(
             logSources: ["a", "b"],
-            logs: { _, source, count in
+            logs: { _, source, question in
                 let times = source == "a" ? ["10:00:01", "10:00:03"] : ["10:00:02", "10:00:02"]
-                return Array(times.map { "2026-01-01T\($0)Z info \(source)" }.suffix(count))
-            }, console: { _, count in ["boot", "login:"].suffix(count) })
+                return LogPage(lines: times.map { "2026-01-01T\($0)Z info \(source)" }.suffix(question.count))
+            }, console: { _, question in LogPage(lines: ["boot", "login:"].suffix(question.count)) })
         try await withFleet(live: live) { fleet in
             try await fleet.addNode("n1", number: 1)
             try await fleet.with(.member) { (client: FleetClient) async throws in
                 #expect(try await client.logs(of: "n1").lines.map(\.source) == ["a", "b", "b", "a"])
-                #expect(try await client.logs(of: "n1", source: "a", lines: 1).lines.count == 1)
-                #expect(try await client.console(of: "n1", lines: 1).lines == ["login:"])
+                #expect(try await client.logs(of: "n1", LineFilter(lines: 1, source: "a")).lines.count == 1)
+                #expect(try await client.console(of: "n1", LineFilter(lines: 1)).lines == ["login:"])
             }
         }
     }

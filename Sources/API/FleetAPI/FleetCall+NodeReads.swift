@@ -87,29 +87,6 @@ extension FleetCall {
         return .json(bytes: bytes)
     }
 
-    func logs() async throws -> Response {
-        let node = try node()
-        let id = try node.id
-        let count = try number("lines", in: 1...FleetLimit.logLineCount, otherwise: 200)
-        let known = services.live.logSources
-        if let source = query("source"), !known.contains(source) {
-            throw InvalidValue("source", source, expected: "one of " + known.joined(separator: ", "))
-        }
-        let sources = query("source").map { [$0] } ?? known
-        return .json(reads.logs(of: id, sources: sources, count: count))
-    }
-
-    func console() async throws -> Response {
-        let node = try node()
-        let count = try number("lines", in: 1...FleetLimit.logLineCount, otherwise: 200)
-        guard let lines = services.live.console(try node.id, count) else {
-            throw APIError.notFound(
-                "No serial console of '\(node.spec.name)' is kept here; use the BMC's own console, or "
-                    + "'muster node logs \(node.spec.name)'. For a machine of a virtual rack: 'muster-rack console'.")
-        }
-        return .json(ConsoleReply(lines: lines))
-    }
-
     func why() async throws -> Response { .json(try await reads.why(try node())) }
 
     // MARK: Events

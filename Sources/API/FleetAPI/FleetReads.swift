@@ -136,18 +136,30 @@ public struct FleetReads: Sendable {
 
     /// The last `count` log lines of a node in the order of time.
     public func logs(of node: NodeID, sources: [String]? = nil, count: Int) -> LogReply {
+        logs(of: node, sources: sources, count: count, since: nil, after: nil)
+    }
+
+    /// Log lines of a node in the order of time: the last `count`, or of each source the first `count` after a place.
+    func logs(
+        of node: NodeID, sources: [String]?, count: Int, since: Timestamp?, after: LogCursor?
+    ) -> LogReply {
         var lines: [LogReply.Line] = []
         var kept: [String] = []
+        var places: [String: LogPosition] = [:]
         for source in sources ?? services.live.logSources {
-            let tail = services.live.logs(node, source, count)
-            if !tail.isEmpty { kept.append(source) }
-            lines += tail.map { LogReply.Line(source: source, text: $0) }
+            // A source that had no lines when the place was noted is read from its beginning.
+            let start = after.map { $0.places[source] ?? LogPosition() }
+            let page = services.live.logs(node, source, LogQuestion(count: count, since: since, after: start))
+            if page.end != LogPosition() { places[source] = page.end }
+            if !page.lines.isEmpty { kept.append(source) }
+            lines += page.lines.map { LogReply.Line(source: source, text: $0) }
         }
         // Each line begins with its time in RFC 3339, 20 characters; a stable sort keeps a program's own order.
         let ordered = lines.enumerated().sorted {
             ($0.element.text.prefix(20), $0.offset) < ($1.element.text.prefix(20), $1.offset)
         }
-        return LogReply(sources: kept, lines: ordered.suffix(count).map(\.element))
+        let shown = after == nil ? ordered.suffix(count) : ordered[...]
+        return LogReply(sources: kept, lines: shown.map(\.element), next: LogCursor(places).text)
     }
 
     /// Follows nodes: without `since` all of them first, then their changes, and bookmarks in between.

@@ -65,10 +65,10 @@ public struct LiveNodeData: Sendable {
     public var progress: @Sendable (NodeID) -> Node.Progress?
     /// The programs whose log lines are kept.
     public var logSources: [String]
-    /// The last `count` lines of a program on a node, oldest first, each beginning with its time in RFC 3339.
-    public var logs: @Sendable (_ node: NodeID, _ source: String, _ count: Int) -> [String]
-    /// The last `count` lines of a node's serial console, oldest first; nil: none is kept.
-    public var console: @Sendable (_ node: NodeID, _ count: Int) -> [String]?
+    /// Lines of a program on a node, oldest first, each beginning with its time in RFC 3339.
+    public var logs: @Sendable (_ node: NodeID, _ source: String, LogQuestion) -> LogPage
+    /// Lines of a node's serial console, oldest first; nil: none are kept.
+    public var console: @Sendable (_ node: NodeID, LogQuestion) -> LogPage?
     /// A node's figures in Prometheus' text format, labelled with its name; nil: it has sent none lately.
     public var metrics: @Sendable (_ node: NodeID, _ name: String) -> String?
     /// The nodes that have figures.
@@ -83,8 +83,8 @@ public struct LiveNodeData: Sendable {
     /// Nothing is known by default.
     public init(
         progress: @escaping @Sendable (NodeID) -> Node.Progress? = { _ in nil }, logSources: [String] = [],
-        logs: @escaping @Sendable (NodeID, String, Int) -> [String] = { _, _, _ in [] },
-        console: @escaping @Sendable (NodeID, Int) -> [String]? = { _, _ in nil },
+        logs: @escaping @Sendable (NodeID, String, LogQuestion) -> LogPage = { _, _, _ in LogPage() },
+        console: @escaping @Sendable (NodeID, LogQuestion) -> LogPage? = { _, _ in nil },
         metrics: @escaping @Sendable (NodeID, String) -> String? = { _, _ in nil },
         metricNodes: @escaping @Sendable () -> [NodeID] = { [] },
         agentCount: @escaping @Sendable () -> Int = { 0 },

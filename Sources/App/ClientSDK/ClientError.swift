@@ -43,6 +43,14 @@ public enum ClientError: UserFacingError, Hashable {
         }
     }
 
+    /// Whether waiting may help: nothing was answered, or the conductor has failed.
+    public var mayPass: Bool {
+        switch self {
+        case .unreachable, .failed: true
+        default: false
+        }
+    }
+
     /// Whether asking again may help: nothing was answered, or the conductor said it is busy.
     var isTransient: Bool {
         switch self {

@@ -75,17 +75,6 @@ extension FleetClient {
         return list.items
     }
 
-    /// The newest lines of a node's logs, of one program or of all.
-    public func logs(of node: String, source: String? = nil, lines: Int = 200) async throws -> LogReply {
-        try await get(
-            FleetPath.below("nodes", node, "logs"), query: [("source", source), ("lines", String(lines))])
-    }
-
-    /// The newest lines of a node's serial console.
-    public func console(of node: String, lines: Int = 200) async throws -> ConsoleReply {
-        try await get(FleetPath.below("nodes", node, "console"), query: [("lines", String(lines))])
-    }
-
     /// Lets a machine in.
     public func approve(_ node: String, _ request: ApproveRequest) async throws -> NodeOrderReply {
         try await send(.POST, FleetPath.below("nodes", node, "approve"), request)

@@ -104,7 +104,7 @@ struct ConductorParts {
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
             authority: authority, names: configuration.names, clock: clock, logger: logger)
-        let logs = NodeLogs(directory: "\(configuration.stateDirectory)/logs")
+        let logs = NodeLogs(directory: "\(configuration.stateDirectory)/logs", clock: clock)
         hub = AgentHub(
             catalog: catalog, controller: controller,
             feed: AgentViewFeed(logger: logger, clock: clock) {
@@ -209,10 +209,12 @@ struct ConductorParts {
         let agentPort = agentPort
         let live = LiveNodeData(
             progress: { progress.progress(of: $0) }, logSources: NodeLogs.sources.sorted(),
-            logs: { hub.logs.tail($0, source: $1, count: $2) },
-            console: { node, count in
+            logs: { hub.logs.read($0, source: $1, $2) },
+            console: { node, question in
+                let kept = hub.logs.read(node, source: NodeLogs.console, question)
+                if kept.end != LogPosition() { return kept }
                 guard let consoles, let name = catalog.node(node)?.spec.name else { return nil }
-                return TextTail.lines(ofFile: "\(consoles)/\(name).log", count: count)
+                return LogPage(lines: TextTail.lines(ofFile: "\(consoles)/\(name).log", count: question.count))
             },
             metrics: { hub.metrics.text(for: $0, name: $1, at: clock.now) },
             metricNodes: { hub.metrics.nodes(at: clock.now) }, agentCount: { agentPort.connectedNodes.count },
@@ -230,7 +232,8 @@ struct ConductorParts {
             gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
             conductor: ConductorInfo(
                 version: Conductor.version,
-                samples: { [bootCounters] in bootCounters.samples + hub.counters.samples }), logger: logger,
+                samples: { [bootCounters] in bootCounters.samples + hub.counters.samples + hub.logs.samples }),
+            logger: logger,
             hashPassword: { try PasswordHash.make($0) },
             siteCheck: { await checks.findings($0) })
         let operators = operators

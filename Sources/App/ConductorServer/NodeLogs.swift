@@ -1,70 +1,122 @@
 import AgentProtocol
+import FleetAPI
 import Glibc
 import Primitives
 import Synchronization
 
-/// Nodes' log lines in files: at most two of 4 MiB a node and source, of a machine that nobody has let in two of 128 KiB.
+/// Nodes' log lines and what their serial consoles show, kept in `LogSegments`: at most four files of 1 MiB a node and
+/// source, of a machine that nobody has let in two of 128 KiB, and only so much in a second.
 final class NodeLogs: Sendable {
-    private let directory: String
-    private let lock = Mutex(())
+    private let segments: LogSegments
+    private let allowances = Mutex<[NodeID: LogAllowance]>([:])
+    private let clock: any WallClock
+    private let drops = Mutex<UInt64>(0)
 
-    static let fileSizeMax = 4 << 20
-    static let strangerFileSizeMax = 128 << 10
+    /// The most characters of a line that is read.
+    static let lineLengthMax = 4000
     /// What a machine may log before it is let in.
     static let strangerSource = "discovery-agent"
+    /// The programs whose lines are kept.
     static let sources: Set<String> = [
         "discovery-agent", "network-agent", "compute-agent", "storage-agent", "controller-agent", "node-agent",
     ]
+    /// What the serial console shows.
+    static let console = "console"
 
-    init(directory: String) { self.directory = directory }
+    init(
+        directory: String, totalSize: Int = LogSegments.Limits().totalSize, clock: any WallClock = SystemWallClock()
+    ) {
+        segments = LogSegments(directory: directory, totalSize: totalSize)
+        self.clock = clock
+    }
 
-    /// Appends a batch; lines over the limits of `LogBatch` are cut. Throws `NodeLogError`.
+    /// Appends a batch; lines over the limits of `LogBatch` are cut, what is too much for a second is dropped and said so.
+    /// Throws `NodeLogError`.
     func append(_ batch: LogBatch, for node: NodeID, isStranger: Bool = false) throws(NodeLogError) {
         let isKnown = isStranger ? batch.source == Self.strangerSource : Self.sources.contains(batch.source)
         guard isKnown else { throw .unknownSource(batch.source.printable(limit: 60)) }
-        var text = ""
-        for line in batch.lines.prefix(LogBatch.lineCountMax) {
-            text +=
-                "\(line.time) \(line.level.printable(limit: 12)) \(line.text.printable(limit: LogBatch.lineLengthMax))\n"
+        let lines = batch.lines.prefix(LogBatch.lineCountMax).map { line in
+            "\(line.time) \(line.level.printable(limit: 12)) \(line.text.printable(limit: LogBatch.lineLengthMax))"
         }
-        let path = self.path(node, batch.source)
-        try lock.withLock { _ throws(NodeLogError) in
-            mkdir(directory, 0o700)
-            mkdir("\(directory)/\(node.raw)", 0o700)
-            var info = stat()
-            if stat(path, &info) == 0, info.st_size > (isStranger ? Self.strangerFileSizeMax : Self.fileSizeMax) {
-                rename(path, path + ".1")
-            }
-            let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-            guard file >= 0 else { throw .file(path, errno) }
-            defer { close(file) }
-            var bytes = Array(text.utf8)[...]
-            while !bytes.isEmpty {
-                let written = bytes.withUnsafeBytes { write(file, $0.baseAddress, $0.count) }
-                guard written > 0 else { throw .file(path, errno) }
-                bytes = bytes.dropFirst(written)
-            }
-        }
+        try append(lines, for: node, source: batch.source, limits: isStranger ? .stranger : LogSegments.Limits())
     }
 
-    /// The last `count` lines of a source; empty when there are none.
-    func tail(_ node: NodeID, source: String, count: Int) -> [String] {
-        guard Self.sources.contains(source) else { return [] }
-        return TextTail.lines(ofFile: path(node, source), count: count)
+    /// Appends lines that the node's console has shown just now.
+    func appendConsole(_ lines: [String], for node: NodeID) throws(NodeLogError) {
+        let now = clock.now
+        try append(
+            lines.map { "\(now) \($0.printable(limit: ConsoleText.lineLengthMax))" }, for: node, source: Self.console,
+            limits: LogSegments.Limits())
+    }
+
+    private func append(
+        _ lines: [String], for node: NodeID, source: String, limits: LogSegments.Limits
+    ) throws(NodeLogError) {
+        let now = clock.now
+        let (taken, told) = allowances.withLock { allowances in
+            if allowances.count > Self.nodeCountMax { allowances.removeAll() }
+            return allowances[node, default: LogAllowance(now: now)].take(lines.map { $0.utf8.count + 1 }, at: now)
+        }
+        let dropped = lines.count - taken
+        if dropped > 0 { drops.withLock { $0 += UInt64(dropped) } }
+        var text = told.map { "\(now) warning \($0) lines were dropped: more came than is kept in a second.\n" } ?? ""
+        for line in lines.prefix(taken) { text += line + "\n" }
+        try segments.append(text, node: node, source: source, limits: limits)
+    }
+
+    /// Allowances that are remembered; forgetting them costs nothing but a burst.
+    private static let nodeCountMax = 20_000
+
+    /// The lines of a source that are asked for; none of a source that is not kept.
+    func read(_ node: NodeID, source: String, _ question: LogQuestion) -> LogPage {
+        guard Self.sources.contains(source) || source == Self.console else { return LogPage() }
+        return segments.read(node, source: source, question)
     }
 
     /// Removes all lines of a node.
     func remove(_ node: NodeID) {
-        lock.withLock { _ in
-            for source in Self.sources {
-                unlink(path(node, source))
-                unlink(path(node, source) + ".1")
-            }
-            rmdir("\(directory)/\(node.raw)")
-        }
+        segments.remove(node)
+        allowances.withLock { $0[node] = nil }
     }
 
-    private func path(_ node: NodeID, _ source: String) -> String { "\(directory)/\(node.raw)/\(source).log" }
+    /// How much is kept, and how many lines were dropped, for Prometheus.
+    var samples: [MetricsReport.Sample] {
+        [
+            .init(name: "muster_logs_bytes", value: Double(segments.size)),
+            .init(name: "muster_log_lines_dropped_total", value: Double(drops.withLock { $0 }), isCounter: true),
+        ]
+    }
+}
+
+/// How much one node may log: a burst, and so many bytes a second.
+struct LogAllowance: Hashable, Sendable {
+    /// Bytes at once.
+    static let burst = 1 << 20
+    /// Bytes a second.
+    static let rate = 32 << 10
+
+    private var left = burst
+    private var since: Timestamp
+    private var dropped = 0
+
+    init(now: Timestamp) { since = now }
+
+    /// How many of the lines, from the first, are taken; and how many were dropped before them, when that is to be told.
+    mutating func take(_ sizes: [Int], at now: Timestamp) -> (taken: Int, told: Int?) {
+        let passed = max(0, min(now.since(since).milliseconds, Int64(Self.burst / Self.rate + 1) * 1000))
+        left = min(Self.burst, left + Int(passed) * Self.rate / 1000)
+        since = now
+        var taken = 0
+        for size in sizes where taken < sizes.count {
+            guard size <= left else { break }
+            left -= size
+            taken += 1
+        }
+        let told = taken > 0 && dropped > 0 ? dropped : nil
+        if told != nil { dropped = 0 }
+        dropped += sizes.count - taken
+        return (taken, told)
+    }
 }
 
 /// The end of a text file.
@@ -90,7 +142,8 @@ enum TextTail {
         }
         let lines = bytes[..<filled].split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         return lines.suffix(count + 1).map { String(decoding: $0, as: UTF8.self).filter { $0 != "\r" } }
-            .dropLast(lines.last?.isEmpty == true ? 1 : 0).suffix(count).map { $0.printable(limit: 4000) }
+            .dropLast(lines.last?.isEmpty == true ? 1 : 0).suffix(count)
+            .map { $0.printable(limit: NodeLogs.lineLengthMax) }
     }
 }
 

@@ -75,6 +75,33 @@ public struct Timestamp: Hashable, Sendable, Comparable, Codable, CustomStringCo
         left.millisecondsSinceEpoch < right.millisecondsSinceEpoch
     }
 
+    /// Parses RFC 3339 in UTC with whole seconds, for example `2026-11-23T20:48:25Z`; throws `InvalidValue`.
+    public init(rfc3339 text: String) throws(InvalidValue) {
+        let wrong = InvalidValue("time", text, expected: "RFC 3339 in UTC, such as 2026-11-23T20:48:25Z")
+        let bytes = Array(text.utf8)
+        guard bytes.count == 20, bytes[4] == UInt8(ascii: "-"), bytes[7] == UInt8(ascii: "-"),
+            bytes[10] == UInt8(ascii: "T"), bytes[13] == UInt8(ascii: ":"), bytes[16] == UInt8(ascii: ":"),
+            bytes[19] == UInt8(ascii: "Z")
+        else { throw wrong }
+        func number(_ range: Range<Int>) -> Int? {
+            let digits = bytes[range]
+            guard digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+            return digits.reduce(0) { $0 * 10 + Int($1 - UInt8(ascii: "0")) }
+        }
+        guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10), let hour = number(11..<13),
+            let minute = number(14..<16), let second = number(17..<19), (1970...9999).contains(year),
+            (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second < 60
+        else { throw wrong }
+        // Days from civil, the inverse of `civil(fromDays:)`.
+        let shifted = month <= 2 ? year - 1 : year
+        let era = shifted / 400
+        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
+        let yearOfEra = shifted - era * 400
+        let days = era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+        self.init(millisecondsSinceEpoch: Int64((days * 86_400 + hour * 3600 + minute * 60 + second) * 1000))
+        guard description == text else { throw wrong }
+    }
+
     /// RFC 3339 in UTC with seconds, for example `2026-11-23T20:48:25Z`.
     public var description: String {
         let seconds = Int((Double(millisecondsSinceEpoch) / 1000).rounded(.down))

@@ -197,6 +197,8 @@ public struct LogReply: Codable, Sendable, Hashable {
     public var sources: [String]
     /// The lines.
     public var lines: [Line]
+    /// Give it as `after` for the lines that come later.
+    public var next: String?
 
     /// A line of a program.
     public struct Line: Codable, Sendable, Hashable {
@@ -213,9 +215,10 @@ public struct LogReply: Codable, Sendable, Hashable {
     }
 
     /// A reply.
-    public init(sources: [String], lines: [Line]) {
+    public init(sources: [String], lines: [Line], next: String? = nil) {
         self.sources = sources
         self.lines = lines
+        self.next = next
     }
 }
 
@@ -223,9 +226,14 @@ public struct LogReply: Codable, Sendable, Hashable {
 public struct ConsoleReply: Codable, Sendable, Hashable {
     /// The lines, made printable.
     public var lines: [String]
+    /// Give it as `after` for the lines that come later; nil: they cannot be asked for.
+    public var next: String?
 
     /// A reply.
-    public init(lines: [String]) { self.lines = lines }
+    public init(lines: [String], next: String? = nil) {
+        self.lines = lines
+        self.next = next
+    }
 }
 
 /// An entry of Prometheus' HTTP service discovery.
