@@ -15,7 +15,7 @@ import Testing
         var table: [String: [OperatorRole]] = [:]
         let read = [
             "nodes", "nodes/{node}", "nodes/{node}/inventory", "nodes/{node}/why", "nodes/{node}/explain",
-            "nodes/{node}/events", "nodes/{node}/logs", "watch", "events", "bmcs", "bmcs/{bmc}", "segments",
+            "nodes/{node}/events", "nodes/{node}/logs", "top", "watch", "events", "bmcs", "bmcs/{bmc}", "segments",
             "segments/{segment}/events", "leases", "rules", "conflicts", "images",
         ]
         for path in read { table["GET /fleet/v1/\(path)"] = everybody }
@@ -130,6 +130,7 @@ import Testing
         ("GET", "nodes/n1/logs?boot=disk", "", 400),
         ("GET", "nodes/n1/logs?after=a:b:c", "", 400),
         ("GET", "nodes/n1/logs?since=-1", "", 400),
+        ("GET", "top?limit=0", "", 400),
         ("GET", "nodes/n1/logs?source=kernel", "", 400),
         ("GET", "nodes/a%0Ab", "", 404),
         ("GET", "watch?since=x", "", 400),

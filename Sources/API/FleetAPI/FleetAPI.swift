@@ -75,6 +75,7 @@ public struct OperatorAPI: Sendable {
         .change(.post, "\(root)/nodes/{node}/power", .power, Node.kind) { try await $0.powerNode(&$1) },
         .change(.patch, "\(root)/nodes/{node}", .update, Node.kind) { try await $0.patchNode(&$1) },
         .change(.delete, "\(root)/nodes/{node}", .delete, Node.kind) { try await $0.deleteNode(&$1) },
+        .read("\(root)/top", Node.kind) { try await $0.top() },
         .read("\(root)/watch", Node.kind) { try await $0.watch() },
         .read("\(root)/events", NodeEvent.kind) { try await $0.events() },
     ]

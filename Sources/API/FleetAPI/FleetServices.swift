@@ -71,6 +71,8 @@ public struct LiveNodeData: Sendable {
     public var console: @Sendable (_ node: NodeID, LogQuestion) -> LogPage?
     /// A node's figures in Prometheus' text format, labelled with its name; nil: it has sent none lately.
     public var metrics: @Sendable (_ node: NodeID, _ name: String) -> String?
+    /// How it goes with a node, from its newest figures; nil: it has sent none lately.
+    public var vitals: @Sendable (NodeID) -> NodeVitals?
     /// The nodes that have figures.
     public var metricNodes: @Sendable () -> [NodeID]
     /// The nodes whose agent's stream is open here.
@@ -86,6 +88,7 @@ public struct LiveNodeData: Sendable {
         logs: @escaping @Sendable (NodeID, String, LogQuestion) -> LogPage = { _, _, _ in LogPage() },
         console: @escaping @Sendable (NodeID, LogQuestion) -> LogPage? = { _, _ in nil },
         metrics: @escaping @Sendable (NodeID, String) -> String? = { _, _ in nil },
+        vitals: @escaping @Sendable (NodeID) -> NodeVitals? = { _ in nil },
         metricNodes: @escaping @Sendable () -> [NodeID] = { [] },
         agentCount: @escaping @Sendable () -> Int = { 0 },
         sensors: @escaping @Sendable (String) -> BMCSensors.Report? = { _ in nil },
@@ -96,6 +99,7 @@ public struct LiveNodeData: Sendable {
         self.logs = logs
         self.console = console
         self.metrics = metrics
+        self.vitals = vitals
         self.metricNodes = metricNodes
         self.agentCount = agentCount
         self.sensors = sensors

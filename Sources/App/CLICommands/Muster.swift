@@ -21,7 +21,7 @@ public struct Muster: ParsableCommand {
             """,
         version: version,
         subcommands: [
-            NodeCommand.self, SiteCommand.self, ImageCommand.self, BMCCommand.self, SegmentCommand.self,
+            NodeCommand.self, Top.self, SiteCommand.self, ImageCommand.self, BMCCommand.self, SegmentCommand.self,
             LeaseCommand.self, ConflictCommand.self,
             EventCommand.self, AuditCommand.self, VersionCommand.self,
         ])

@@ -34,6 +34,9 @@ public struct LineFilter: Sendable, Hashable {
 }
 
 extension FleetClient {
+    /// How it goes with all nodes.
+    public func top() async throws -> TopReply { try await get(FleetPath.below("top")) }
+
     /// Lines of a node's logs.
     public func logs(of node: String, _ filter: LineFilter = LineFilter()) async throws -> LogReply {
         try await get(FleetPath.below("nodes", node, "logs"), query: filter.query)

@@ -217,6 +217,7 @@ struct ConductorParts {
                 return LogPage(lines: TextTail.lines(ofFile: "\(consoles)/\(name).log", count: question.count))
             },
             metrics: { hub.metrics.text(for: $0, name: $1, at: clock.now) },
+            vitals: { hub.metrics.vitals(of: $0, at: clock.now) },
             metricNodes: { hub.metrics.nodes(at: clock.now) }, agentCount: { agentPort.connectedNodes.count },
             sensors: { [sensors] in sensors.report(of: $0, at: clock.now) },
             forget: { node in

@@ -1,5 +1,6 @@
 import AgentProtocol
 import FleetAPI
+import FleetContract
 import Primitives
 import Synchronization
 
@@ -7,6 +8,7 @@ import Synchronization
 final class NodeMetrics: Sendable {
     private let reports = Mutex<[NodeID: (report: MetricsReport, received: Timestamp)]>([:])
 
+    private let signs = Mutex<[NodeID: VitalSigns]>([:])
     private let clocks = Mutex<[NodeID: ClockWatch]>([:])
 
     /// Figures older than this are not shown: a node that is gone has none.
@@ -27,6 +29,7 @@ final class NodeMetrics: Sendable {
             bounded.samples.append(.init(name: "muster_agent_round_trip_seconds", value: roundTrip / .seconds(1)))
         }
         reports.withLock { $0[node] = (bounded, now) }
+        signs.withLock { $0[node, default: VitalSigns()].take(bounded, at: now) }
         return clocks.withLock { $0[node, default: ClockWatch()].take(offset) }
     }
 
@@ -34,6 +37,15 @@ final class NodeMetrics: Sendable {
     func remove(_ node: NodeID) {
         reports.withLock { $0[node] = nil }
         clocks.withLock { $0[node] = nil }
+        signs.withLock { $0[node] = nil }
+    }
+
+    /// How it goes with a node; nil when it has sent nothing lately.
+    func vitals(of node: NodeID, at now: Timestamp) -> NodeVitals? {
+        guard let vitals = signs.withLock({ $0[node]?.vitals }), now.since(vitals.reported) <= Self.ageMax else {
+            return nil
+        }
+        return vitals
     }
 
     /// The nodes that have figures.

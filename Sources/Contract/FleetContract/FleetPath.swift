@@ -45,6 +45,8 @@ public enum FleetLimit {
     public static let blobSize = ByteCount.gibibytes(2)
     /// Entries of one page.
     public static let pageCount = 500
+    /// Nodes of one answer with figures.
+    public static let topCount = 5000
     /// Lines of a log in one answer.
     public static let logLineCount = 5000
     /// Watches at once.

@@ -9,6 +9,8 @@ struct Terminal: Sendable {
     var isInteractive: Bool
     /// Whether machines read it.
     var isJSON: Bool
+    /// Whether it is a terminal whose whole screen can be drawn on, in colours or without.
+    var isScreen = false
     /// The time, to tell ages by.
     var clock: any WallClock = SystemWallClock()
 
@@ -21,7 +23,9 @@ struct Terminal: Sendable {
             width = Int(size.ws_col)
         }
         let isColourful = isTerminal && ConnectionOptions.variable("NO_COLOR") == nil && !asJSON
-        return Terminal(width: width.map { max(40, $0) }, isInteractive: isColourful, isJSON: asJSON)
+        return Terminal(
+            width: width.map { max(40, $0) }, isInteractive: isColourful, isJSON: asJSON,
+            isScreen: isTerminal && !asJSON && ConnectionOptions.variable("TERM") != "dumb")
     }
 
     /// Writes `text` and a newline.
@@ -33,7 +37,7 @@ struct Terminal: Sendable {
     /// Writes `text` and a newline to standard error.
     static func standardError(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
 
-    private static func write(_ text: String, to descriptor: Int32) {
+    static func write(_ text: String, to descriptor: Int32) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
