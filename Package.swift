@@ -340,7 +340,7 @@ let package = Package(
             [
                 "ConductorServer", "NodeAgent", "LinuxSystem", "RoleCompute", "RoleController", "RoleNetwork",
                 "RoleStorage",
-                "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
+                "BMCDrivers", "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
                 "CLICommands",
                 "Identity",
                 "CatalogIdentity",

@@ -23,7 +23,7 @@ import Testing
         for path in ["validate", "explain"] { table["POST /fleet/v1/site/\(path)"] = everybody }
         table["POST /fleet/v1/blobs/missing"] = everybody
         table["GET /fleet/v1/nodes/{node}/console"] = workers
-        for verb in ["approve", "deploy", "clean", "rescue", "unrescue", "power"] {
+        for verb in ["approve", "console", "deploy", "clean", "rescue", "unrescue", "power"] {
             table["POST /fleet/v1/nodes/{node}/\(verb)"] = workers
         }
         table["PATCH /fleet/v1/nodes/{node}"] = workers

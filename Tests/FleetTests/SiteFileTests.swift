@@ -106,6 +106,15 @@ let goodSite = """
         #expect(file.line(of: "segments[0].pool.start") == 11)
     }
 
+    @Test func consolesAreRead() throws {
+        let text = goodSite.replacing(
+            "address: http://10.77.0.3",
+            with: "address: http://10.77.0.3\n    console: ipmi://10.77.0.3\n    cipherSuite: 17")
+        let bmc = try #require(try SiteFile(yaml: text).document.bmcs.last)
+        #expect(bmc.console == "ipmi://10.77.0.3" && bmc.cipherSuite == 17, "serial over LAN has a cipher suite")
+        #expect(try SiteFile(yaml: goodSite).document.bmcs.allSatisfy { $0.console == nil })
+    }
+
     @Test func factsHaveManyForms() throws {
         let text = goodSite.replacing(
             "      system.serial: SRV-1\n",
@@ -291,6 +300,11 @@ let goodSite = """
         Bad(
             old: "address: http://10.77.0.3", new: "address: http://10.77.0.3\n    boot: floppy",
             message: "line 26: bmcs[1].boot: 'floppy' is not a valid way to boot: expected network, http, media."),
+        Bad(
+            old: "address: http://10.77.0.3", new: "address: http://10.77.0.3\n    console: ssh://ts-1",
+            message:
+                "line 26: bmcs[1].console: 'ssh://ts-1' is not a valid console address: expected ipmi://HOST[:PORT], "
+                + "tcp://HOST:PORT or unix:///PATH."),
         Bad(
             old: "address: http://10.77.0.3", new: "address: ipmi://10.77.0.3\n    system: 1",
             message: "line 26: bmcs[1].system: an IPMI BMC has one machine only; leave 'system' out"),

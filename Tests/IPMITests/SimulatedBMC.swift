@@ -41,13 +41,15 @@ struct SimulatedBMC: Sendable {
         return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .newlines)
     }
 
-    /// Runs a BMC for the time of `body`.
-    static func with(_ body: @Sendable (SimulatedBMC) async throws -> Void) async throws {
+    /// Runs a BMC for the time of `body`; `console` is the device of the machine's serial port.
+    static func with(
+        console: String? = nil, _ body: @Sendable (SimulatedBMC) async throws -> Void
+    ) async throws {
         let directory = FileManager.default.temporaryDirectory.appendingPathComponent("ipmi-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: directory + "/state", withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let bmc = SimulatedBMC(port: try freeUDPPort(), directory: directory)
-        try bmc.write()
+        try bmc.write(console)
         _ = try await run(
             .path("/usr/bin/ipmi_sim"),
             arguments: ["-c", "\(directory)/lan.conf", "-f", "\(directory)/emu", "-n", "-s", "\(directory)/state"],
@@ -76,7 +78,7 @@ struct SimulatedBMC: Sendable {
         Issue.record("ipmi_sim did not start")
     }
 
-    private func write() throws {
+    private func write(_ console: String?) throws {
         let lan = """
             name "machine"
             set_working_mc 0x20
@@ -88,6 +90,7 @@ struct SimulatedBMC: Sendable {
                 allowed_auths_admin none md5
                 guid \(Self.wireGUID)
               endlan
+            \(console.map { "  sol \"\($0)\" 115200" } ?? "")
               chassis_control "\(directory)/chassis"
               startnow false
               user 2 true "admin" "hunter2" admin 10 none md5

@@ -67,6 +67,7 @@ public struct OperatorAPI: Sendable {
         FleetRoute(
             method: .get, path: "\(root)/nodes/{node}/console", access: .change(.console, kind: Node.kind),
             work: .answer { try await $0.console() }),
+        .change(.post, "\(root)/nodes/{node}/console", .console, Node.kind) { try await $0.attachConsole(&$1) },
         .change(.post, "\(root)/nodes/{node}/approve", .approve, Node.kind) { try await $0.approve(&$1) },
         .change(.post, "\(root)/nodes/{node}/deploy", .deploy, Node.kind) { try await $0.deploy(&$1) },
         .change(.post, "\(root)/nodes/{node}/clean", .delete, Node.kind) { try await $0.clean(&$1) },

@@ -69,6 +69,8 @@ public struct LiveNodeData: Sendable {
     public var logs: @Sendable (_ node: NodeID, _ source: String, LogQuestion) -> LogPage
     /// Lines of a node's serial console, oldest first; nil: none are kept.
     public var console: @Sendable (_ node: NodeID, LogQuestion) -> LogPage?
+    /// Takes a place before a node's live console; throws what says why there is none.
+    public var attachConsole: @Sendable (Node, ConsoleVisit) async throws -> ConsoleSeat
     /// A node's figures in Prometheus' text format, labelled with its name; nil: it has sent none lately.
     public var metrics: @Sendable (_ node: NodeID, _ name: String) -> String?
     /// How it goes with a node, from its newest figures; nil: it has sent none lately.
@@ -87,6 +89,9 @@ public struct LiveNodeData: Sendable {
         progress: @escaping @Sendable (NodeID) -> Node.Progress? = { _ in nil }, logSources: [String] = [],
         logs: @escaping @Sendable (NodeID, String, LogQuestion) -> LogPage = { _, _, _ in LogPage() },
         console: @escaping @Sendable (NodeID, LogQuestion) -> LogPage? = { _, _ in nil },
+        attachConsole: @escaping @Sendable (Node, ConsoleVisit) async throws -> ConsoleSeat = { node, _ in
+            throw NoConsole(node: node.spec.name, bmc: node.bmcName)
+        },
         metrics: @escaping @Sendable (NodeID, String) -> String? = { _, _ in nil },
         vitals: @escaping @Sendable (NodeID) -> NodeVitals? = { _ in nil },
         metricNodes: @escaping @Sendable () -> [NodeID] = { [] },
@@ -98,6 +103,7 @@ public struct LiveNodeData: Sendable {
         self.logSources = logSources
         self.logs = logs
         self.console = console
+        self.attachConsole = attachConsole
         self.metrics = metrics
         self.vitals = vitals
         self.metricNodes = metricNodes

@@ -38,6 +38,21 @@ public struct BMCOpener: Sendable {
         }
     }
 
+    /// The console at `console`; user, password and cipher suite are the BMC's. Throws nothing of the network: it is opened
+    /// later.
+    public func console(
+        at console: ConsoleAddress, of bmc: BMC.Spec, password: SecretText
+    ) -> any ConsoleAccess {
+        switch console {
+        case .ipmi(let host, let port):
+            IPMIConsole(
+                host: host, port: port, user: bmc.username, password: password, cipherSuite: bmc.cipherSuite,
+                limits: limits, group: group, logger: logger)
+        case .tcp(let host, let port): SocketConsole(host: host, port: port, limits: limits, group: group)
+        case .unix(let path): SocketConsole(path: path, limits: limits, group: group)
+        }
+    }
+
     /// Ends the sessions that are held at BMCs, within 5 s; those that are not reached end by themselves.
     public func close() async {
         var brief = limits

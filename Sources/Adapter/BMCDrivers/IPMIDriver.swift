@@ -161,7 +161,7 @@ public struct IPMIDriver: BMCDriver {
 }
 
 extension BMCError {
-    fileprivate init(_ failure: IPMIFailure, cipherSuite: Int) {
+    init(_ failure: IPMIFailure, cipherSuite: Int) {
         self =
             switch failure {
             case .wrongPassword, .unknownUser: .badCredentials

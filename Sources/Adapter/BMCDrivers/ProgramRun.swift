@@ -26,12 +26,29 @@ struct ProgramRun: Sendable {
         case notRun(String)
     }
 
-    private static let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"]
+    static let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"]
 
     /// The program's path; nil: it is not installed.
-    private var path: String? {
+    var path: String? {
         if program.hasPrefix("/") { return access(program, X_OK) == 0 ? program : nil }
         return Self.folders.map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
+    }
+
+    /// The program's variables: `secrets`, PATH and the C locale.
+    func environment(_ secrets: [String: SecretText]) -> Environment {
+        var variables: [Environment.Key: String] = ["PATH": Self.folders.joined(separator: ":"), "LC_ALL": "C"]
+        for (name, secret) in secrets { variables[Environment.Key(stringLiteral: name)] = secret.revealed }
+        return .custom(variables)
+    }
+
+    /// A session of its own, whose process group is killed at the end.
+    static var ownSession: PlatformOptions {
+        var options = PlatformOptions()
+        options.createSession = true
+        options.teardownSequence = [
+            .send(signal: .kill, toProcessGroup: true, allowedDurationToNextStep: .milliseconds(100))
+        ]
+        return options
     }
 
     /// Runs the program with `secrets` as its only variables besides PATH and the C locale.
@@ -42,19 +59,14 @@ struct ProgramRun: Sendable {
         _ arguments: [String], secrets: [String: SecretText] = [:], time: Duration
     ) async throws(Failure) -> Outcome {
         guard let path else { throw .notInstalled }
-        var variables: [Environment.Key: String] = ["PATH": Self.folders.joined(separator: ":"), "LC_ALL": "C"]
-        for (name, secret) in secrets { variables[Environment.Key(stringLiteral: name)] = secret.revealed }
-        var options = PlatformOptions()
-        options.createSession = true
-        options.teardownSequence = [
-            .send(signal: .kill, toProcessGroup: true, allowedDurationToNextStep: .milliseconds(100))
-        ]
+        let variables = environment(secrets)
+        let options = Self.ownSession
         let limit = outputSizeMax
         do {
             return try await withThrowingTaskGroup(of: Outcome?.self) { [variables, options] group in
                 group.addTask {
                     let result = try await Subprocess.run(
-                        .path(FilePath(path)), arguments: Arguments(arguments), environment: .custom(variables),
+                        .path(FilePath(path)), arguments: Arguments(arguments), environment: variables,
                         platformOptions: options, input: .none, output: .string(limit: limit),
                         error: .string(limit: limit))
                     let status: Int32 =

@@ -38,6 +38,7 @@ struct ConductorParts {
     private let sensors = BMCSensors()
     private let addresses: AddressController
     private let hub: AgentHub
+    private let consoleDesk: ConsoleDesk
     private let agentPort: AgentPortServer
     private let registrar: Registrar
     private let audit: AuditLog
@@ -112,6 +113,24 @@ struct ConductorParts {
             },
             metrics: NodeMetrics(), logs: logs, authority: authority, audit: audit, clock: clock,
             apiPort: configuration.ports.api, conductor: run, logger: logger)
+        consoleDesk = ConsoleDesk(
+            access: { node in
+                guard let name = node.bmcName else { throw NoConsole(node: node.spec.name, bmc: nil) }
+                guard let bmc = catalog.bmcs().first(where: { $0.metadata.name == name }) else {
+                    throw UnknownBMC(name: name)
+                }
+                guard let address = try ConsoleAddress(of: bmc.spec) else {
+                    throw NoConsole(node: node.spec.name, bmc: name)
+                }
+                let password = try await vault.open(bmc.spec.passwordSecret)
+                return opener.console(at: address, of: bmc.spec, password: password)
+            },
+            record: { node, lines in
+                do { try logs.appendConsole(lines, for: node) } catch { logger.warning("console of \(node): \(error)") }
+            },
+            audit: { [audit] event in
+                do { try await audit.record(event) } catch { logger.error("audit event lost: \(error)") }
+            }, clock: clock, logger: logger)
         agentPort = AgentPortServer(
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
             tls: certificate.agents,
@@ -135,7 +154,8 @@ struct ConductorParts {
             catalog: catalog, readInventory: { await StoredInventory.read($0, in: blobs) },
             submit: { try await controller.submit($0, to: $1) }, logger: logger)
         let services: [any Service] = [
-            BMCSessionsEnd(opener: opener), catalog.cache, controller, rules, bmcs, addresses, hub, agentPort,
+            BMCSessionsEnd(opener: opener), catalog.cache, consoleDesk, controller, rules, bmcs, addresses, hub,
+            agentPort,
             certificate,
             provisioning(), bootFiles(),
             operatorAPI(),
@@ -216,6 +236,7 @@ struct ConductorParts {
                 guard let consoles, let name = catalog.node(node)?.spec.name else { return nil }
                 return LogPage(lines: TextTail.lines(ofFile: "\(consoles)/\(name).log", count: question.count))
             },
+            attachConsole: { [consoleDesk] in try await consoleDesk.attach($0, $1) },
             metrics: { hub.metrics.text(for: $0, name: $1, at: clock.now) },
             vitals: { hub.metrics.vitals(of: $0, at: clock.now) },
             metricNodes: { hub.metrics.nodes(at: clock.now) }, agentCount: { agentPort.connectedNodes.count },

@@ -97,6 +97,8 @@ public struct BMC: Resource {
         public var certificateDigest: Digest?
         /// The cipher suite of IPMI; nil: 3.
         public var cipherSuite: Int?
+        /// Where the machine's serial console is (`ConsoleAddress`); nil: serial over LAN of a BMC that speaks IPMI.
+        public var console: String?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
         /// How the machine boots the ramdisk; nil: from the network (PXE).

@@ -49,6 +49,9 @@ public struct SiteDocument: Codable, Sendable, Hashable {
         public var certificateDigest: Digest?
         /// The cipher suite of IPMI; nil: 3.
         public var cipherSuite: Int?
+        /// Where the machine's serial console is, `ipmi://HOST[:PORT]`, `tcp://HOST:PORT` or `unix:///PATH`; nil: serial over
+        /// LAN of a BMC that speaks IPMI.
+        public var console: String?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
         /// How its machine boots the ramdisk; nil: from the network.

@@ -13,6 +13,9 @@ extension SiteCheck {
                 report("\(path).system", "'\(system.printable(limit: 80))' must be a Redfish identifier, not a path")
             }
         }
+        if let console = entry.console {
+            check("\(path).console") { () throws(InvalidValue) in _ = try ConsoleAddress(console) }
+        }
         ipmi(entry, at: path)
         if entry.certificateDigest != nil, !entry.address.hasPrefix("https://") {
             report("\(path).certificateDigest", "only an https:// address has a certificate")
@@ -32,7 +35,10 @@ extension SiteCheck {
     /// What IPMI does not allow, and what only IPMI has (IPMI v2.0 sections 22.15.2, 22.28 and 22.30).
     private mutating func ipmi(_ entry: SiteDocument.BMCEntry, at path: String) {
         guard entry.address.hasPrefix("ipmi://") else {
-            if entry.cipherSuite != nil { report("\(path).cipherSuite", "only an ipmi:// address has a cipher suite") }
+            let isIPMI = entry.console?.hasPrefix("ipmi://") == true
+            if entry.cipherSuite != nil, !isIPMI {
+                report("\(path).cipherSuite", "only an ipmi:// address has a cipher suite")
+            }
             return
         }
         if let suite = entry.cipherSuite, !(1...17).contains(suite) {

@@ -6,7 +6,7 @@ import Yams
 
 extension SiteFile {
     static func readBMC(_ fields: FieldReader) -> (SiteDocument.BMCEntry, PasswordReference?) {
-        let entry = SiteDocument.BMCEntry(
+        var entry = SiteDocument.BMCEntry(
             name: fields.requiredText("name"), address: fields.requiredText("address"),
             system: fields.text("system"), username: fields.requiredText("username"), password: nil,
             certificateDigest: fields.value("certificateDigest") { (text) throws(InvalidValue) in
@@ -22,6 +22,7 @@ extension SiteFile {
                 }
                 return way
             })
+        entry.console = fields.text("console")
         let file = fields.text("passwordFile")
         let variable = fields.value("passwordEnv", variableName)
         let reading = fields.reading

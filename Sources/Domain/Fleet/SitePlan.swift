@@ -200,6 +200,7 @@ public struct SitePlan: Sendable {
                 certificateDigest: bmc.certificateDigest, cipherSuite: bmc.cipherSuite,
                 powersOnForDiscovery: bmc.powersOnForDiscovery, boot: bmc.boot)
             spec.power = powers[bmc.name] ?? nil
+            spec.console = bmc.console
             return (bmc.name, spec)
         }
         try write("bmc", specs, current.bmcs) {

@@ -16,6 +16,14 @@ public enum IPMICommand: Sendable, Hashable {
     case fru
     /// The readings of all sensors with a full record (sections 33 and 35).
     case sensors
+    /// Serial over LAN (sections 15 and 24): opens the console on this terminal, or ends what is open.
+    case console(Console)
+
+    /// The words of `sol`. Ctrl-] is `ipmitool`'s escape key there.
+    public enum Console: String, Sendable, Hashable {
+        case activate
+        case deactivate
+    }
 
     /// The words of `chassis power`.
     public enum Power: String, Sendable, Hashable {
@@ -41,6 +49,7 @@ public enum IPMICommand: Sendable, Hashable {
         case .guid: ["mc", "guid", "smbios"]
         case .fru: ["fru", "print", "0"]
         case .sensors: ["-c", "sdr", "elist", "full"]
+        case .console(let word): ["-e", "\u{1D}", "sol", word.rawValue]
         }
     }
 
@@ -90,8 +99,9 @@ public struct IPMIConnection: Sendable, Hashable {
     /// The role is Operator, the least that may switch the power. `-v` makes the tool say why a session was refused.
     /// With two retries, a BMC that does not answer is given up after about 6 s.
     public func arguments(_ command: IPMICommand) -> [String] {
-        [
-            "-v", "-I", "lanplus", "-H", host, "-p", String(port), "-U", user, "-E", "-C", String(cipherSuite),
+        // What `-v` adds would stand among what the machine sends.
+        (command == .console(.activate) ? [] : ["-v"]) + [
+            "-I", "lanplus", "-H", host, "-p", String(port), "-U", user, "-E", "-C", String(cipherSuite),
             "-L", "OPERATOR", "-N", "1", "-R", String(retries),
         ] + command.arguments
     }

@@ -36,7 +36,7 @@ struct NodeLogs: FleetCommand {
 
     func run(_ client: FleetClient, _ terminal: Terminal) async throws {
         let filter = LineFilter(
-            lines: window.lines, source: source, boot: boot?.rawValue, since: try window.start(terminal.clock.now))
+            lines: window.count, source: source, boot: boot?.rawValue, since: try window.start(terminal.clock.now))
         let reply = try await client.logs(of: node.name, filter)
         if !follow, terminal.isJSON { return terminal.json(reply) }
         if !follow, reply.lines.isEmpty { return terminal.print("No such lines are kept of this machine.") }
@@ -63,14 +63,17 @@ struct NodeLogs: FleetCommand {
 
 /// How far back and how many lines.
 struct LineWindow: ParsableArguments {
-    @Option(help: "How many of the newest lines.")
-    var lines = 200
+    @Option(help: "How many of the newest lines; 200 unless given.")
+    var lines: Int?
+
+    /// How many are asked for.
+    var count: Int { lines ?? 200 }
 
     @Option(help: "None older: how far back, such as 10m or 2h, or a time such as 2026-11-24T20:00:00Z.")
     var since: String?
 
     func validate() throws {
-        guard (1...FleetLimit.logLineCount).contains(lines) else {
+        guard (1...FleetLimit.logLineCount).contains(count) else {
             throw ValidationError("--lines must be 1 to \(FleetLimit.logLineCount).")
         }
     }
