@@ -6,6 +6,7 @@ import ClientSDK
 import FleetAPI
 import FleetContract
 import FoundationEssentials
+import Identity
 import Primitives
 import ResourceModel
 import StoreMemory
@@ -217,6 +218,30 @@ import Testing
                 #expect(try await client.logs(of: "n1", LineFilter(lines: 1, source: "a")).lines.count == 1)
                 #expect(try await client.console(of: "n1", LineFilter(lines: 1)).lines == ["login:"])
             }
+        }
+    }
+
+    @Test func followingAConsoleIsOneEventInTenMinutes() async throws {
+        let live = LiveNodeData(console: { _, _ in LogPage(lines: ["login:"]) })
+        try await withFleet(live: live) { fleet in
+            try await fleet.addNode("n1", number: 1)
+            try await fleet.addNode("n2", number: 2)
+            for _ in 0..<3 {
+                for role in [OperatorRole.member, .admin] {
+                    #expect(try await fleet.with(role) { try await $0.console(of: "n1").lines } == ["login:"])
+                }
+            }
+            #expect(try await fleet.audit.events().events.count == 2, "one a caller")
+            _ = try await fleet.with(.member) { try await $0.console(of: "n2") }
+            fleet.clock.advance(by: .seconds(601))
+            _ = try await fleet.with(.member) { try await $0.console(of: "n1") }
+            #expect(try await fleet.audit.events().events.count == 4)
+            for _ in 0..<2 {
+                #expect(
+                    try await fleet.raw("GET", "/fleet/v1/nodes/n1/console", token: fleet.tokens[.reader]).status == 403
+                )
+            }
+            #expect(try await fleet.audit.events().events.count == 6, "each refusal is told")
         }
     }
 

@@ -22,6 +22,13 @@ public struct Gate: Sendable {
         try authorizer.authorize(context.principal, .read, resource)
     }
 
+    /// Returns when the caller may do `action` to `resource`, without an event; throws `Denied`.
+    public func allowing(
+        _ context: FleetRequestContext, _ action: Action, _ resource: ResourceKey
+    ) throws(Denied) {
+        try authorizer.authorize(context.principal, action, resource)
+    }
+
     /// Runs `change` if the caller may do `action` to `resource`, and records who, from where, what and the outcome.
     ///
     /// `change` may note the documents before and after. Rethrows its error; throws `Denied` when it may not run (that

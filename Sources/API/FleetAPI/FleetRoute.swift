@@ -57,8 +57,12 @@ public struct FleetRoute: Sendable {
             try gate.reading(call.context, ResourceKey(kind: kind, name: call.subject ?? "*"))
             return try await answer(call)
         case (.answer(let answer), .change(let action, let kind)):
-            // Reading that is granted like a change (a console) leaves its event too.
+            // Reading that is granted like a change (a console's record) leaves its event too, the first of several.
             let key = ResourceKey(kind: kind, name: call.subject ?? "*")
+            let isAllowed = (try? gate.allowing(call.context, action, key)) != nil
+            if isAllowed, !call.counters.reads.isFirst(call.context.principal, key, at: call.services.clock.now) {
+                return try await answer(call)
+            }
             return try await gate.mutating(call.context, action, key) { _ in try await answer(call) }
         case (.answer(let answer), .open):
             return try await answer(call)

@@ -15,6 +15,8 @@ final class RequestCounters: Sendable {
     private let counts = Mutex<[Key: Int]>([:])
     /// Watches that are open.
     let watches = PlaceLimit(FleetLimit.watchCount)
+    /// Reads of consoles' records that were audited lately.
+    let reads = RecentReads()
     private static let methods: Set<String> = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
     func count(method: String, status: Int) {
