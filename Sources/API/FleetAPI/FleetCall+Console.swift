@@ -21,6 +21,8 @@ extension FleetCall {
             throw APIError.notFound(error.publicMessage)
         } catch let error as UnknownBMC {
             throw APIError.conflict(error.publicMessage)
+        } catch let error as BMCOfAnotherMachine {
+            throw APIError.conflict(error.publicMessage)
         }
         note.summary = isViewing ? "console opened to look" : visit.takes ? "console taken over" : "console opened"
         let request = request

@@ -119,6 +119,9 @@ struct ConductorParts {
                 guard let bmc = catalog.bmcs().first(where: { $0.metadata.name == name }) else {
                     throw UnknownBMC(name: name)
                 }
+                guard !node.hasLost(bmc.status) else {
+                    throw BMCOfAnotherMachine(name: name, node: node.spec.name)
+                }
                 guard let address = try ConsoleAddress(of: bmc.spec) else {
                     throw NoConsole(node: node.spec.name, bmc: name)
                 }

@@ -69,7 +69,7 @@ extension Node {
     public var bmcName: String? { spec.bmc ?? status.identity.bmc }
 
     /// Whether the BMC that was found by the machine's identity tells by now that it is another machine's.
-    func hasLost(_ bmc: BMC.Status) -> Bool {
+    public func hasLost(_ bmc: BMC.Status) -> Bool {
         guard spec.bmc == nil, let found = bmc.systemUUID, let own = status.identity.smbiosUUID else { return false }
         return !SystemUUID.isSame(found, own)
     }
