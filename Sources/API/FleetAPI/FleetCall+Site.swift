@@ -88,7 +88,7 @@ extension FleetCall {
             let name = bmc.metadata.name
             return BMCRecord(
                 name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
-                powersOnForDiscovery: bmc.spec.powersOnForDiscovery, status: bmc.status,
+                powersOnForDiscovery: bmc.spec.powersOnForDiscovery, boot: bmc.spec.boot, status: bmc.status,
                 nodes: nodes.filter { ($0.spec.bmc ?? $0.status.identity.bmc) == name }.map(\.spec.name).sorted())
         }
         return .json(RecordList(items: records))
@@ -107,7 +107,7 @@ extension FleetCall {
             BMCDetail(
                 bmc: BMCRecord(
                     name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
-                    powersOnForDiscovery: bmc.spec.powersOnForDiscovery, status: bmc.status,
+                    powersOnForDiscovery: bmc.spec.powersOnForDiscovery, boot: bmc.spec.boot, status: bmc.status,
                     nodes: nodes.map(\.spec.name).sorted()),
                 time: services.clock.now, sensors: report?.readings ?? [], sensorsRead: report?.at))
     }
@@ -146,7 +146,8 @@ extension FleetCall {
         return .json(
             BMCRecord(
                 name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
-                powersOnForDiscovery: bmc.spec.powersOnForDiscovery, status: bmc.status, nodes: []))
+                powersOnForDiscovery: bmc.spec.powersOnForDiscovery, boot: bmc.spec.boot, status: bmc.status, nodes: [])
+        )
     }
 
     // MARK: Lists

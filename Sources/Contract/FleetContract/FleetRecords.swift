@@ -83,6 +83,8 @@ public struct BMCRecord: Codable, Sendable, Hashable {
     public var username: String
     /// Whether a machine that is off and unknown is switched on to be discovered.
     public var powersOnForDiscovery: Bool
+    /// How its machine boots the ramdisk; nil: from the network.
+    public var boot: BMC.BootWay?
     /// What was seen.
     public var status: BMC.Status
     /// The nodes that it belongs to, by name.
@@ -91,8 +93,9 @@ public struct BMCRecord: Codable, Sendable, Hashable {
     /// A BMC.
     public init(
         name: String, address: String, system: String?, username: String, powersOnForDiscovery: Bool,
-        status: BMC.Status, nodes: [String]
+        boot: BMC.BootWay? = nil, status: BMC.Status, nodes: [String]
     ) {
+        self.boot = boot
         self.name = name
         self.address = address
         self.system = system

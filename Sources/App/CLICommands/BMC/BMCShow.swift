@@ -40,8 +40,17 @@ struct BMCShow: FleetCommand {
         facts.add("serial", status.serial)
         facts.add("UUID", status.systemUUID)
         facts.add("firmware", status.firmwareVersion)
+        facts.add("ramdisk", ramdisk(bmc.boot))
         facts.add("discovers", bmc.powersOnForDiscovery ? "yes: a machine that is off and unknown is switched on" : nil)
         return facts
+    }
+
+    private static func ramdisk(_ way: BMC.BootWay?) -> String {
+        switch way ?? .network {
+        case .network: "from the network"
+        case .http: "by a URL that UEFI firmware is given"
+        case .media: "from virtual media"
+        }
     }
 
     private static func power(_ status: BMC.Status, _ now: Timestamp) -> String {
