@@ -67,12 +67,12 @@ import Testing
     }
 }
 
-/// A machine with an IPMI BMC on a rack of its own, from power-on to `available`.
+/// A machine with an IPMI BMC on a rack of its own, from power-on to `active`.
 @Suite(
     .serialized, .enabled(if: geteuid() == 0, "a rack needs root"),
     .enabled(if: ProcessInfo.processInfo.environment["MUSTER_RACK_TESTS"] == "1", "make test-rack"))
 struct IPMIRackTests {
-    @Test(.timeLimit(.minutes(10))) func `an IPMI machine is discovered, verified and told of by its own BMC`()
+    @Test(.timeLimit(.minutes(20))) func `an IPMI machine becomes active, told of by its own BMC`()
         async throws
     {
         let rack = try IPMIMachineTests.rack("ipmi-\(getpid())")
@@ -93,6 +93,9 @@ struct IPMIRackTests {
         try await bed.startConductor()
         try await bed.must(
             ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
+        try await bed.must(
+            ["image", "push", "node-network", "--role", "network", "--file", "\(images)/node-network.raw"],
+            timeout: .seconds(300))
         let site = "\(bed.rack.stateDirectory)/site.yaml"
         try bed.rack.siteFile().write(toFile: site, atomically: true, encoding: .utf8)
         try await bed.must(["site", "apply", site], password: "not-the-password")
@@ -111,8 +114,8 @@ struct IPMIRackTests {
         #expect(own.mac?.description == "02:42:00:66:0b:01")
         // The simulator tells the system's GUID over the network only.
         #expect(own.firmwareVersion == "9.08")
-        try await bed.must(["node", "approve", bed.node])
-        try await bed.waitForState("available", within: .seconds(400))
+        try await bed.must(["node", "approve", bed.node, "--role", "network"])
+        try await bed.waitForState("active", within: .seconds(900))
         try await bed.must(["node", "power", bed.node, "off"])
         try await waitUntil("the power to be off", within: .seconds(60)) {
             try await bed.json(BMCDetail.self, ["bmc", "show", "oak-bmc"]).bmc.status.power == .off
