@@ -79,7 +79,7 @@ import Testing
         }
     }
 
-    @Test("A damaged chunk is refused, wherever the damage is")
+    @Test("A damaged chunk is refused, wherever the damage is, and both digests are named")
     func corruption() throws {
         let cut = try CutImage(randomBytes(1 << 20, seed: 9), directory: directory)
         let decompressor = ZstdDecompressor()
@@ -87,21 +87,47 @@ import Testing
         for offset in stride(from: 0, to: cut.stored[0].count, by: 997) {
             var damaged = cut.stored[0]
             damaged[offset] ^= 1
-            if let bytes = try? decompressor.open(damaged, as: chunk, index: 0) {
-                // A bit of the frame's header that means nothing: the data is whole all the same.
-                #expect(bytes.withUnsafeBytes { ChunkDigest(of: $0) } == chunk.raw)
+            let found = damaged.withUnsafeBytes { ChunkDigest(of: $0) }.digest
+            let reason = "its digest is \(found) instead of \(chunk.blob)"
+            #expect(throws: ChunkError.corrupted(chunk: 0, reason: reason)) {
+                try decompressor.opened(damaged, as: chunk, index: 0)
             }
         }
-        #expect(throws: ChunkError.self) { try decompressor.open(cut.stored[1], as: chunk, index: 0) }
-        #expect(throws: ChunkError.self) { try decompressor.open(Array(cut.stored[0].dropLast()), as: chunk, index: 0) }
-        #expect(throws: ChunkError.self) { try decompressor.open([], as: chunk, index: 0) }
+        let frame = cut.stored[0]
+        #expect(throws: ChunkError.self) { try decompressor.opened(cut.stored[1], as: chunk, index: 0) }
+        #expect(throws: ChunkError.self) { try decompressor.opened(Array(frame.dropLast()), as: chunk, index: 0) }
+        #expect(throws: ChunkError.self) { try decompressor.opened([], as: chunk, index: 0) }
     }
 
-    @Test("A frame that swells beyond its announced length is stopped")
+    @Test("Unpacking that goes wrong is noticed by the frame's checksum")
+    func checksum() throws {
+        let bytes = randomBytes(ChunkLimit.page, seed: 11)
+        let frame = bytes.withUnsafeBytes { ZstdCompressor().compress($0) }
+        // The last four bytes are the checksum; a frame of noise holds it as it is in front of that.
+        #expect(unpacked(frame, length: bytes.count) == bytes)
+        for offset in [frame.count / 2, frame.count - 1] {
+            var damaged = frame
+            damaged[offset] ^= 1
+            #expect(unpacked(damaged, length: bytes.count) == nil)
+        }
+    }
+
+    @Test("A frame that swells beyond its announced length is stopped, one that falls short too")
     func bomb() {
-        let compressor = ZstdCompressor()
-        let frame = [UInt8](repeating: 0, count: ChunkLimit.maximumLength).withUnsafeBytes { compressor.compress($0) }
+        let frame = [UInt8](repeating: 0, count: ChunkLimit.maximumLength).withUnsafeBytes {
+            ZstdCompressor().compress($0)
+        }
         #expect(frame.count < 100)
-        #expect(frame.withUnsafeBytes { ZstdDecompressor().decompress($0, length: 4096) } == nil)
+        #expect(unpacked(frame, length: 4096) == nil)
+        #expect(unpacked(frame, length: ChunkLimit.maximumLength + 4096) == nil)
+        #expect(unpacked(frame, length: ChunkLimit.maximumLength) != nil)
+    }
+
+    private func unpacked(_ frame: [UInt8], length: Int) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0xFF, count: length)
+        let isWhole = bytes.withUnsafeMutableBytes { target in
+            frame.withUnsafeBytes { ZstdDecompressor().decompress($0, into: target) }
+        }
+        return isWhole ? bytes : nil
     }
 }

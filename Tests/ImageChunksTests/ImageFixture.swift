@@ -60,13 +60,8 @@ struct CutImage {
         let decompressor = ZstdDecompressor()
         var bytes = [UInt8](repeating: 0, count: Int(manifest.imageSize))
         for (index, chunk) in manifest.chunks.enumerated() {
-            let raw = try decompressor.open(stored[index], as: chunk, index: index)
-            bytes.withUnsafeMutableBytes { target in
-                raw.withUnsafeBytes {
-                    target.baseAddress!.advanced(by: Int(chunk.offset)).copyMemory(
-                        from: $0.baseAddress!, byteCount: $0.count)
-                }
-            }
+            let raw = try decompressor.opened(stored[index], as: chunk, index: index)
+            bytes.replaceSubrange(Int(chunk.offset)..<Int(chunk.end), with: raw)
         }
         return bytes
     }
@@ -78,4 +73,15 @@ struct CutImage {
     }
 
     var storedBytes: Int { manifest.chunks.reduce(0) { $0 + $1.storedLength } }
+}
+
+extension ZstdDecompressor {
+    /// The bytes of `chunk`, whose stored form is `frame`.
+    func opened(_ frame: [UInt8], as chunk: ImageChunk, index: Int) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: chunk.length)
+        try bytes.withUnsafeMutableBytes { target in
+            try frame.withUnsafeBytes { try open($0, as: chunk, index: index, into: target) }
+        }
+        return bytes
+    }
 }

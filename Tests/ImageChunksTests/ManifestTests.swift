@@ -89,7 +89,7 @@ import Testing
             rest = rest.dropFirst(piece.count)
             decoder.append(Array(piece))
             while let (index, stored) = try decoder.take() {
-                #expect(stored == [UInt8](repeating: UInt8(index), count: 50 + index * 13))
+                #expect(Array(stored) == [UInt8](repeating: UInt8(index), count: 50 + index * 13))
                 seen.append(index)
             }
         }

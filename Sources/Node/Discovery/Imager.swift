@@ -63,7 +63,7 @@ actor Imager {
         bytes.withUnsafeReadableBytes { decoder?.append($0) }
         while let frame = try decoder?.take() {
             do {
-                try writer.write(frame.stored)
+                try frame.stored.withUnsafeBytes { raw in try writer.write(raw) }
                 corruptions = 0
             } catch {
                 corruptions += 1

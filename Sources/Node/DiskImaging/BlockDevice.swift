@@ -2,9 +2,10 @@ import CLinux
 import Glibc
 import LinuxSystem
 import Primitives
+import Synchronization
 
 /// A disk, or a file in its place, opened for writing by nobody else.
-public final class BlockDevice {
+public final class BlockDevice: Sendable {
     /// Where it was opened.
     public let path: String
     /// Its capacity in bytes.
@@ -14,9 +15,16 @@ public final class BlockDevice {
     /// The bytes of a sector as the disk is addressed; 512 for a file.
     public let sectorSize: UInt64
 
-    // SAFETY: the descriptor is closed once, with this object.
+    /// What reads and writes past the kernel's cache begin, end, and lie in memory at multiples of.
+    static let alignment = 4096
+
+    // SAFETY: the descriptors are closed once, with this object.
     private let descriptor: Int32
+    /// The same disk opened with O_DIRECT; -1 where that is not possible.
+    private let direct: Int32
     private let isBlockDevice: Bool
+    /// Whether the disk, or its file system, has not refused to be read and written past the kernel's cache.
+    private let goesDirect: Atomic<Bool>
 
     /// Opens `path`. Throws `DiskError` when it is in use (O_EXCL), read-only, or does not have 512-byte sectors, unless
     /// `anySector` says that others will do.
@@ -42,12 +50,20 @@ public final class BlockDevice {
             close(descriptor)
             throw error
         }
+        // The same disk whatever its path means by now. Only the first descriptor claims it.
+        var second: Int32 = -1
+        _ = clinux_open_direct(descriptor, &second)
+        direct = second
+        goesDirect = Atomic(direct >= 0)
         let number = "\(clinux_major(status.st_rdev)):\(clinux_minor(status.st_rdev))"
         zeroesByItself =
             isBlockDevice && (SystemFile.number("/sys/dev/block/\(number)/queue/write_zeroes_max_bytes") ?? 0) > 0
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        if direct >= 0 { close(direct) }
+        close(descriptor)
+    }
 
     private static func checkedSize(
         _ descriptor: Int32, _ path: String, _ anySector: Bool
@@ -82,6 +98,51 @@ public final class BlockDevice {
         try bytes.withUnsafeBytes { raw in Result { () throws(DiskError) in try write(raw, at: offset) } }.get()
     }
 
+    /// Writes all of `bytes` at `offset` past the kernel's cache, which costs no copy and leaves the memory alone; through
+    /// the cache what is not aligned, and where the disk cannot be written to otherwise. Nothing is safe before `sync`.
+    func writeDirect(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(DiskError) {
+        var done = 0
+        while done < bytes.count {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+            let place = offset + UInt64(done)
+            let aligned = Self.isAligned(rest.baseAddress, place) ? rest.count & ~(Self.alignment - 1) : 0
+            guard aligned > 0, goesDirect.load(ordering: .relaxed) else {
+                try write(rest, at: place)
+                return startWriteback(place..<place + UInt64(rest.count))
+            }
+            let count = pwrite(direct, rest.baseAddress, aligned, Int(place))
+            if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EINVAL {
+                goesDirect.store(false, ordering: .relaxed)
+                continue
+            }
+            guard count > 0 else { throw .failed(action: "write to", path: path, errno: count == 0 ? EIO : errno) }
+            done += count
+        }
+    }
+
+    /// Fills `buffer` from `offset` by asking the disk and not the kernel's cache, where the alignment allows that and
+    /// the disk does; false when it could not be done so, and nothing is known of the buffer.
+    func readDirect(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DiskError) -> Bool {
+        guard goesDirect.load(ordering: .relaxed), Self.isAligned(UnsafeRawPointer(buffer.baseAddress), offset),
+            buffer.count % Self.alignment == 0
+        else { return false }
+        var done = 0
+        while done < buffer.count {
+            let count = pread(direct, buffer.baseAddress! + done, buffer.count - done, Int(offset) + done)
+            if count < 0, errno == EINTR { continue }
+            // A short read can end where nothing is aligned any more.
+            if count < 0, errno == EINVAL { return false }
+            guard count > 0 else { throw .failed(action: "read", path: path, errno: count == 0 ? EIO : errno) }
+            done += count
+        }
+        return true
+    }
+
+    private static func isAligned(_ memory: UnsafeRawPointer?, _ offset: UInt64) -> Bool {
+        UInt(bitPattern: memory) % UInt(alignment) == 0 && offset % UInt64(alignment) == 0
+    }
+
     /// Fills `buffer` from `offset`.
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(DiskError) {
         var done = 0
@@ -93,8 +154,8 @@ public final class BlockDevice {
         }
     }
 
-    /// Makes `range` read as zero: by the disk itself where it can (BLKZEROOUT), else by reading it and writing zeros
-    /// over what is not zero, which costs a new disk no write.
+    /// Makes `range` read as zero: by the disk itself where it can (BLKZEROOUT), by a hole in a file, else by reading it
+    /// and writing zeros over what is not zero, which costs a new disk no write.
     public func zero(_ range: Range<UInt64>) throws(DiskError) {
         guard !range.isEmpty else { return }
         if zeroesByItself, range.lowerBound % sectorSize == 0, range.upperBound % sectorSize == 0 {
@@ -102,17 +163,27 @@ public final class BlockDevice {
             guard code == 0 else { throw .failed(action: "write zeros to", path: path, errno: code) }
             return
         }
-        let step = 1 << 20
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: step, alignment: 4096)
+        if !isBlockDevice, punchHole(range) { return }
+        try zeroByReading(range)
+    }
+
+    private func punchHole(_ range: Range<UInt64>) -> Bool {
+        clinux_punch_hole(descriptor, range.lowerBound, range.upperBound - range.lowerBound) == 0
+    }
+
+    /// Makes `range` read as zero as a disk does that cannot do so by itself.
+    func zeroByReading(_ range: Range<UInt64>) throws(DiskError) {
+        let step = min(1 << 20, (range.count + Self.alignment - 1) & ~(Self.alignment - 1))
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: step, alignment: Self.alignment)
         defer { memory.deallocate() }
         var offset = range.lowerBound
         while offset < range.upperBound {
             let count = Int(min(UInt64(step), range.upperBound - offset))
             let part = UnsafeMutableRawBufferPointer(rebasing: memory[0..<count])
-            try read(into: part, at: offset)
+            if try !readDirect(into: part, at: offset) { try read(into: part, at: offset) }
             if part[0] != 0 || memcmp(part.baseAddress!, part.baseAddress! + 1, count - 1) != 0 {
                 memset(part.baseAddress!, 0, count)
-                try write(UnsafeRawBufferPointer(part), at: offset)
+                try writeDirect(UnsafeRawBufferPointer(part), at: offset)
             }
             offset += UInt64(count)
         }
@@ -130,7 +201,7 @@ public final class BlockDevice {
     }
 
     /// Starts to move what was written in `range` from memory to the disk, so that the last sync is short.
-    public func startWriteback(_ range: Range<UInt64>) {
+    private func startWriteback(_ range: Range<UInt64>) {
         _ = clinux_start_writeback(descriptor, range.lowerBound, range.upperBound - range.lowerBound)
     }
 

@@ -139,27 +139,26 @@ extension BlockDevice {
         if zeroesByItself, range.lowerBound % sectorSize == 0, range.upperBound % sectorSize == 0 {
             return try zero(range)
         }
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.stepSize, alignment: 4096)
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.stepSize, alignment: Self.alignment)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 0)
         var offset = range.lowerBound
         while offset < range.upperBound {
             let count = Int(min(UInt64(Self.stepSize), range.upperBound - offset))
-            try write(UnsafeRawBufferPointer(rebasing: memory[0..<count]), at: offset)
+            try writeDirect(UnsafeRawBufferPointer(rebasing: memory[0..<count]), at: offset)
             offset += UInt64(count)
         }
-        startWriteback(range)
     }
 
     /// Where the first byte of `range` that is not zero is; nil: there is none.
     func firstNonZero(in range: Range<UInt64>) throws(DiskError) -> UInt64? {
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.stepSize, alignment: 4096)
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.stepSize, alignment: Self.alignment)
         defer { memory.deallocate() }
         var offset = range.lowerBound
         while offset < range.upperBound {
             let count = Int(min(UInt64(Self.stepSize), range.upperBound - offset))
             let part = UnsafeMutableRawBufferPointer(rebasing: memory[0..<count])
-            try read(into: part, at: offset)
+            if try !readDirect(into: part, at: offset) { try read(into: part, at: offset) }
             if part[0] != 0 || memcmp(part.baseAddress!, part.baseAddress! + 1, count - 1) != 0 {
                 return offset + UInt64(part.firstIndex { $0 != 0 } ?? 0)
             }

@@ -1,25 +1,25 @@
+import Glibc
 import ImageChunks
 import Primitives
 
 /// Writes an image to a disk, chunk by chunk in disk order, and lets nothing touch the disk that was not verified.
 ///
-/// The sectors that make a disk bootable (MBR and partition table) are held back and written last: a machine whose
-/// power fails in between never starts half an image.
+/// Chunks are verified and unpacked by the caller's thread and written by another (`WriteBehind`), past the kernel's
+/// cache where the disk allows that. The sectors that make a disk bootable (MBR and partition table) are held back and
+/// written last: a machine whose power fails in between never starts half an image.
 public final class DiskWriter {
-    private static let writebackStep: UInt64 = 8 << 20
     private static let wipedLength: UInt64 = 1 << 20
 
     /// What is written.
     public let manifest: ChunkManifest
-    /// The index of the chunk to write next; the number of chunks when all are written.
+    /// The index of the chunk to take next; the number of chunks when all were taken. The last few of them may still be
+    /// on their way to the disk.
     public private(set) var next = 0
 
     private let device: BlockDevice
+    private let behind: WriteBehind
     private let decompressor = ZstdDecompressor()
     private var head: [UInt8]
-    /// Everything in front of this is as in the image.
-    private var position: UInt64 = 0
-    private var flushed: UInt64 = 0
 
     /// A writer of `manifest` to `device`, which forgets at once what it held: its first and last MiB become zero.
     /// Throws `DiskError.tooSmall` when the image does not fit.
@@ -37,44 +37,42 @@ public final class DiskWriter {
         try device.zero((device.size - edge)..<device.size)
         // Before anything of the image is there: a power cut must not bring the old table back over it.
         try device.sync()
+        behind = try WriteBehind(device: device)
     }
 
-    /// Whether every chunk is written.
+    /// Whether every chunk was taken.
     public var isComplete: Bool { next == manifest.chunks.count }
 
-    /// Verifies the stored form of chunk `next` and writes its bytes, and zeros up to it. Throws `DiskError`; after
-    /// `.chunk` nothing was written and the chunk may come again.
-    public func write(_ stored: [UInt8]) throws(DiskError) {
+    /// Verifies the stored form of chunk `next`, unpacks it and has it written, and zeros up to it. Waits while the disk is
+    /// slower than the caller. Throws `DiskError`: after `.chunk` nothing of the chunk is written and it may come again;
+    /// any other is the disk's, perhaps of an earlier chunk.
+    public func write(_ stored: UnsafeRawBufferPointer) throws(DiskError) {
         precondition(!isComplete, "more chunks than the manifest has")
         let chunk = manifest.chunks[next]
-        let bytes: [UInt8]
+        let room = try behind.room(for: chunk.length, at: chunk.offset)
         do throws(ChunkError) {
-            bytes = try decompressor.open(stored, as: chunk, index: next)
+            try decompressor.open(stored, as: chunk, index: next, into: room)
         } catch {
             throw .chunk(error)
         }
-        try device.zero(position..<chunk.offset)
-        let held = keepHead(of: bytes, at: chunk.offset)
-        try bytes.withUnsafeBytes { raw in
-            Result { () throws(DiskError) in
-                try device.write(UnsafeRawBufferPointer(rebasing: raw[held...]), at: chunk.offset + UInt64(held))
-            }
-        }.get()
-        position = chunk.end
+        holdBackHead(of: room, at: chunk.offset)
+        behind.commit(chunk.length)
         next += 1
-        if position - flushed >= Self.writebackStep {
-            device.startWriteback(flushed..<position)
-            flushed = position
-        }
     }
 
-    /// The chunk to go on with after an interruption: reads the last chunk back and, when the disk did not keep it,
-    /// goes one back. Throws `DiskError.notKept` when that one is lost as well.
+    /// Verifies the stored form of chunk `next` as above.
+    public func write(_ stored: [UInt8]) throws(DiskError) {
+        try stored.withUnsafeBytes { raw in Result { () throws(DiskError) in try write(raw) } }.get()
+    }
+
+    /// The chunk to go on with after an interruption: waits for the disk, reads the last chunk back and, when the disk did
+    /// not keep it, goes one back. Throws `DiskError.notKept` when that one is lost as well.
     public func resume() throws(DiskError) -> Int {
+        try behind.drain()
         guard next > 0, try !isKept(next - 1) else { return next }
         guard next > 1, try isKept(next - 2) else { throw .notKept(path: device.path, chunk: next - 1) }
         next -= 1
-        position = manifest.chunks[next - 1].end
+        behind.restart(at: manifest.chunks[next - 1].end)
         return next
     }
 
@@ -84,8 +82,8 @@ public final class DiskWriter {
     @discardableResult
     public func finish(growing name: String?, random: RandomSource = .system) throws(DiskError) -> GPT? {
         precondition(isComplete, "chunks are missing")
-        try device.zero(position..<max(position, manifest.imageSize))
-        position = manifest.imageSize
+        behind.zero(upTo: manifest.imageSize)
+        try behind.drain()
         var table: GPT?
         if let name {
             do throws(GPTError) {
@@ -106,29 +104,30 @@ public final class DiskWriter {
         return table
     }
 
-    /// Keeps what of `bytes` belongs to the held back sectors; returns how many bytes that were.
-    private func keepHead(of bytes: [UInt8], at offset: UInt64) -> Int {
-        guard offset < UInt64(head.count) else { return 0 }
+    /// Keeps what of `bytes` belongs to the held back sectors, and makes it zero, as it is on the disk.
+    private func holdBackHead(of bytes: UnsafeMutableRawBufferPointer, at offset: UInt64) {
+        guard offset < UInt64(head.count) else { return }
         let start = Int(offset)
         let count = min(bytes.count, head.count - start)
         head.replaceSubrange(start..<(start + count), with: bytes[0..<count])
-        return count
+        memset(bytes.baseAddress!, 0, count)
     }
 
     /// Whether the disk itself, not the memory in front of it, has the chunk.
     private func isKept(_ index: Int) throws(DiskError) -> Bool {
         let chunk = manifest.chunks[index]
         try device.sync()
-        device.dropCache(chunk.offset..<chunk.end)
-        var bytes = [UInt8](repeating: 0, count: chunk.length)
-        try bytes.withUnsafeMutableBytes { raw in
-            Result { () throws(DiskError) in try device.read(into: raw, at: chunk.offset) }
-        }.get()
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: chunk.length, alignment: BlockDevice.alignment)
+        defer { bytes.deallocate() }
+        if try !device.readDirect(into: bytes, at: chunk.offset) {
+            device.dropCache(chunk.offset..<chunk.end)
+            try device.read(into: bytes, at: chunk.offset)
+        }
         if chunk.offset < UInt64(head.count) {
             let start = Int(chunk.offset)
             let count = min(bytes.count, head.count - start)
-            bytes.replaceSubrange(0..<count, with: head[start..<(start + count)])
+            bytes.copyBytes(from: head[start..<(start + count)])
         }
-        return bytes.withUnsafeBytes { ChunkDigest(of: $0) } == chunk.raw
+        return ChunkDigest(of: UnsafeRawBufferPointer(bytes)) == chunk.raw
     }
 }

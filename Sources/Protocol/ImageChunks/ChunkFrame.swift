@@ -45,8 +45,8 @@ public struct ChunkFrameDecoder: Sendable {
     public mutating func append(_ bytes: [UInt8]) { bytes.withUnsafeBytes { append($0) } }
 
     /// The stored form of the next chunk, nil until it has come whole. Throws `ChunkError` for a frame that is not due;
-    /// the stream is then of no more use.
-    public mutating func take() throws(ChunkError) -> (index: Int, stored: [UInt8])? {
+    /// the stream is then of no more use. Let go of the bytes before more are given: they are not a copy.
+    public mutating func take() throws(ChunkError) -> (index: Int, stored: ArraySlice<UInt8>)? {
         guard buffer.count - start >= ChunkFrame.headerLength else { return nil }
         let (index, length) = buffer.withUnsafeBytes { raw in
             (
@@ -61,7 +61,7 @@ public struct ChunkFrameDecoder: Sendable {
         }
         guard buffer.count - start >= ChunkFrame.headerLength + expected else { return nil }
         let body = start + ChunkFrame.headerLength
-        let stored = Array(buffer[body..<(body + expected)])
+        let stored = buffer[body..<(body + expected)]
         start = body + expected
         next += 1
         return (next - 1, stored)

@@ -1,7 +1,8 @@
 import CZstd
 import Primitives
 
-/// Compresses chunks into zstd frames (RFC 8878); the same library and the same bytes give the same frame.
+/// Compresses chunks into zstd frames (RFC 8878) with a checksum of their content (XXH64); the same library and the same
+/// bytes give the same frame.
 public struct ZstdCompressor: ~Copyable {
     /// The level that chunks are stored with.
     public static let level: Int32 = 3
@@ -13,6 +14,9 @@ public struct ZstdCompressor: ~Copyable {
     public init() {
         guard let context = ZSTD_createCCtx() else { fatalError("out of memory") }
         self.context = context
+        for (parameter, value) in [(ZSTD_c_compressionLevel, Self.level), (ZSTD_c_checksumFlag, 1)] {
+            precondition(ZSTD_isError(ZSTD_CCtx_setParameter(context, parameter, value)) == 0, "zstd knows no checksum")
+        }
     }
 
     deinit { ZSTD_freeCCtx(context) }
@@ -22,8 +26,7 @@ public struct ZstdCompressor: ~Copyable {
         precondition(bytes.count <= ChunkLimit.maximumLength, "a chunk is larger than its limit")
         let bound = ZSTD_compressBound(bytes.count)
         return [UInt8](unsafeUninitializedCapacity: bound) { buffer, count in
-            let length = ZSTD_compressCCtx(
-                context, buffer.baseAddress, bound, bytes.baseAddress, bytes.count, Self.level)
+            let length = ZSTD_compress2(context, buffer.baseAddress, bound, bytes.baseAddress, bytes.count)
             precondition(ZSTD_isError(length) == 0, "zstd failed within its own bound")
             count = length
         }
@@ -43,29 +46,31 @@ public struct ZstdDecompressor: ~Copyable {
 
     deinit { ZSTD_freeDCtx(context) }
 
-    /// The bytes of one frame; nil unless they are exactly `length` bytes.
-    public func decompress(_ frame: UnsafeRawBufferPointer, length: Int) -> [UInt8]? {
-        var isWhole = false
-        let bytes = [UInt8](unsafeUninitializedCapacity: length) { buffer, count in
-            let result = ZSTD_decompressDCtx(context, buffer.baseAddress, length, frame.baseAddress, frame.count)
-            isWhole = ZSTD_isError(result) == 0 && result == length
-            count = isWhole ? length : 0
-        }
-        return isWhole ? bytes : nil
+    /// Unpacks one frame to `target`; false unless it is exactly as many bytes as the target, and has them whole.
+    public func decompress(_ frame: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer) -> Bool {
+        let result = ZSTD_decompressDCtx(context, target.baseAddress, target.count, frame.baseAddress, frame.count)
+        return ZSTD_isError(result) == 0 && result == target.count
     }
 
-    /// The bytes of `chunk`, whose stored form is `frame`; throws `ChunkError.corrupted` unless both are what the
-    /// manifest says. `index` is for the message.
-    public func open(_ frame: [UInt8], as chunk: ImageChunk, index: Int) throws(ChunkError) -> [UInt8] {
+    /// Unpacks `chunk`, whose stored form is `frame`, to `target`, which has the chunk's length. Throws
+    /// `ChunkError.corrupted` unless the frame is what the manifest says; `index` is for the message.
+    ///
+    /// The digest that is checked is that of the stored form: its bytes are fewer, and nothing is unpacked that the
+    /// manifest does not name. That the unpacking went well is for the frame's own checksum to say.
+    public func open(
+        _ frame: UnsafeRawBufferPointer, as chunk: ImageChunk, index: Int, into target: UnsafeMutableRawBufferPointer
+    ) throws(ChunkError) {
+        precondition(target.count == chunk.length, "the target does not have the chunk's length")
         guard frame.count == chunk.storedLength else {
             throw .corrupted(chunk: index, reason: "\(frame.count) bytes instead of \(chunk.storedLength)")
         }
-        guard let bytes = frame.withUnsafeBytes({ decompress($0, length: chunk.length) }) else {
-            throw .corrupted(chunk: index, reason: "it does not decompress to \(chunk.length) bytes")
+        let found = ChunkDigest(of: frame)
+        guard found == chunk.stored else {
+            throw .corrupted(chunk: index, reason: "its digest is \(found.digest) instead of \(chunk.blob)")
         }
-        guard bytes.withUnsafeBytes({ ChunkDigest(of: $0) }) == chunk.raw else {
-            throw .corrupted(chunk: index, reason: "its digest is not the manifest's")
+        guard decompress(frame, into: target) else {
+            throw .corrupted(
+                chunk: index, reason: "it does not decompress to \(chunk.length) bytes with their checksum")
         }
-        return bytes
     }
 }

@@ -10,6 +10,7 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/timex.h>
 #include <sys/ioctl.h>
@@ -45,6 +46,17 @@ int clinux_block_zero(int descriptor, uint64_t offset, uint64_t length) {
 int clinux_block_discard(int descriptor, uint64_t offset, uint64_t length) {
     uint64_t range[2] = {offset, length};
     return result(ioctl(descriptor, BLKDISCARD, range));
+}
+
+int clinux_punch_hole(int descriptor, uint64_t offset, uint64_t length) {
+    return result(fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length));
+}
+
+int clinux_open_direct(int descriptor, int *direct) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    *direct = open(path, O_RDWR | O_CLOEXEC | O_DIRECT);
+    return result(*direct);
 }
 
 int clinux_nvme_format(int descriptor) {

@@ -25,6 +25,11 @@ int clinux_block_read_only(int descriptor, int *is_read_only);
 int clinux_block_zero(int descriptor, uint64_t offset, uint64_t length);
 /// Discards a range of the block device (BLKDISCARD).
 int clinux_block_discard(int descriptor, uint64_t offset, uint64_t length);
+/// Makes a range of a file a hole, which reads as zero (fallocate with FALLOC_FL_PUNCH_HOLE).
+int clinux_punch_hole(int descriptor, uint64_t offset, uint64_t length);
+/// Opens what a descriptor stands for once more, to be read and written past the kernel's cache (O_DIRECT); the new
+/// descriptor is -1 where that is not possible.
+int clinux_open_direct(int descriptor, int *direct);
 /// Has an NVMe namespace erase its user data in its present format (Format NVM); ENOTTY when it is no NVMe disk,
 /// EOPNOTSUPP when the controller refuses.
 int clinux_nvme_format(int descriptor);
