@@ -143,6 +143,10 @@ copy_kept() {
     )
 }
 
+# compress_modules FOLDER: each kernel module by itself, so that a machine unpacks the few that it loads and not all. kmod reads
+# them, busybox does not. depmod has to run after this.
+compress_modules() { find "$1" -name '*.ko' -print0 | sort -z | xargs -0 -r -n 16 -P "$(nproc)" zstd -q -19 --rm; }
+
 # link_busybox ROOT: a link for every program of busybox that ROOT does not have.
 link_busybox() {
     local name folder

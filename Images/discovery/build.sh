@@ -26,6 +26,7 @@ build_base() {
     depmod() { chroot "$tree" /sbin/depmod "$kernel"; }
     depmod
     python3 "$images/select-modules.py" "$tree/lib/modules/$kernel" "$images/discovery/modules"
+    compress_modules "$tree/lib/modules/$kernel"
     depmod
 
     mkdir -p "$root"/{bin,sbin,dev,etc,proc,root,run,sys,tmp,var,lib/modules,usr/bin,usr/sbin,usr/lib/muster/lib}

@@ -22,6 +22,8 @@ HOOK
     python3 "$images/select-modules.py" "$tree/usr/lib/modules/$kernel" "$images/node/modules"
     chroot "$tree" depmod "$kernel"
     build_initramfs "$tree" "$kernel"
+    compress_modules "$tree/usr/lib/modules/$kernel"
+    chroot "$tree" depmod "$kernel"
     (
         cd "$tree"
         rm -rf boot/System.map-* boot/initrd.img-* initrd.img* vmlinuz*
