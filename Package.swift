@@ -84,10 +84,12 @@ let package = Package(
         // Base: values that everything else is made of.
         module("Base", "Primitives"),
         module("Base", "WireCoding", ["Primitives"]),
+        module("Base", "ProgramRuns", ["Primitives", "CLinux"]),
 
         // Protocol: pure codecs and clients.
         module("Protocol", "DHCP", ["Primitives", "WireCoding"]),
         module("Protocol", "TFTP", ["Primitives", "WireCoding"]),
+        module("Protocol", "LLDP", ["Primitives", "WireCoding"]),
         module("Protocol", "NetworkBoot", ["Primitives"]),
         module("Protocol", "Redfish", ["Primitives"]),
         module("Protocol", "IPMI", ["Primitives"]),
@@ -126,7 +128,7 @@ let package = Package(
             "Adapter", "BMCDrivers",
             [
                 "Primitives", "BareMetal", "CatalogBareMetal", "Redfish", "IPMI", httpClient, nioCore, nioPosix,
-                nioHTTP1, nioSSL, crypto, logging, subprocess, systemPackage,
+                nioHTTP1, nioSSL, crypto, logging, "ProgramRuns", subprocess, systemPackage,
             ]),
         module(
             "Adapter", "BootServer",
@@ -172,17 +174,17 @@ let package = Package(
             swiftSettings: settings),
 
         // Node: what runs on machines.
-        module("Node", "LinuxSystem", ["Primitives", "CLinux", "CNetlink", "CNftables"]),
+        module("Node", "LinuxSystem", ["Primitives", "ProgramRuns", "CLinux", "CNetlink", "CNftables"]),
         module(
             "Node", "HardwareInventory",
-            ["Primitives", "AgentProtocol", "LinuxSystem", "IPMI", "CUdev", "CBlkid", "CLinux"]),
-        module("Node", "DiskImaging", ["Primitives", "AgentProtocol", "ImageChunks", "LinuxSystem", "CLinux"]),
+            ["Primitives", "AgentProtocol", "LinuxSystem", "IPMI", "LLDP", "CUdev", "CBlkid", "CLinux"]),
+        module("Node", "DiskImaging", ["Primitives", "ProgramRuns", "AgentProtocol", "ImageChunks", "LinuxSystem", "CLinux"]),
         module(
             "Node", "NodeTransport",
             ["Primitives", "WebSocketMessages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL]),
         module(
             "Node", "NodeNetworking",
-            ["Primitives", "AgentProtocol", "NetworkUnits", "LinuxSystem", nioCore, nioPosix, logging]),
+            ["Primitives", "ProgramRuns", "AgentProtocol", "NetworkUnits", "LinuxSystem", nioCore, nioPosix, logging]),
         module(
             "Node", "NodeAgent",
             [
@@ -196,14 +198,16 @@ let package = Package(
             ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", "CLibvirt", "CXML"]),
         module("Node", "RoleNetwork", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem"]),
         module(
-            "Node", "RoleStorage", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", "HardwareInventory"]),
+            "Node", "RoleStorage",
+            ["Primitives", "ProgramRuns", "AgentProtocol", "NodeAgent", "LinuxSystem", "HardwareInventory"]),
         module(
-            "Node", "RoleController", ["Primitives", "AgentProtocol", "NodeAgent", "LinuxSystem", "CLinux", crypto]),
+            "Node", "RoleController",
+            ["Primitives", "ProgramRuns", "AgentProtocol", "NodeAgent", "LinuxSystem", "CLinux", crypto]),
         module(
             "Node", "Discovery",
             [
-                "Primitives", "AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "NodeTransport",
-                "LinuxSystem", nioCore, nioPosix,
+                "Primitives", "ProgramRuns", "AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks",
+                "NodeTransport", "LinuxSystem", nioCore, nioPosix,
             ]),
 
         // App: composition, client, commands.
@@ -260,9 +264,10 @@ let package = Package(
             ["AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "Primitives", arguments],
             path: "Tests/Benchmarks/node-bench"),
 
-        suite("PrimitivesTests", ["Primitives", "WireCoding"]),
+        suite("PrimitivesTests", ["Primitives", "WireCoding", "ProgramRuns"]),
         suite("DHCPTests", ["DHCP", "Primitives", "WireCoding"]),
         suite("TFTPTests", ["TFTP", "Primitives", "WireCoding"]),
+        suite("LLDPTests", ["LLDP", "Primitives", "WireCoding"]),
         suite("NetworkBootTests", ["NetworkBoot", "Primitives"]),
         suite(
             "RedfishTests",
@@ -293,8 +298,9 @@ let package = Package(
         suite(
             "BareMetalTests",
             [
-                "BareMetal", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "ReconcileRuntime", "StoreMemory",
-                "Primitives", logging,
+                "BareMetal", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "ResourceModel",
+                "ReconcileRuntime",
+                "StoreMemory", "Primitives", logging,
             ]),
         suite(
             "FleetTests",
@@ -320,7 +326,7 @@ let package = Package(
         suite(
             "NodeTests",
             [
-                "CLinux", "LinuxSystem", "HardwareInventory", "IPMI", "DiskImaging", "Discovery", "RoleNetwork",
+                "CLinux", "LinuxSystem", "HardwareInventory", "IPMI", "LLDP", "DiskImaging", "Discovery", "RoleNetwork",
                 "RoleStorage", "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks",
                 "Primitives",
                 "WireCoding", nioCore, nioPosix, logging,
@@ -348,7 +354,7 @@ let package = Package(
                 "StoreMemory", "StoreSQLite",
                 "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioPosix,
                 nioHTTP1, nioSSL,
-                logging,
+                logging, arguments, "ProgramRuns",
             ]),
         suite(
             "RackTests",

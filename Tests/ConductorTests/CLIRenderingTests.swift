@@ -204,7 +204,17 @@ import Testing
         for width in Self.widths {
             let text = NodeInventory.lines(report, Self.terminal(width)).joined(separator: "\n")
             #expect(text.contains("WD-WX12D3456789") && text.contains("S64G-0001"))
+            #expect(!text.contains("SWITCH"), "no card has heard of a switch")
         }
+        var inventory = FleetScene.inventory(now: Timestamp(millisecondsSinceEpoch: 0)).nics
+        inventory[1].lldp = .init(switchName: "leaf-3", port: "swp7")
+        let cabled = InventoryReport(
+            agentVersion: "0.1.0", collectedAt: Timestamp(millisecondsSinceEpoch: 0), kernelVersion: "6.1.0",
+            system: report.system, cpu: report.cpu, memory: report.memory, disks: [], nics: inventory)
+        let lines = NodeInventory.lines(cabled, Self.terminal(120))
+        let title = try #require(lines.first { $0.contains("SWITCH") })
+        let card = try #require(lines.first { $0.contains("enp65s0f1") })
+        #expect(title.contains("PORT") && card.contains("leaf-3") && card.contains("swp7"), "\(card)")
     }
 
     @Test func plansFit() throws {

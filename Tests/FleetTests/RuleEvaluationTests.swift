@@ -18,7 +18,8 @@ import Testing
         nics: [
             .init(
                 name: "eth0", mac: MACAddress(bytes: [2, 0, 0, 0, 0, 1]),
-                permanentMAC: MACAddress(bytes: [0x52, 0x54, 0, 0x77, 0, 0xAB]), hasLink: true, mtu: 1500)
+                permanentMAC: MACAddress(bytes: [0x52, 0x54, 0, 0x77, 0, 0xAB]), hasLink: true, mtu: 1500,
+                lldp: .init(switchName: "leaf-3", port: "swp7"))
         ], pciDevices: [.init(address: "0000:00:03.0", classCode: 0x020000, vendor: 0x8086, device: 0x15B8)])
 
     private func rule(_ name: String, _ spec: Rule.Spec) -> Rule {
@@ -90,6 +91,10 @@ import Testing
         ("pci.device", .equals, "8086:15B8", true),
         ("cpu.flag", .contains, "vmx", true),
         ("cpu.cores", .atLeast, "4", true),
+        ("nic.lldp.switch", .matches, "leaf-*", true),
+        ("nic.lldp.switch", .equals, "leaf-4", false),
+        ("nic.lldp.port", .contains, "swp7", true),
+        ("nic.lldp.port", .exists, "true", true),
     ]) func factsAreCompared(_ path: String, _ comparison: Rule.Fact.Comparison, _ value: String, _ holds: Bool) {
         let rules = [rule("r", .init(order: 1, match: [fact(path, comparison, value)], role: .network))]
         let (decision, explanation) = RuleEvaluation.evaluate(rules: rules, inventory: inventory)

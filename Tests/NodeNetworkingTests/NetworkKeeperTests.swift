@@ -127,13 +127,3 @@ private final class NotedControl: NetworkControl {
         }
     }
 }
-
-@Suite struct ProgramTests {
-    @Test func `a program's end and output are told, and one that hangs is killed`() throws {
-        let fine = try Program.run("/bin/sh", ["-c", "echo one; echo two >&2; exit 3"], within: .seconds(20))
-        #expect(fine == Program.Outcome(status: 3, output: "one\ntwo"))
-        #expect(try Program.run("/bin/sh", ["-c", "kill -9 $$"], within: .seconds(20)).status == 137)
-        #expect(throws: SystemError.self) { try Program.run("/bin/sleep", ["60"], within: .milliseconds(50)) }
-        #expect(throws: SystemError.self) { try Program.run("/no/such/program", [], within: .seconds(1)) }
-    }
-}

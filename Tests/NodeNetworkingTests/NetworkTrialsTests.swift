@@ -97,6 +97,26 @@ private struct Bench {
         #expect(bench.running == .some(other) && bench.writes == writes + 1 && bench.saved?.rejected == nil)
     }
 
+    @Test func `after a failure the network is well again once a configuration is kept, not while it is on trial`() {
+        var bench = Bench(NetworkRecord(kept: dhcp))
+        bench.take(.wanted(lacp, seconds: 30))
+        #expect(bench.trials.verdict == (true, "A network configuration is on trial."), "nothing was wrong before")
+        _ = bench.wait(30)
+        #expect(!bench.trials.verdict.isTrue)
+        let other = UnitSet(Networks.backup)
+        bench.take(.wanted(other, seconds: 30))
+        #expect(!bench.trials.verdict.isTrue && bench.trials.verdict.message.contains("on trial"))
+        // An agent that restarts in between still knows.
+        let again = Bench(bench.saved ?? NetworkRecord(), boot: "boot-1")
+        #expect(!again.trials.verdict.isTrue)
+        bench.uptime += 12
+        bench.take(.reached(uptime: bench.uptime))
+        bench.uptime += 6
+        bench.take(.reached(uptime: bench.uptime))
+        #expect(bench.trials.verdict == (true, "The network is as asked for."))
+        #expect(bench.saved == NetworkRecord(kept: other))
+    }
+
     @Test func `asking for what is kept ends a trial and forgets a failure`() {
         var bench = Bench(NetworkRecord(kept: dhcp))
         bench.take(.wanted(lacp, seconds: 30))

@@ -102,10 +102,10 @@ import Testing
             ATAErase(run: { [self] (_, arguments, _) throws(SystemError) in
                 asked.withLock { $0.append(arguments) }
                 if let failing, arguments.contains(failing) {
-                    return Program.Outcome(status: 5, output: "SECURITY_ERASE: Input/output error")
+                    return ATAErase.Outcome(status: 5, output: "SECURITY_ERASE: Input/output error")
                 }
-                guard arguments.first == "-I" else { return Program.Outcome(status: 0, output: "") }
-                return Program.Outcome(
+                guard arguments.first == "-I" else { return ATAErase.Outcome(status: 0, output: "") }
+                return ATAErase.Outcome(
                     status: 0, output: answers.withLock { $0.count > 1 ? $0.removeFirst() : $0.first ?? "" })
             })
         }

@@ -246,30 +246,4 @@ private struct StoppedClock: WallClock {
         let status = await role.apply(try Self.items("data"))
         #expect(!status.isReady && Self.message(status, "PoolReady")?.contains("start lvm") == true)
     }
-
-    @Test("Programs are bounded in time and output, and their ends are told apart")
-    func commands() throws {
-        let fine = try SystemCommand("/bin/sh", ["-c", "echo out; echo err >&2; exit 3"]).run()
-        #expect(fine.status == 3 && fine.output == Array("out\n".utf8) && fine.words == "err")
-        #expect(try SystemCommand("/bin/sh", ["-c", "kill -9 $$"]).run().status == 137)
-        let clock = ContinuousClock()
-        let time = clock.measure {
-            let error = #expect(throws: SystemError.self) {
-                try SystemCommand("/bin/sh", ["-c", "sleep 60 & sleep 60"], patience: .milliseconds(200)).run()
-            }
-            #expect(error?.publicMessage.contains("took more than") == true)
-        }
-        #expect(time < .seconds(30))
-        let much = #expect(throws: SystemError.self) {
-            try SystemCommand("/usr/bin/yes", [], outputMax: 100_000).run()
-        }
-        #expect(much?.publicMessage.contains("more than 100000 bytes") == true)
-        #expect(throws: SystemError.self) { try SystemCommand("/nowhere/at-all", []).run() }
-        let open = try SystemCommand("/bin/ls", ["/proc/self/fd"]).run()
-        #expect(String(decoding: open.output, as: UTF8.self).split(separator: "\n").count == 4, "0, 1, 2 and ls' own")
-        // The C library keeps two signals for itself, 32 and 33, which nobody can set.
-        let script = "while read -r name value; do [ $name != SigIgn: ] || echo $((0x$value & 0x7fffffff)); done"
-        let ignored = try SystemCommand("/bin/sh", ["-c", "\(script) < /proc/self/status"]).run()
-        #expect(ignored.output == Array("0\n".utf8))
-    }
 }

@@ -4,7 +4,7 @@ import IPMI
 import Logging
 import NIOCore
 import Primitives
-import Subprocess
+import ProgramRuns
 import Synchronization
 import SystemPackage
 
@@ -16,9 +16,9 @@ public struct IPMIConsole: ConsoleAccess {
     private let password: SecretText
     private let limits: BMCLimits
     private let group: any EventLoopGroup
-    private let tool: ProgramRun
     private let logger: Logger
 
+    private static let program = "ipmitool"
     /// Until the BMC has opened the session.
     static let openLimit: Duration = .seconds(20)
     /// `ipmitool` takes this key for itself at the beginning of a line (Ctrl-], as muster's own); it is not sent.
@@ -35,7 +35,6 @@ public struct IPMIConsole: ConsoleAccess {
         self.password = password
         self.limits = limits
         self.group = group
-        tool = ProgramRun(program: "ipmitool")
         self.logger = logger
     }
 
@@ -45,9 +44,9 @@ public struct IPMIConsole: ConsoleAccess {
         do { terminal = try PseudoTerminal() } catch { throw .refused("no pseudo terminal: \(error)") }
         let connection = connection
         let arguments = connection.arguments(.console(.activate))
-        let run = Task { [tool, password] in
-            try await tool.run(
-                arguments, secrets: [IPMIConnection.passwordVariable: password], on: terminal.slave)
+        let run = Task { [password] in
+            try await TerminalRun.run(
+                Self.program, arguments, secrets: [IPMIConnection.passwordVariable: password], on: terminal.slave)
         }
         let line: ConsoleLine
         do { line = try await ConsoleChannel.adopt(terminal.master, group: group) } catch {
@@ -75,8 +74,8 @@ public struct IPMIConsole: ConsoleAccess {
         guard isOpen else {
             await close()
             reader.cancel()
-            if case .failure(let error as ProgramRun.Failure) = await run.result, error == .notInstalled {
-                throw .noProgram("ipmitool")
+            if case .failure(let error as TerminalRun.Failure) = await run.result, error == .notInstalled {
+                throw .noProgram(Self.program)
             }
             let error = opening.error(connection)
             if case .unreachable = error { try await explain() }
@@ -86,27 +85,28 @@ public struct IPMIConsole: ConsoleAccess {
             output: output, send: { bytes in await line.send(bytes.filter { $0 != Self.escape }) }, close: close)
     }
 
+    private func ask(_ command: IPMICommand) async throws(ProgramError) -> ProgramRun.Outcome {
+        try await ProgramRun(
+            Self.program, connection.arguments(command), secrets: [IPMIConnection.passwordVariable: password],
+            patience: limits.request, outputMax: 256 << 10
+        ).finish()
+    }
+
     /// Throws why no session was made, which `ipmitool` only says verbosely: that would stand among what machines send.
     private func explain() async throws(BMCError) {
-        let outcome: ProgramRun.Outcome
-        do {
-            outcome = try await tool.run(
-                connection.arguments(.powerStatus), secrets: [IPMIConnection.passwordVariable: password],
-                time: limits.request)
-        } catch { return }
-        let answer = IPMIAnswer(status: outcome.status, output: outcome.output, errorOutput: outcome.errorOutput)
+        guard let outcome = try? await ask(.powerStatus) else { return }
+        let answer = IPMIAnswer(
+            status: outcome.status, output: String(decoding: outcome.output, as: UTF8.self),
+            errorOutput: String(decoding: outcome.errors, as: UTF8.self))
         do { _ = try answer.isPoweredOn() } catch { throw BMCError(error, cipherSuite: connection.cipherSuite) }
     }
 
     /// Tells the BMC that the session is over; it may be so already.
     private func deactivate() async {
-        let outcome = try? await tool.run(
-            connection.arguments(.console(.deactivate)), secrets: [IPMIConnection.passwordVariable: password],
-            time: limits.request)
-        if let outcome, outcome.status != 0 {
+        if let outcome = try? await ask(.console(.deactivate)), outcome.status != 0 {
             logger.debug(
                 "a console was not deactivated",
-                metadata: ["bmc": .string(connection.host), "why": .string(outcome.errorOutput.printable(limit: 200))])
+                metadata: ["bmc": .string(connection.host), "why": .string(outcome.words.printable(limit: 200))])
         }
     }
 }

@@ -3,6 +3,7 @@ import CatalogBareMetal
 import IPMI
 import Logging
 import Primitives
+import ProgramRuns
 
 /// Drives a machine through IPMI over the network (IPMI v2.0 section 13, RMCP+), by way of `ipmitool`.
 ///
@@ -12,8 +13,11 @@ public struct IPMIDriver: BMCDriver {
     private let connection: IPMIConnection
     private let password: SecretText
     private let limits: BMCLimits
-    private let tool: ProgramRun
+    private let program: String
     private let logger: Logger
+
+    /// The most bytes that an answer may have.
+    private static let outputMax = 256 << 10
 
     /// A driver of the BMC at `address`, whose scheme is `ipmi`.
     ///
@@ -40,7 +44,7 @@ public struct IPMIDriver: BMCDriver {
             retries: limits.attemptCountMax - 1)
         self.password = password
         self.limits = limits
-        tool = ProgramRun(program: program)
+        self.program = program
         self.logger = logger
     }
 
@@ -138,19 +142,22 @@ public struct IPMIDriver: BMCDriver {
         guard time > .zero else { throw .timeout("the call took longer than \(limits.call.seconds)") }
         let outcome: ProgramRun.Outcome
         do {
-            outcome = try await tool.run(
-                connection.arguments(command), secrets: [IPMIConnection.passwordVariable: password], time: time)
+            outcome = try await ProgramRun(
+                program, connection.arguments(command), secrets: [IPMIConnection.passwordVariable: password],
+                patience: time, outputMax: Self.outputMax
+            ).finish()
         } catch {
             switch error {
             case .notInstalled: throw .noProgram("ipmitool")
             case .timeout: throw .timeout("no complete answer within \(time.seconds)")
-            case .tooMuchOutput: throw .protocolViolation("ipmitool wrote more than \(tool.outputSizeMax >> 10) KiB")
+            case .tooMuchOutput: throw .protocolViolation("ipmitool wrote more than \(Self.outputMax >> 10) KiB")
             case .cancelled: throw .cancelled
-            case .notRun(let cause): throw .refused("ipmitool could not be run: \(cause)")
+            case .system: throw .refused("ipmitool could not be run: \(error.why)")
             }
         }
         let answer = IPMIAnswer(
-            status: outcome.status, output: outcome.output, errorOutput: outcome.errorOutput)
+            status: outcome.status, output: String(decoding: outcome.output, as: UTF8.self),
+            errorOutput: String(decoding: outcome.errors, as: UTF8.self))
         do { return try read(answer) } catch {
             logger.debug(
                 "IPMI command failed",

@@ -162,11 +162,14 @@ extension InventoryReport {
         public var mtu: Int
         /// Addresses with prefix lengths, for example `10.77.0.20/24`.
         public var addresses: [String]
+        /// What is at the other end of the cable, as it says of itself by LLDP; nil when nothing was heard.
+        public var lldp: Neighbour?
 
         /// Facts about a network interface.
         public init(
             name: String, mac: MACAddress, permanentMAC: MACAddress? = nil, driver: String? = nil, speed: Int? = nil,
-            hasLink: Bool, pciAddress: String? = nil, idPath: String? = nil, mtu: Int, addresses: [String] = []
+            hasLink: Bool, pciAddress: String? = nil, idPath: String? = nil, mtu: Int, addresses: [String] = [],
+            lldp: Neighbour? = nil
         ) {
             self.name = name
             self.mac = mac
@@ -178,7 +181,24 @@ extension InventoryReport {
             self.idPath = idPath
             self.mtu = mtu
             self.addresses = addresses
+            self.lldp = lldp
         }
+    }
+
+    /// A switch and its port at the other end of a cable; nobody vouches for what they say.
+    public struct Neighbour: Hashable, Sendable, Codable {
+        /// The switch's name, else its chassis identifier.
+        public var switchName: String
+        /// The port's identifier.
+        public var port: String
+
+        /// A neighbour.
+        public init(switchName: String, port: String) {
+            self.switchName = switchName
+            self.port = port
+        }
+
+        var bounded: Self { Self(switchName: switchName.bounded, port: port.bounded) }
     }
 }
 
@@ -220,6 +240,6 @@ extension InventoryReport.NIC {
         Self(
             name: name.bounded, mac: mac, permanentMAC: permanentMAC, driver: driver?.bounded, speed: speed,
             hasLink: hasLink, pciAddress: pciAddress?.bounded, idPath: idPath?.bounded, mtu: mtu,
-            addresses: addresses.prefix(InventoryReport.Limit.addresses).map(\.bounded))
+            addresses: addresses.prefix(InventoryReport.Limit.addresses).map(\.bounded), lldp: lldp?.bounded)
     }
 }

@@ -58,6 +58,10 @@ public enum FactPath: String, Codable, Sendable, Hashable, CaseIterable {
     case nicDriver = "nic.driver"
     /// Any network interface's speed in megabits a second; told while it has a link.
     case nicSpeed = "nic.speed"
+    /// The switch at the other end of any cable, by name, as it says itself (LLDP).
+    case nicLLDPSwitch = "nic.lldp.switch"
+    /// The switch's port at the other end of any cable, as the switch says itself (LLDP).
+    case nicLLDPPort = "nic.lldp.port"
     /// Any PCI device as `vendor:device` in hexadecimal, for example `8086:1521`.
     case pciDevice = "pci.device"
     /// The address of the interface that the machine booted from; letters may be of either case.
@@ -71,8 +75,8 @@ public enum FactPath: String, Codable, Sendable, Hashable, CaseIterable {
         case .cpuSockets, .cpuCores, .cpuThreads, .memoryBytes, .diskCount, .diskBytes, .nicCount, .nicSpeed: true
         case .systemSerial, .systemUUID, .systemVendor, .systemProduct, .boardSerial, .chassisSerial, .firmwareMode,
             .firmwareVendor, .firmwareVersion, .secureBoot, .tpmVersion, .cpuArchitecture, .cpuVendor, .cpuModel,
-            .cpuFlag, .diskSerial, .diskModel, .diskBus, .diskWWN, .nicMAC, .nicDriver, .pciDevice, .bootMAC,
-            .virtualization:
+            .cpuFlag, .diskSerial, .diskModel, .diskBus, .diskWWN, .nicMAC, .nicDriver, .nicLLDPSwitch, .nicLLDPPort,
+            .pciDevice, .bootMAC, .virtualization:
             false
         }
     }
@@ -81,7 +85,7 @@ public enum FactPath: String, Codable, Sendable, Hashable, CaseIterable {
     public var isList: Bool {
         switch self {
         case .cpuFlag, .diskSerial, .diskBytes, .diskModel, .diskBus, .diskWWN, .nicMAC, .nicDriver, .nicSpeed,
-            .pciDevice:
+            .nicLLDPSwitch, .nicLLDPPort, .pciDevice:
             true
         default:
             false

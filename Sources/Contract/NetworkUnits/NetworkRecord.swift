@@ -25,13 +25,18 @@ public struct NetworkRecord: Codable, Sendable, Hashable {
         public var bootID: String?
         /// When it ends: seconds since that boot.
         public var deadline: Int
+        /// Set when the configuration before it failed: nothing is well again until this one is kept.
+        public var followsFailure: Bool?
 
         /// A trial.
-        public init(units: UnitSet, seconds: Int, bootID: String? = nil, deadline: Int = 0) {
+        public init(
+            units: UnitSet, seconds: Int, bootID: String? = nil, deadline: Int = 0, followsFailure: Bool? = nil
+        ) {
             self.units = units
             self.seconds = seconds
             self.bootID = bootID
             self.deadline = deadline
+            self.followsFailure = followsFailure
         }
     }
 

@@ -39,6 +39,8 @@ enum RuleFacts {
         case .nicMAC: return inventory.nics.map { ($0.permanentMAC ?? $0.mac).description }
         case .nicDriver: return inventory.nics.compactMap(\.driver)
         case .nicSpeed: return inventory.nics.compactMap { $0.speed.map(String.init) }
+        case .nicLLDPSwitch: return inventory.nics.compactMap(\.lldp?.switchName)
+        case .nicLLDPPort: return inventory.nics.compactMap(\.lldp?.port)
         case .pciDevice: return inventory.pciDevices.map { "\(hex($0.vendor)):\(hex($0.device))" }
         case .bootMAC: return one(inventory.bootInterface?.description)
         case .virtualization: return one(inventory.virtualization)

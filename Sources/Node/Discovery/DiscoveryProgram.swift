@@ -16,7 +16,10 @@ public struct DiscoveryProgram: Sendable {
 
     /// A program for the machine it runs on, with what the boot script told.
     public init(parameters: DiscoveryParameters, agentVersion: String) {
-        let collector = HardwareCollector(agentVersion: agentVersion, bootInterface: parameters.bootInterface)
+        // Switches speak every half minute, and at once when a link comes up: they are heard from the start, while the
+        // conductor is sought and disks are looked at, and nobody waits for them.
+        let collector = HardwareCollector(
+            agentVersion: agentVersion, bootInterface: parameters.bootInterface, lldp: LLDPListener())
         self.init(
             parameters: parameters, bootID: Machine.bootID, clock: SystemWallClock(),
             setClock: { try Machine.setClock($0) }, limits: TransportLimits(), collect: { collector.collect(now: $0) })

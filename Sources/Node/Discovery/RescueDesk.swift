@@ -4,6 +4,7 @@ import LinuxSystem
 import NIOCore
 import NIOPosix
 import Primitives
+import ProgramRuns
 
 /// Where the parts of a rescue are in the ramdisk.
 struct RescuePlaces: Sendable, Hashable {
@@ -166,9 +167,9 @@ actor RescueDesk {
 
     private func run(_ program: String, _ arguments: [String], what: String) throws(RescueError) -> String {
         // With default signals: the server learns of ended logins by SIGCHLD, which this thread may have blocked.
-        let command = SystemCommand(program, arguments, patience: .seconds(20), outputMax: 65_536)
-        let outcome: SystemCommand.Outcome
-        do throws(SystemError) { outcome = try command.run() } catch {
+        let command = ProgramRun(program, arguments, patience: .seconds(20), outputMax: 65_536)
+        let outcome: ProgramRun.Outcome
+        do throws(SystemError) { outcome = try command.outcome() } catch {
             throw RescueError(publicMessage: "Could not \(what): \(error.publicMessage)")
         }
         guard outcome.status == 0 else {

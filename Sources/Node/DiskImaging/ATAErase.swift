@@ -1,5 +1,6 @@
 import LinuxSystem
 import Primitives
+import ProgramRuns
 
 /// What an ATA disk says of its own means to erase itself, as `hdparm -I` tells (ACS-4, SECURITY and SANITIZE feature
 /// sets).
@@ -73,10 +74,20 @@ struct ATAErase: Sendable {
     static let password = "muster"
     static let program = "/sbin/hdparm"
 
+    /// How a program ended, and all that it wrote.
+    struct Outcome: Sendable, Hashable {
+        var status: Int32
+        var output: String
+    }
+
     /// Runs a program to its end.
     var run:
-        @Sendable (_ program: String, _ arguments: [String], _ limit: Duration) throws(SystemError) -> Program.Outcome =
-            { (program, arguments, limit) throws(SystemError) in try Program.run(program, arguments, within: limit) }
+        @Sendable (_ program: String, _ arguments: [String], _ limit: Duration) throws(SystemError) -> Outcome =
+            { (program, arguments, limit) throws(SystemError) in 
+                let outcome = try ProgramRun(program, arguments, patience: limit, outputMax: 1 << 20).outcome()
+                return Outcome(
+                    status: outcome.status, output: String(decoding: outcome.output + outcome.errors, as: UTF8.self))
+            }
 
     /// Erases the disk at `path`; returns whether spare blocks were erased too. Throws `DiskError`; a password that was set
     /// for it is taken away again where the disk lets that.
@@ -110,7 +121,7 @@ struct ATAErase: Sendable {
     private func hdparm(
         _ arguments: [String], _ path: String, limit: Duration = .seconds(60)
     ) throws(DiskError) -> String {
-        let outcome: Program.Outcome
+        let outcome: Outcome
         do throws(SystemError) { outcome = try run(Self.program, arguments, limit) } catch {
             throw .cannotErase(path: path, why: error.publicMessage)
         }

@@ -8,9 +8,14 @@ public struct HardwareCollector: Sendable {
     private let agentVersion: String
     private let bootInterface: MACAddress?
     private let clockSkew: Duration?
+    private let lldp: LLDPListener?
 
-    /// A collector; `bootInterface` and `clockSkew` are facts that only whoever booted the machine knows.
-    public init(agentVersion: String, bootInterface: MACAddress? = nil, clockSkew: Duration? = nil) {
+    /// A collector; `bootInterface` and `clockSkew` are facts that only whoever booted the machine knows. `lldp` has
+    /// listened for some time.
+    public init(
+        agentVersion: String, bootInterface: MACAddress? = nil, clockSkew: Duration? = nil, lldp: LLDPListener? = nil
+    ) {
+        self.lldp = lldp
         self.agentVersion = agentVersion
         self.bootInterface = bootInterface
         self.clockSkew = clockSkew
@@ -24,7 +29,8 @@ public struct HardwareCollector: Sendable {
         return InventoryReport(
             agentVersion: agentVersion, collectedAt: now, clockSkewMilliseconds: clockSkew?.milliseconds,
             bootInterface: bootInterface, kernelVersion: Machine.kernelVersion, system: system(), cpu: cpu,
-            memory: memory(), disks: DiskCollector(udev: udev).collect(), nics: NICCollector(udev: udev).collect(),
+            memory: memory(), disks: DiskCollector(udev: udev).collect(),
+            nics: NICCollector(udev: udev, neighbours: lldp?.neighbours() ?? [:]).collect(),
             pciDevices: pciDevices(udev), tpmVersion: tpmVersion(), bmc: OwnBMCDevice.read(),
             virtualization: cpu.flags.contains("hypervisor") ? hypervisor() : nil)
     }

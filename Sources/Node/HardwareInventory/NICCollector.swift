@@ -10,6 +10,8 @@ struct NICCollector {
     private static let ethernet = "1"
 
     let udev: Udev
+    /// What was heard at the other ends of cables, by the names of the cards.
+    var neighbours: [String: InventoryReport.Neighbour] = [:]
 
     func collect() -> [InventoryReport.NIC] {
         let addresses = InterfaceAddresses.current()
@@ -30,7 +32,8 @@ struct NICCollector {
             name: device.name, mac: mac, permanentMAC: permanentMAC(device.name), driver: driver,
             speed: speed.flatMap { $0 > 0 ? $0 : nil }, hasLink: hasLink,
             pciAddress: device.parent(subsystem: "pci")?.name, idPath: device.property("ID_PATH"),
-            mtu: device.attribute("mtu").flatMap { Int($0) } ?? 0, addresses: addresses)
+            mtu: device.attribute("mtu").flatMap { Int($0) } ?? 0, addresses: addresses,
+            lldp: neighbours[device.name])
     }
 
     private func permanentMAC(_ name: String) -> MACAddress? {

@@ -1,5 +1,6 @@
 import Glibc
 import Primitives
+import ProgramRuns
 
 /// A call into the kernel or a system library that failed.
 public struct SystemError: UserFacingError, Hashable {
@@ -18,4 +19,13 @@ public struct SystemError: UserFacingError, Hashable {
     }
 
     public var publicMessage: String { "Could not \(action): \(detail)." }
+}
+
+extension ProgramRun {
+    /// Runs it and waits; blocks the thread. Throws `SystemError` where `run()` throws `ProgramError`.
+    public func outcome() throws(SystemError) -> Outcome {
+        do { return try run() } catch {
+            throw SystemError("run \(error.program)", errno: 0, detail: error.why)
+        }
+    }
 }

@@ -1,4 +1,5 @@
 import LinuxSystem
+import ProgramRuns
 import Primitives
 
 /// Makes the kernel follow files of systemd-networkd that have changed.
@@ -37,11 +38,11 @@ public struct SystemdNetworkControl: NetworkControl {
     }
 
     private static func run(_ path: String, _ arguments: [String]) throws {
-        let outcome = try Program.run(path, arguments, within: patience)
+        let outcome = try ProgramRun(path, arguments, patience: patience).outcome()
         guard outcome.status == 0 else {
             throw SystemError(
                 "run \(([path] + arguments).joined(separator: " "))", errno: 0,
-                detail: outcome.output.isEmpty ? "it ended with \(outcome.status)" : outcome.output)
+                detail: outcome.words.isEmpty ? "it ended with \(outcome.status)" : outcome.words)
         }
     }
 }

@@ -121,9 +121,11 @@ struct NetworkTrials: Sendable, Hashable {
             return [.save(record), .run(units), .tell]
         }
         guard record.rejected?.units != units else { return [] }
+        let followsFailure = record.rejected != nil || record.trial?.followsFailure == true
         record.rejected = nil
         record.trial = NetworkRecord.Trial(
-            units: units, seconds: seconds, bootID: bootID, deadline: now.uptime + seconds)
+            units: units, seconds: seconds, bootID: bootID, deadline: now.uptime + seconds,
+            followsFailure: followsFailure ? true : nil)
         settledAt = now.uptime + min(Self.settleMax, seconds / 3)
         (firstReached, lastMiss) = (nil, nil)
         return [
@@ -181,7 +183,13 @@ struct NetworkTrials: Sendable, Hashable {
                     + "NAME --network NETWORK'."
             )
         }
-        if record.trial != nil { return (true, "A network configuration is on trial.") }
+        if let trial = record.trial {
+            // What was wrong before is not well before it is proven.
+            let isWell = trial.followsFailure != true
+            return (
+                isWell, "A network configuration is on trial\(isWell ? "" : "; the one before it was taken back")."
+            )
+        }
         if record.kept == nil { return (true, "Every card asks by DHCP.") }
         return (true, "The network is as asked for.")
     }

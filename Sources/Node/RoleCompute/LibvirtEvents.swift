@@ -16,7 +16,8 @@ enum LibvirtEvents {
             &thread, nil,
             { _ in
                 while true {
-                    // An error here is lack of memory or descriptors: wait until there are some again.
+                    // An error here is lack of memory or descriptors: wait until there are some again. Nobody else runs
+                    // on this thread, and nothing can be waited for that would tell.
                     if virEventRunDefaultImpl() < 0 { usleep(200_000) }
                 }
             }, nil)

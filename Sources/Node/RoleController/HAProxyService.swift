@@ -2,9 +2,13 @@ import CLinux
 import Glibc
 import LinuxSystem
 import Primitives
+import ProgramRuns
 
 /// One HAProxy in master-worker mode that outlives the agent: a unit of systemd where that runs, else a process of its
-/// own. All calls block.
+/// own.
+///
+/// All calls block, on the role's own thread (`RoleWorker`), and none longer than `patience` and two runs of programs:
+/// HAProxy tells nobody when it has taken a configuration over, so its socket is asked until it has.
 struct HAProxyService: Hashable, Sendable {
     /// The program.
     var program = "/usr/sbin/haproxy"
@@ -16,6 +20,9 @@ struct HAProxyService: Hashable, Sendable {
     var unit: String?
     /// How long it may take to start, and to take a configuration over.
     var patience: Duration = .seconds(15)
+
+    /// Microseconds between two looks.
+    private static let pause: UInt32 = 20_000
 
     /// The configuration that it runs with.
     var configurationPath: String { "\(directory)/haproxy.cfg" }
@@ -57,7 +64,7 @@ struct HAProxyService: Hashable, Sendable {
             let candidate = "\(configurationPath).candidate"
             try SystemFile.replace(candidate, content: Array(text.utf8), mode: 0o600)
             defer { unlink(candidate) }
-            let check = try SystemCommand(program, ["-c", "-f", candidate]).run()
+            let check = try ProgramRun(program, ["-c", "-f", candidate]).outcome()
             guard check.status == 0 else {
                 throw SystemError(
                     "use the new configuration (what ran before goes on)", errno: 0, detail: Self.alerts(check))
@@ -79,7 +86,7 @@ struct HAProxyService: Hashable, Sendable {
                     detail: "it has not done so after \(patience.components.seconds) s; another program may have its "
                         + "port. See its messages: journalctl -u muster-haproxy")
             }
-            usleep(20_000)
+            usleep(Self.pause)
         }
     }
 
@@ -87,7 +94,7 @@ struct HAProxyService: Hashable, Sendable {
     func stop() throws(SystemError) {
         if let unit {
             guard master != nil else { return }
-            let outcome = try SystemCommand("/usr/bin/systemctl", ["stop", unit]).run()
+            let outcome = try ProgramRun("/usr/bin/systemctl", ["stop", unit]).outcome()
             guard outcome.status == 0 else { throw SystemError("stop \(unit)", errno: 0, detail: outcome.words) }
         } else if let master {
             _ = kill(master, SIGTERM)
@@ -96,7 +103,7 @@ struct HAProxyService: Hashable, Sendable {
                 guard ContinuousClock.now < deadline else {
                     throw SystemError("stop HAProxy", errno: 0, detail: "it still runs as process \(master)")
                 }
-                usleep(20_000)
+                usleep(Self.pause)
             }
         }
         // So that systemd does not start it at the next boot.
@@ -107,12 +114,12 @@ struct HAProxyService: Hashable, Sendable {
         let arguments: (program: String, words: [String]) =
             unit.map { ("/usr/bin/systemctl", ["restart", $0]) }
             ?? (program, ["-W", "-D", "-f", configurationPath, "-p", pidPath])
-        let outcome = try SystemCommand(arguments.program, arguments.words, patience: patience).run()
+        let outcome = try ProgramRun(arguments.program, arguments.words, patience: patience).outcome()
         guard outcome.status == 0 else { throw SystemError("start HAProxy", errno: 0, detail: Self.alerts(outcome)) }
     }
 
     /// HAProxy's alerts without its notices.
-    private static func alerts(_ outcome: SystemCommand.Outcome) -> String {
+    private static func alerts(_ outcome: ProgramRun.Outcome) -> String {
         let lines = String(decoding: outcome.errors + outcome.output, as: UTF8.self).split(separator: "\n")
         let alerts = lines.filter { $0.hasPrefix("[ALERT]") }.map { line in
             line.drop { $0 != ":" }.drop { $0 == ":" || $0 == " " }

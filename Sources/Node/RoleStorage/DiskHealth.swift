@@ -2,6 +2,7 @@ import AgentProtocol
 import FoundationEssentials
 import LinuxSystem
 import Primitives
+import ProgramRuns
 
 /// What a disk says of itself, from smartctl's JSON (smartmontools 7).
 struct DiskHealth: Hashable, Sendable {
@@ -94,7 +95,7 @@ extension DiskHealth {
         let arguments = ["--json=c", "--info", "--health", "--attributes", "--nocheck=standby", path]
         do {
             return DiskHealth(
-                smartctl: try SystemCommand(program, arguments, patience: .seconds(15), outputMax: 1 << 20).run().output
+                smartctl: try ProgramRun(program, arguments, patience: .seconds(15), outputMax: 1 << 20).run().output
             )
         } catch {
             return DiskHealth(notes: [error.publicMessage])

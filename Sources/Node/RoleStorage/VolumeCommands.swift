@@ -2,6 +2,7 @@ import AgentProtocol
 import HardwareInventory
 import LinuxSystem
 import Primitives
+import ProgramRuns
 
 /// Runs lvm2's commands.
 ///
@@ -46,7 +47,9 @@ struct VolumeCommands: Sendable {
         var words = [command, "--config", config]
         if let devices { words += ["--devices", devices().joined(separator: ",")] }
         if !hasDeviceMapper { words += ["--driverloaded", "n"] }
-        let outcome = try SystemCommand(program, words + arguments, patience: .seconds(40)).run()
+        let outcome = try ProgramRun(
+            program, words + arguments, variables: ["LVM_SUPPRESS_FD_WARNINGS": "1"], patience: .seconds(40)
+        ).outcome()
         guard outcome.status == 0 else { throw SystemError(action, errno: 0, detail: outcome.words) }
         return outcome.output
     }

@@ -129,6 +129,19 @@ int clinux_dhcp_listener(unsigned index) {
     return listening_packet_socket(index, SOCK_DGRAM, ETH_P_IP, &filter);
 }
 
+int clinux_lldp_listener(unsigned index) {
+    int descriptor = listening_packet_socket(index, SOCK_DGRAM, ETH_P_LLDP, NULL);
+    if (descriptor < 0) return descriptor;
+    // A few frames are enough; nobody shall fill the kernel's memory with them.
+    int size = 64 << 10;
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    struct packet_mreq group = {
+        .mr_ifindex = (int)index, .mr_type = PACKET_MR_MULTICAST, .mr_alen = ETH_ALEN,
+        .mr_address = {0x01, 0x80, 0xC2, 0x00, 0x00, 0x0E}};
+    if (setsockopt(descriptor, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &group, sizeof group) != 0) return failed(descriptor);
+    return descriptor;
+}
+
 int clinux_arp_listener(unsigned index) { return listening_packet_socket(index, SOCK_DGRAM, ETH_P_ARP, NULL); }
 
 long clinux_receive(int descriptor, uint8_t *buffer, size_t capacity) {

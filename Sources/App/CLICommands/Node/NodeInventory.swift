@@ -98,17 +98,26 @@ struct NodeInventory: FleetCommand {
     }
 
     private static func nics(_ nics: [InventoryReport.NIC]) -> Table {
-        var table = Table([
+        var columns: [Table.Column] = [
             .init("NIC", priority: 1), .init("MAC", priority: 1), .init("LINK", priority: 2),
             .init("ADDRESSES", priority: 3, least: 12), .init("DRIVER", priority: 4), .init("PCI", priority: 5),
             .init("MTU", priority: 6, isRightAligned: true),
-        ])
+        ]
+        let hasNeighbours = nics.contains { $0.lldp != nil }
+        if hasNeighbours {
+            columns.insert(contentsOf: [.init("SWITCH", priority: 2, least: 8), .init("PORT", priority: 2)], at: 3)
+        }
+        var table = Table(columns)
         table.rows = nics.map { nic in
             let link = nic.hasLink ? nic.speed.map { "\($0) Mb/s" } ?? "up" : "down"
+            let neighbour: [Table.Cell] =
+                hasNeighbours ? [.init(nic.lldp?.switchName ?? "-"), .init(nic.lldp?.port ?? "-")] : []
             return [
                 .init(nic.name, .bold), .init((nic.permanentMAC ?? nic.mac).description),
-                .init(link, nic.hasLink ? .green : .yellow), .init(nic.addresses.joined(separator: ", ")),
-                .init(nic.driver ?? "-"), .init(nic.pciAddress ?? "-"), .init(String(nic.mtu)),
+                .init(link, nic.hasLink ? .green : .yellow),
+            ] + neighbour + [
+                .init(nic.addresses.joined(separator: ", ")), .init(nic.driver ?? "-"), .init(nic.pciAddress ?? "-"),
+                .init(String(nic.mtu)),
             ]
         }
         if nics.isEmpty { table.rows = [["none", "", "", "", "", "", ""]] }

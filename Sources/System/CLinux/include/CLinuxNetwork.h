@@ -26,6 +26,10 @@ int clinux_dhcp_listener(unsigned index);
 /// or a negative errno.
 int clinux_arp_listener(unsigned index);
 
+/// An AF_PACKET socket that hears LLDP (IEEE 802.1AB) on an interface, each frame without its Ethernet header, and has the
+/// card let the frames in that are sent to the nearest bridge. Returns the descriptor or a negative errno.
+int clinux_lldp_listener(unsigned index);
+
 /// Receives one message without waiting. Returns its whole length, which may be more than `capacity`, or a negative
 /// errno.
 long clinux_receive(int descriptor, uint8_t *buffer, size_t capacity);
