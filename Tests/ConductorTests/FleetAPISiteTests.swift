@@ -24,6 +24,20 @@ import Testing
             rules: [.init(name: "r1", spec: .init(order: 1, match: [], role: .network))])
     }
 
+    @Test func siteChecksCompareWithWhatWasApplied() async throws {
+        try await withFleet { fleet in
+            let site = try site()
+            try await fleet.with { (client: FleetClient) async throws in
+                let before = try #require(try await client.checkSite(site).rows.first)
+                #expect(before.problem == SiteCheckReply.Problem.siteNotApplied.rawValue)
+                #expect(before.outcome == .warning && before.found.contains("create segment provisioning"))
+                _ = try await client.applySite(site)
+                let after = try #require(try await client.checkSite(site).rows.first)
+                #expect(after.outcome == .ok && after.problem == nil)
+            }
+        }
+    }
+
     @Test func applyingIsPlannedDoneAndAudited() async throws {
         try await withFleet { fleet in
             let site = try site()

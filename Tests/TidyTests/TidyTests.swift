@@ -29,7 +29,7 @@ import Testing
         "GRDB": ["StoreSQLite"],
         "Yams": ["Fleet", "VirtualRack"],
         "ArgumentParser": ["CLICommands", "muster", "muster-conductor", "muster-rack"],
-        "Subprocess": ["VirtualRack"],
+        "Subprocess": ["BMCDrivers", "VirtualRack"],
         "AsyncHTTPClient": ["BMCDrivers", "ClientSDK"],
         "CNetlink": ["LinuxSystem"],
         "CNftables": ["LinuxSystem"],

@@ -25,7 +25,7 @@ extension FleetCall {
                         check: "site file", subject: site.site.name, outcome: .warning,
                         found: "\(changes.count) changes are not applied: \(changes.joined(separator: ", "))"
                             .printable(limit: 300),
-                        change: "muster site apply FILE, once the other checks pass"))
+                        change: "muster site apply FILE, once the other checks pass", problem: .siteNotApplied))
         } else if try await services.store.fetch(Site.self, Site.name) == nil {
             throw APIError.notFound("No site was applied yet; check a file with 'muster site check FILE'.")
         }

@@ -47,6 +47,7 @@ struct ConductorParts {
     private let programs: BootPrograms
     private let media: MediaDesk
     private let bootCounters = BootCounters()
+    private let missingPrograms: [MissingProgram]
 
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, blobs: FileBlobStore, vault: SecretVault,
@@ -61,7 +62,7 @@ struct ConductorParts {
         self.operators = operators
         self.clock = clock
         self.logger = logger
-        programs = Self.bootPrograms(configuration, logger)
+        (programs, missingPrograms) = Self.bootPrograms(configuration, logger)
         let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, logger: logger)
         let catalog = LiveCatalog(cache: cache)
         self.catalog = catalog
@@ -251,7 +252,7 @@ struct ConductorParts {
             })
         let checks = SiteCheckDesk(
             catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authority: authority,
-            clock: clock, logger: logger)
+            missingPrograms: missingPrograms, clock: clock, logger: logger)
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
             gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
@@ -276,24 +277,35 @@ struct ConductorParts {
     }
 
     /// Reads the programs that firmware loads first, and says what will not work without those that are missing.
-    private static func bootPrograms(_ configuration: ConductorConfiguration, _ logger: Logger) -> BootPrograms {
+    private static func bootPrograms(
+        _ configuration: ConductorConfiguration, _ logger: Logger
+    ) -> (BootPrograms, missing: [MissingProgram]) {
         var files = [BootPrograms.Name.uefiLocalDisk: configuration.localLoader]
         for name in [BootPrograms.Name.biosIPXE, .uefiIPXE] {
             files[name] = "\(configuration.ipxeDirectory)/\(name.rawValue)"
         }
         let (programs, problems) = BootPrograms.load(files)
+        var missing: [MissingProgram] = []
         for problem in problems {
-            let consequence =
+            let (consequence, change) =
                 switch problem.name {
-                case .biosIPXE: "BIOS machines without iPXE in the network card cannot boot: install the package ipxe"
-                case .uefiIPXE: "UEFI machines without iPXE in the network card cannot boot: install the package ipxe"
+                case .biosIPXE:
+                    ("BIOS machines without iPXE in the network card cannot boot", "install the package ipxe")
+                case .uefiIPXE:
+                    ("UEFI machines without iPXE in the network card cannot boot", "install the package ipxe")
                 case .uefiLocalDisk:
-                    "deployed UEFI machines that ask the network first may never get to their disk: "
-                        + "run Images/boot/build.sh --out /usr/lib/muster, or give --local-loader"
+                    (
+                        "deployed UEFI machines that ask the network first may never get to their disk",
+                        "run Images/boot/build.sh --out /usr/lib/muster, or give --local-loader"
+                    )
                 }
-            logger.warning("\(problem.why); \(consequence); then start the conductor again")
+            logger.warning("\(problem.why); \(consequence): \(change); then start the conductor again")
+            missing.append(
+                MissingProgram(
+                    name: problem.name.rawValue, consequence: "\(problem.why); \(consequence)",
+                    change: "\(change); then start the conductor again"))
         }
-        return programs
+        return (programs, missing)
     }
 
     private static func digest(of certificate: Certificate) -> Digest {

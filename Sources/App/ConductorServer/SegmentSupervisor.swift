@@ -53,6 +53,7 @@ struct SegmentSupervisor: Service {
             await withDiscardingTaskGroup { group in
                 var running: [String: (Segment.Spec, StopSignal)] = [:]
                 var ends: [String: StopSignal] = [:]
+                var transfers: [IPv4Address: (stop: StopSignal, end: StopSignal)] = [:]
                 while !Task.isCancelled {
                     let segments = Dictionary(
                         catalog.segments().map { ($0.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
@@ -71,9 +72,24 @@ struct SegmentSupervisor: Service {
                             end.stop()
                         }
                     }
+                    let addresses = Set(segments.values.map(\.spec.server))
+                    for (address, entry) in transfers where !addresses.contains(address) {
+                        entry.stop.stop()
+                        await entry.end.wait()
+                        transfers[address] = nil
+                    }
+                    for address in addresses where transfers[address] == nil {
+                        let (stop, end) = (StopSignal(), StopSignal())
+                        transfers[address] = (stop, end)
+                        group.addTask {
+                            await serveTFTP(address, until: stop)
+                            end.stop()
+                        }
+                    }
                     try? await Task.sleep(for: .milliseconds(500))
                 }
                 for entry in running.values { entry.1.stop() }
+                for entry in transfers.values { entry.stop.stop() }
                 group.cancelAll()
             }
         }
@@ -105,23 +121,31 @@ struct SegmentSupervisor: Service {
                 }
                 group.addTask { await lookAround(segment, on: interface) }
             }
-            if segment.spec.interface != nil {
-                group.addTask {
-                    await keepRunning("TFTP on segment \(name)") {
-                        try await TFTPServer(
-                            address: segment.spec.server, files: { programs.bytes(named: $0) },
-                            counters: counters, logger: logger,
-                            onListening: { _ in logger.info("\(name): serving TFTP on \(segment.spec.server)") }
-                        ).run()
-                    }
-                }
-            }
             group.addTask {
                 for await note in notes {
                     switch note {
                     case .listening: await recorder.set(.serving, of: name)
                     case .report(let report): await recorder.record(report.type, "\(report)", of: name)
                     }
+                }
+            }
+            group.addTask { await signal.wait() }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    /// Serves boot programs on one of the conductor's addresses until `signal`. Machines of all segments that name the
+    /// address come there: on its interface, beside another DHCP server, or through relays.
+    private func serveTFTP(_ address: IPv4Address, until signal: StopSignal) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await keepRunning("TFTP on \(address)") {
+                    try await TFTPServer(
+                        address: address, files: { programs.bytes(named: $0) }, counters: counters,
+                        logger: logger,
+                        onListening: { _ in logger.info("serving TFTP on \(address)") }
+                    ).run()
                 }
             }
             group.addTask { await signal.wait() }

@@ -24,15 +24,48 @@ public struct SiteCheckReply: Codable, Sendable, Hashable {
         public var found: String
         /// What to change; nil: nothing.
         public var change: String?
+        /// For programs, what is wrong: a `Problem`, or one that this version does not know; nil: nothing.
+        public var problem: String?
 
         /// A finding.
-        public init(check: String, subject: String, outcome: Outcome, found: String, change: String? = nil) {
+        public init(
+            check: String, subject: String, outcome: Outcome, found: String, change: String? = nil,
+            problem: Problem? = nil
+        ) {
             self.check = check
             self.subject = subject
             self.outcome = outcome
             self.found = found
             self.change = change
+            self.problem = problem?.rawValue
         }
+    }
+
+    /// All that a check can find wrong.
+    public enum Problem: String, Codable, Sendable, Hashable, CaseIterable {
+        // The site file.
+        case siteNotApplied
+        // A segment's interface.
+        case interfaceMissing, interfaceDown, interfaceWithoutCarrier, serverAddressMissing, prefixLengthDiffers
+        case mtuTooSmall
+        // Who else answers DHCP.
+        case segmentNotAsked, otherBootServer, otherDHCPServer, proxyWithoutServer
+        case relayDoesNotAnswer, relayWithoutRoute
+        case portHeld
+        // Time.
+        case hostClockWrong, hardwareClockOff, timeServerNotNamed, timeServerUnknown, clockOff
+        case timeServerDoesNotAnswer
+        // Names.
+        case nameServerRefuses, nameServerDoesNotAnswer
+        // BMCs.
+        case bmcPasswordUnknown, bmcLoginRefused, bmcUnreachable, bmcCertificateUntrusted, bmcTooSlow, bmcFails
+        case bmcNotAsked
+        // The conductor's disk.
+        case diskSpaceUnknown, diskSpaceTooSmall, diskSpaceScarce
+        // What machines boot and are given.
+        case ramdiskMissing, blobMissing, roleImageMissing, bootProgramMissing
+        // The certificate authority.
+        case authorityNotYetValid, authorityEnded, authorityEndsSoon
     }
 
     /// How a check came out.

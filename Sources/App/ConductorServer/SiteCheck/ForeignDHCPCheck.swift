@@ -24,7 +24,7 @@ struct ForeignDHCPCheck: SiteCheck {
         let found: [ForeignServer]
         do { found = try await around.foreignServers(interface, own) } catch {
             return row(
-                segment.name, .failed, "nobody could be asked on \(interface): \(text(error))",
+                segment.name, .failed(.segmentNotAsked), "nobody could be asked on \(interface): \(text(error))",
                 change: "mend the interface; the conductor must run as root")
         }
         let leasing = found.filter(\.givesAddresses)
@@ -33,16 +33,16 @@ struct ForeignDHCPCheck: SiteCheck {
         case (false, true) where found.isEmpty: return row(segment.name, .ok, "nobody else answers on \(interface)")
         case (false, true):
             return row(
-                segment.name, .warning, "another server tells machines what to boot: \(names)",
+                segment.name, .warning(.otherBootServer), "another server tells machines what to boot: \(names)",
                 change: "switch its network boot off, or machines may boot from it")
         case (false, false):
             return row(
-                segment.name, .failed, "another server gives addresses: \(names)",
+                segment.name, .failed(.otherDHCPServer), "another server gives addresses: \(names)",
                 change: "switch its DHCP off, or set 'mode: proxy' on the segment, so that the conductor only tells "
                     + "machines what to boot")
         case (true, true):
             return row(
-                segment.name, .failed, "the segment is in proxy mode, and no DHCP server answers",
+                segment.name, .failed(.proxyWithoutServer), "the segment is in proxy mode, and no DHCP server answers",
                 change: "start the segment's DHCP server, or take 'mode: proxy' away and give a pool")
         case (true, false): return row(segment.name, .ok, "\(names); the conductor only tells what to boot")
         }

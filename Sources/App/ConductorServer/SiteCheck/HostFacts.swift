@@ -52,24 +52,46 @@ enum HostFacts {
     /// Who has `port`, by /proc/net and this process's own descriptors.
     static func holder(of port: CheckedPort) -> PortHolder {
         let tables = ["/proc/net/\(port.transport.rawValue)", "/proc/net/\(port.transport.rawValue)6"]
-        return SocketTable.holder(of: port, in: tables.map { read($0) ?? "" }, own: ownSockets())
+        switch SocketTable.owner(of: port, in: tables.map { read($0) ?? "" }, own: sockets(of: "self")) {
+        case .nobody: return .nobody
+        case .ourselves: return .ourselves
+        case .others(let inode): return .others(program(holding: inode))
+        }
     }
 
-    /// The inodes of this process's sockets.
-    static func ownSockets() -> Set<UInt64> {
-        guard let folder = opendir("/proc/self/fd") else { return [] }
-        defer { closedir(folder) }
+    /// The program with the socket `inode`, as `name (process)`; nil when it is not among those that can be seen.
+    static func program(holding inode: UInt64) -> String? {
+        for process in names(in: "/proc") where process.allSatisfy(\.isNumber) {
+            guard sockets(of: process).contains(inode) else { continue }
+            let name = (read("/proc/\(process)/comm") ?? "").filter { !$0.isNewline }
+            return "\(name.isEmpty ? "a program" : name.printable(limit: 40)) (\(process))"
+        }
+        return nil
+    }
+
+    /// The inodes of a process's sockets.
+    private static func sockets(of process: String) -> Set<UInt64> {
         var inodes: Set<UInt64> = []
-        while let entry = readdir(folder) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
+        for name in names(in: "/proc/\(process)/fd") {
             var target = [CChar](repeating: 0, count: 64)
-            let count = readlink("/proc/self/fd/\(name)", &target, target.count)
+            let count = readlink("/proc/\(process)/fd/\(name)", &target, target.count)
             let text = String(decoding: target.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
             if text.hasPrefix("socket:["), let inode = UInt64(text.dropFirst(8).dropLast()) { inodes.insert(inode) }
         }
         return inodes
+    }
+
+    private static func names(in path: String) -> [String] {
+        guard let folder = opendir(path) else { return [] }
+        defer { closedir(folder) }
+        var names: [String] = []
+        while let entry = readdir(folder) {
+            names.append(
+                withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                    String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+                })
+        }
+        return names.filter { !$0.hasPrefix(".") }
     }
 
     /// The hardware's clock in UTC; nil without one.
@@ -126,18 +148,25 @@ enum HostFacts {
 enum SocketTable {
     private static let listening = "0A"
 
-    /// Who has `port` by the texts of `tables`; `own` are the inodes of one's own sockets.
-    static func holder(of port: CheckedPort, in tables: [String], own: Set<UInt64>) -> PortHolder {
-        var holder = PortHolder.nobody
+    /// Whose sockets have a port.
+    enum Owner: Hashable {
+        case nobody
+        case ourselves
+        case others(inode: UInt64)
+    }
+
+    /// Whose `port` is by the texts of `tables`; `own` are the inodes of one's own sockets.
+    static func owner(of port: CheckedPort, in tables: [String], own: Set<UInt64>) -> Owner {
+        var owner = Owner.nobody
         for line in tables.flatMap({ $0.split(separator: "\n").dropFirst() }) {
             let fields = line.split(separator: " ")
             guard fields.count > 9, let colon = fields[1].lastIndex(of: ":"),
                 Int(fields[1][fields[1].index(after: colon)...], radix: 16) == port.number,
                 port.transport == .udp || fields[3] == listening, let inode = UInt64(fields[9])
             else { continue }
-            guard own.contains(inode) else { return .others }
-            holder = .ourselves
+            guard own.contains(inode) else { return .others(inode: inode) }
+            owner = .ourselves
         }
-        return holder
+        return owner
     }
 }

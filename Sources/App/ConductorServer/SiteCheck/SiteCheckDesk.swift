@@ -19,6 +19,7 @@ struct SiteCheckDesk: Sendable {
     let blobs: FileBlobStore
     let configuration: ConductorConfiguration
     let authority: CertificateAuthority
+    let missingPrograms: [MissingProgram]
     let clock: any WallClock
     let logger: Logger
 
@@ -84,7 +85,7 @@ struct SiteCheckDesk: Sendable {
     }
 
     private var surroundings: CheckSurroundings {
-        let (catalog, blobs) = (catalog, blobs)
+        let (catalog, blobs, missingPrograms) = (catalog, blobs, missingPrograms)
         let opener = BMCOpener(limits: Self.limits, logger: logger)
         return CheckSurroundings(
             clock: clock, interfaces: { HostFacts.interfaces() },
@@ -98,7 +99,12 @@ struct SiteCheckDesk: Sendable {
             hardwareClock: { HostFacts.hardwareClock() },
             identify: { spec, password in try await opener.driver(of: spec, password: password).identify() },
             reach: { await Ping.reach($0) }, stateDirectory: configuration.stateDirectory,
-            freeSpace: { HostFacts.freeSpace($0) }, images: { Self.images(catalog, blobs) },
+            freeSpace: { HostFacts.freeSpace($0) },
+            images: {
+                var facts = Self.images(catalog, blobs)
+                facts.missingPrograms = missingPrograms
+                return facts
+            },
             authority: authority.validity)
     }
 

@@ -64,7 +64,8 @@ struct CheckedPort: Sendable, Hashable {
 enum PortHolder: Sendable, Hashable {
     case nobody
     case ourselves
-    case others
+    /// Another program, as `name (process)`; nil: it cannot be told which.
+    case others(String?)
 }
 
 /// An interface of the conductor's host.
@@ -99,6 +100,18 @@ struct ImageFacts: Sendable, Hashable {
     var roles: Set<Role>
     /// What is named and is not in the store, for people.
     var missing: [String]
+    /// The programs that firmware loads first and that the conductor does not have.
+    var missingPrograms: [MissingProgram] = []
+}
+
+/// A program that firmware cannot be sent.
+struct MissingProgram: Sendable, Hashable {
+    /// Its file's name.
+    var name: String
+    /// What does not work without it.
+    var consequence: String
+    /// How to get it.
+    var change: String
 }
 
 /// The world around the checks; tests put another in its place.
@@ -121,6 +134,30 @@ struct CheckSurroundings: Sendable {
     var authority: (notBefore: Timestamp, notAfter: Timestamp)
 }
 
+/// How one thing was found, and what is wrong with it.
+enum Finding: Sendable, Hashable {
+    case ok
+    case skipped
+    case warning(SiteCheckReply.Problem)
+    case failed(SiteCheckReply.Problem)
+
+    var outcome: SiteCheckReply.Outcome {
+        switch self {
+        case .ok: .ok
+        case .skipped: .skipped
+        case .warning: .warning
+        case .failed: .failed
+        }
+    }
+
+    var problem: SiteCheckReply.Problem? {
+        switch self {
+        case .ok, .skipped: nil
+        case .warning(let problem), .failed(let problem): problem
+        }
+    }
+}
+
 /// One check: a name and what it finds.
 protocol SiteCheck: Sendable {
     /// What people call it.
@@ -131,10 +168,11 @@ protocol SiteCheck: Sendable {
 
 extension SiteCheck {
     func row(
-        _ subject: String, _ outcome: SiteCheckReply.Outcome, _ found: String, change: String? = nil
+        _ subject: String, _ finding: Finding, _ found: String, change: String? = nil
     ) -> SiteCheckReply.Row {
         SiteCheckReply.Row(
-            check: Self.name, subject: subject, outcome: outcome, found: found.printable(limit: 300), change: change)
+            check: Self.name, subject: subject, outcome: finding.outcome, found: found.printable(limit: 300),
+            change: change, problem: finding.problem)
     }
 }
 

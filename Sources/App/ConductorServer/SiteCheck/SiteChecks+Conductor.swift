@@ -41,7 +41,7 @@ struct BMCCheck: SiteCheck {
         if count <= Self.rowCountMax, left > 0 {
             rows.append(
                 row(
-                    "BMCs", .failed, "\(left) could not be asked in time",
+                    "BMCs", .failed(.bmcNotAsked), "\(left) could not be asked in time",
                     change: "look at those above, then check again"))
         }
         return rows
@@ -50,7 +50,7 @@ struct BMCCheck: SiteCheck {
     private func finding(_ bmc: CheckedBMC, _ around: CheckSurroundings) async -> SiteCheckReply.Row {
         guard let password = bmc.password else {
             return row(
-                bmc.name, .failed, bmc.passwordProblem ?? "its password is not known",
+                bmc.name, .failed(.bmcPasswordUnknown), bmc.passwordProblem ?? "its password is not known",
                 change: "name its password in the site file and apply that")
         }
         do {
@@ -61,23 +61,33 @@ struct BMCCheck: SiteCheck {
                 "it answers: \(model.isEmpty ? found.system : model)"
                     + (found.serial.map { ", serial \($0)" } ?? ""))
         } catch is CancellationError {
-            return row(bmc.name, .failed, "it did not answer in time", change: "check its address and cable")
+            return tooSlow(bmc)
         } catch BMCError.cancelled {
-            return row(bmc.name, .failed, "it did not answer in time", change: "check its address and cable")
+            return tooSlow(bmc)
         } catch let error as BMCError {
-            let change =
+            let (problem, change): (SiteCheckReply.Problem, String) =
                 switch error {
-                case .badCredentials: "correct 'username' or the password of '\(bmc.name)', and apply the site"
+                case .badCredentials:
+                    (.bmcLoginRefused, "correct 'username' or the password of '\(bmc.name)', and apply the site")
                 case .unreachable, .timeout:
-                    "check 'address' of '\(bmc.name)', its cable, and what filters between"
+                    (.bmcUnreachable, "check 'address' of '\(bmc.name)', its cable, and what filters between")
                 case .tlsUntrusted:
-                    "set 'certificateDigest' of '\(bmc.name)', once the BMC is known to be the right one"
-                default: "correct the entry of '\(bmc.name)' in the site file, and apply it"
+                    (
+                        .bmcCertificateUntrusted,
+                        "set 'certificateDigest' of '\(bmc.name)', once the BMC is known to be the right one"
+                    )
+                default: (.bmcFails, "correct the entry of '\(bmc.name)' in the site file, and apply it")
                 }
-            return row(bmc.name, .failed, error.publicMessage, change: change)
+            return row(bmc.name, .failed(problem), error.publicMessage, change: change)
         } catch {
-            return row(bmc.name, .failed, text(error), change: "correct the entry of '\(bmc.name)' in the site file")
+            return row(
+                bmc.name, .failed(.bmcFails), text(error),
+                change: "correct the entry of '\(bmc.name)' in the site file")
         }
+    }
+
+    private func tooSlow(_ bmc: CheckedBMC) -> SiteCheckReply.Row {
+        row(bmc.name, .failed(.bmcTooSlow), "it did not answer in time", change: "check its address and cable")
     }
 }
 
@@ -92,13 +102,21 @@ struct DiskSpaceCheck: SiteCheck {
     func findings(_ site: SiteUnderCheck, _ around: CheckSurroundings) async -> [SiteCheckReply.Row] {
         let path = around.stateDirectory
         guard let free = around.freeSpace(path) else {
-            return [row(path, .failed, "what is free there cannot be told", change: "look at the disk that it is on")]
+            return [
+                row(
+                    path, .failed(.diskSpaceUnknown), "what is free there cannot be told",
+                    change: "look at the disk that it is on")
+            ]
         }
         let change = "free some space there, or move the state directory to a larger disk"
         if free < Self.least {
-            return [row(path, .failed, "\(free) free, at least \(Self.least) are needed", change: change)]
+            return [
+                row(
+                    path, .failed(.diskSpaceTooSmall), "\(free) free, at least \(Self.least) are needed", change: change
+                )
+            ]
         }
-        if free < Self.comfortable { return [row(path, .warning, "\(free) free", change: change)] }
+        if free < Self.comfortable { return [row(path, .warning(.diskSpaceScarce), "\(free) free", change: change)] }
         return [row(path, .ok, "\(free) free")]
     }
 }
@@ -114,17 +132,21 @@ struct ImageCheck: SiteCheck {
             facts.hasRamdisk
                 ? row("discovery", .ok, "kernel and ramdisk are there")
                 : row(
-                    "discovery", .failed, "there is no kernel and ramdisk for machines to boot",
+                    "discovery", .failed(.ramdiskMissing), "there is no kernel and ramdisk for machines to boot",
                     change: "muster image push-ramdisk --kernel FILE --initrd FILE"))
+        rows += facts.missingPrograms.map { program in
+            row(program.name, .failed(.bootProgramMissing), program.consequence, change: program.change)
+        }
+        if facts.missingPrograms.isEmpty { rows.append(row("boot programs", .ok, "all are there")) }
         for missing in facts.missing {
-            rows.append(row("store", .failed, "\(missing) is not in the store", change: "push it again"))
+            rows.append(row("store", .failed(.blobMissing), "\(missing) is not in the store", change: "push it again"))
         }
         for role in site.roles.sorted(by: { $0.rawValue < $1.rawValue }) {
             rows.append(
                 facts.roles.contains(role)
                     ? row(role.rawValue, .ok, "there is an image for the role")
                     : row(
-                        role.rawValue, .failed, "there is no image for the role",
+                        role.rawValue, .failed(.roleImageMissing), "there is no image for the role",
                         change: "muster image push NAME --role \(role.rawValue) --file FILE"))
         }
         return rows
@@ -143,21 +165,22 @@ struct AuthorityCheck: SiteCheck {
         guard begin <= now else {
             return [
                 row(
-                    "site CA", .failed, "it is not valid before \(begin), and the clock shows \(now)",
+                    "site CA", .failed(.authorityNotYetValid),
+                    "it is not valid before \(begin), and the clock shows \(now)",
                     change: "set the host's clock; nobody trusts this conductor until then")
             ]
         }
         guard end > now else {
             return [
                 row(
-                    "site CA", .failed, "it ended on \(end)",
+                    "site CA", .failed(.authorityEnded), "it ended on \(end)",
                     change: "start the conductor with a new state directory and enrol the nodes anew")
             ]
         }
         guard end.since(now) > Self.remaining else {
             return [
                 row(
-                    "site CA", .warning, "it ends on \(end)",
+                    "site CA", .warning(.authorityEndsSoon), "it ends on \(end)",
                     change: "plan for a new one; nodes have to be enrolled anew")
             ]
         }

@@ -13,23 +13,23 @@ struct InterfaceCheck: SiteCheck {
             guard let facts = interfaces[interface] else {
                 let names = interfaces.keys.filter { $0 != "lo" }.sorted().prefix(12).joined(separator: ", ")
                 return row(
-                    segment.name, .failed, "there is no interface '\(interface)'",
+                    segment.name, .failed(.interfaceMissing), "there is no interface '\(interface)'",
                     change: "correct 'interface' in the site file; there are \(names.isEmpty ? "none" : names)")
             }
             guard facts.isUp else {
                 return row(
-                    segment.name, .failed, "\(interface) is down",
+                    segment.name, .failed(.interfaceDown), "\(interface) is down",
                     change: "ip link set \(interface) up, and have the host's network configuration do so at boot")
             }
             guard facts.hasCarrier else {
                 return row(
-                    segment.name, .failed, "\(interface) has no carrier",
+                    segment.name, .failed(.interfaceWithoutCarrier), "\(interface) has no carrier",
                     change: "look at the cable and at the switch's port")
             }
             guard let prefix = facts.addresses[segment.server] else {
                 let have = facts.addresses.keys.sorted().map(\.description).joined(separator: ", ")
                 return row(
-                    segment.name, .failed,
+                    segment.name, .failed(.serverAddressMissing),
                     "\(interface) does not have \(segment.server) but \(have.isEmpty ? "no address" : have)",
                     change:
                         "ip address add \(segment.server)/\(segment.network.prefixLength) dev \(interface), or correct "
@@ -37,7 +37,7 @@ struct InterfaceCheck: SiteCheck {
             }
             guard prefix == segment.network.prefixLength else {
                 return row(
-                    segment.name, .failed,
+                    segment.name, .failed(.prefixLengthDiffers),
                     "\(interface) has \(segment.server)/\(prefix), the segment is "
                         + "\(segment.network)", change: "make the prefix length the same in both places")
             }
@@ -65,7 +65,8 @@ struct MTUCheck: SiteCheck {
             }
             guard mtu >= wanted.0 else {
                 return row(
-                    segment.name, .failed, "\(interface) has \(mtu), \(wanted.0) are needed for \(wanted.1)",
+                    segment.name, .failed(.mtuTooSmall),
+                    "\(interface) has \(mtu), \(wanted.0) are needed for \(wanted.1)",
                     change: "ip link set \(interface) mtu \(wanted.0), and the same on the switch's port"
                         + (wanted.0 > Self.least ? "; or a smaller mtu in the site file" : ""))
             }
@@ -87,13 +88,13 @@ struct RelayCheck: SiteCheck {
                 case .silent:
                     rows.append(
                         row(
-                            segment.name, .failed, "\(relay) does not answer a ping",
+                            segment.name, .failed(.relayDoesNotAnswer), "\(relay) does not answer a ping",
                             change: "look at the relay and at what filters between; answers to machines go to this "
                                 + "address (giaddr), UDP port 67"))
                 case .noRoute:
                     rows.append(
                         row(
-                            segment.name, .failed, "there is no route to \(relay)",
+                            segment.name, .failed(.relayWithoutRoute), "there is no route to \(relay)",
                             change: "add a route to it on the conductor's host, or correct 'relays' in the site file"))
                 }
             }
@@ -112,11 +113,11 @@ struct PortCheck: SiteCheck {
             switch around.holder(port) {
             case .nobody: return row(subject, .ok, "\(port.what): free")
             case .ourselves: return row(subject, .ok, "\(port.what): the conductor's own")
-            case .others:
+            case .others(let program):
                 let option = port.transport == .udp ? "-ulnp" : "-tlnp"
                 return row(
-                    subject, .failed, "\(port.what): another program has it",
-                    change: "'ss \(option) sport = :\(port.number)' shows which; stop it, or have it leave the port")
+                    subject, .failed(.portHeld), "\(port.what): \(program ?? "another program") has it",
+                    change: "stop it, or have it leave the port; 'ss \(option) sport = :\(port.number)' shows it")
             }
         }
     }
@@ -139,8 +140,9 @@ struct ClockCheck: SiteCheck {
         if own.isEmpty, others.isEmpty {
             rows.append(
                 row(
-                    "time servers", .warning, "none is named, so nobody vouches for the conductor's time",
-                    change: "name some with 'ntpServers' in the site file, and let the host follow them"))
+                    "time servers", .warning(.timeServerNotNamed),
+                    "none is named, so nobody vouches for the conductor's time",
+                    change: "name some with 'ntp' in the site file, and let the host follow them"))
         }
         rows += await withTaskGroup(of: (Int, SiteCheckReply.Row).self) { group in
             for (index, server) in (own + others).prefix(16).enumerated() {
@@ -160,7 +162,7 @@ struct ClockCheck: SiteCheck {
         let now = around.clock.now
         guard now >= Self.epoch else {
             return row(
-                "host", .failed, "the host's clock shows \(now)",
+                "host", .failed(.hostClockWrong), "the host's clock shows \(now)",
                 change: "set it: 'timedatectl set-ntp true', or by hand with 'date -s'")
         }
         guard let hardware = around.hardwareClock() else {
@@ -169,7 +171,7 @@ struct ClockCheck: SiteCheck {
         let off = hardware.since(now)
         guard magnitude(off) <= Self.hardwareOffsetMax else {
             return row(
-                "hardware clock", .warning, "it shows \(hardware), the host's clock \(now)",
+                "hardware clock", .warning(.hardwareClockOff), "it shows \(hardware), the host's clock \(now)",
                 change: "'hwclock --systohc --utc' sets it; change its battery if it comes back")
         }
         return row("hardware clock", .ok, "it agrees with the host's clock")
@@ -177,14 +179,16 @@ struct ClockCheck: SiteCheck {
 
     private func finding(_ server: String, isOwn: Bool, _ around: CheckSurroundings) async -> SiteCheckReply.Row {
         // A server that only nodes use need not be reachable from here.
-        let bad: SiteCheckReply.Outcome = isOwn ? .failed : .warning
+        let bad = isOwn ? Finding.failed : Finding.warning
         let address: IPv4Address
         if let plain = try? IPv4Address(server) {
             address = plain
         } else if let found = await around.addresses(server).first {
             address = found
         } else {
-            return row(server, bad, "the name has no IPv4 address", change: "correct it in the site file, or mend DNS")
+            return row(
+                server, bad(.timeServerUnknown), "the name has no IPv4 address",
+                change: "correct it in the site file, or mend DNS")
         }
         let sent = around.clock.now
         do {
@@ -193,13 +197,13 @@ struct ClockCheck: SiteCheck {
             let text = "the host's clock is \(milliseconds(offset)) ms \(offset < .zero ? "ahead" : "behind")"
             guard magnitude(offset) <= Self.offsetMax else {
                 return row(
-                    server, .failed, text,
+                    server, .failed(.clockOff), text,
                     change: "let the host follow a time server ('timedatectl set-ntp true'), then 'hwclock --systohc'")
             }
             return row(server, .ok, text)
         } catch {
             return row(
-                server, bad, "no time from it: \(text(error))",
+                server, bad(.timeServerDoesNotAnswer), "no time from it: \(text(error))",
                 change: "name a time server that answers on UDP port 123 from here")
         }
     }
@@ -241,13 +245,14 @@ struct DNSCheck: SiteCheck {
             let code = try DNSQuestion.code(of: answer, number: number)
             guard code == 0 || code == 3 else {
                 return row(
-                    "\(server)", .failed, "it answers for \(what) with \(DNSQuestion.words(code))",
+                    "\(server)", .failed(.nameServerRefuses), "it answers for \(what) with \(DNSQuestion.words(code))",
                     change: "let it serve the segment's machines, or name another in 'dns' of the site file")
             }
             return row("\(server)", .ok, "it answers for \(what)")
         } catch {
             return row(
-                "\(server)", isOwn ? .failed : .warning, "no answer for \(what): \(text(error))",
+                "\(server)", isOwn ? .failed(.nameServerDoesNotAnswer) : .warning(.nameServerDoesNotAnswer),
+                "no answer for \(what): \(text(error))",
                 change: "start it, let UDP port 53 through, or name another in 'dns' of the site file")
         }
     }

@@ -1,0 +1,33 @@
+import Foundation
+import ProgramRuns
+
+/// A command line, as somebody types it in the package's folder after a build.
+enum Shell {
+    /// The folder of the package.
+    static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().path
+
+    struct Answer {
+        var status: Int32
+        /// What it wrote, and then what it wrote of errors.
+        var output: String
+    }
+
+    /// A run of `line` by bash, in a namespace if one is named.
+    static func program(
+        _ line: String, _ variables: [String: String] = [:], in namespace: String? = nil, patience: Duration
+    ) -> ProgramRun {
+        let words = (namespace.map { ["ip", "netns", "exec", $0] } ?? []) + ["bash", "-c", "cd \(package) && \(line)"]
+        let path = "\(package)/.build/debug:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return ProgramRun(
+            words[0], Array(words.dropFirst()), variables: ["PATH": path].merging(variables) { $1 }, patience: patience)
+    }
+
+    /// Runs `line` and waits, a minute and a half at most.
+    static func run(
+        _ line: String, _ variables: [String: String] = [:], in namespace: String? = nil
+    ) async throws -> Answer {
+        let outcome = try await program(line, variables, in: namespace, patience: .seconds(90)).finish()
+        return Answer(status: outcome.status, output: String(decoding: outcome.output + outcome.errors, as: UTF8.self))
+    }
+}
