@@ -1,5 +1,6 @@
 import AgentProtocol
 import CatalogBareMetal
+import CatalogIdentity
 import FoundationEssentials
 import Primitives
 import ResourceModel
@@ -83,7 +84,52 @@ import Testing
             line(facts), line(walk.node), line(bmc), line(segment), line(rule), line(site), line(image), line(ramdisk),
             line(event),
             line(mark), line(conflict), line(plane), line(cabling), line(assignment),
-        ]
+        ] + segmentDocuments() + identityDocuments()
+    }
+
+    /// What there is of segments, and what machines have to be.
+    private static func segmentDocuments() throws -> [String] {
+        let address = try IPv4Address("10.77.0.50")
+        let lease = Lease(
+            metadata: metadata(Lease.name(segment: "provisioning", address: address)),
+            spec: Lease.Spec(segment: "provisioning", address: address, mac: try MACAddress("52:54:00:77:00:01")),
+            status: Lease.Status(
+                phase: .bound, expires: time.advanced(by: .seconds(3600)), lastSeen: time, hostname: "n1"))
+        let event = SegmentEvent(
+            metadata: metadata("provisioning.1"),
+            spec: SegmentEvent.Spec(
+                segment: "provisioning", time: time, type: "PoolExhausted", message: "no address is free"))
+        var bill = SKU.Spec()
+        bill.vendor = "Acme"
+        bill.cpu = SKU.CPU(model: "*EPYC 7443P*", sockets: 1, coresMin: 24)
+        bill.memory = SKU.Memory(exact: .gibibytes(256))
+        bill.disks = [SKU.DiskGroup(count: 2, sizeMin: .gibibytes(800), bus: "nvme", isRotational: false)]
+        bill.nics = [SKU.NICGroup(count: 2, driver: "mlx5_core", speedMin: 25_000)]
+        bill.firmware = SKU.Firmware(mode: .uefi, version: "2.*", secureBoot: true)
+        bill.pciDevices = [SKU.PCIGroup(count: 1, device: "10de:20b0")]
+        bill.tpm = "2.0"
+        return try [line(lease), line(event), line(SKU(metadata: metadata("compute-v1"), spec: bill))]
+    }
+
+    /// Secrets, tokens and the log of who did what.
+    private static func identityDocuments() throws -> [String] {
+        let envelope = SecretEnvelope(
+            keyID: "k1", wrappedKey: Data([UInt8](0..<60)), nonce: Data([UInt8](0..<12)),
+            ciphertext: Data([UInt8](0..<24)))
+        let secret = Secret(
+            name: "bmc.bmc-1", created: time, spec: SecretSpec(purpose: "password of a BMC", envelope: envelope))
+        let token = OperatorToken(name: "first", created: time, spec: OperatorTokenSpec(hash: digest, role: .admin))
+        let enrolment = EnrolmentToken(
+            created: time,
+            spec: EnrolmentTokenSpec(
+                node: node, hash: digest, expires: time.advanced(by: .seconds(3600)), generation: Generation(1)))
+        let audit = AuditEvent(
+            name: "1795000000000-0001", created: time,
+            spec: AuditEventSpec(
+                who: "operator:admin", from: "10.77.0.9", requestID: "r1", verb: "create",
+                resource: ResourceKey(kind: Node.kind, name: node.raw), outcome: .ok, before: digest, after: digest,
+                summary: "let in as network"))
+        return try [line(secret), line(token), line(enrolment), line(audit)]
     }
 
     private static let facts = RoleFacts(
@@ -169,6 +215,8 @@ import Testing
             NodeFacts.self, Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self,
             NodeEvent.self,
             MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
+            Lease.self, SegmentEvent.self, SKU.self, Secret.self, OperatorToken.self, EnrolmentToken.self,
+            AuditEvent.self,
         ]
         let lines = try Self.frozen("documents.tsv")
         #expect(lines.count == types.count)
@@ -177,6 +225,22 @@ import Testing
             let type = try #require(types.first { $0.kind == parts[0] })
             #expect(try Self.canonical(Self.rewritten(parts[1], as: type)) == Self.canonical(parts[1]), "\(parts[0])")
         }
+    }
+
+    @Test func `every kind of the catalog is among the frozen documents`() throws {
+        let contracts = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appending(path: "Sources/Contract")
+        var kinds: Set<String> = []
+        for target in ["CatalogBareMetal", "CatalogIdentity"] {
+            let folder = contracts.appending(path: target).path
+            for file in try FileManager.default.contentsOfDirectory(atPath: folder) where file.hasSuffix(".swift") {
+                let text = String(
+                    decoding: try #require(FileManager.default.contents(atPath: "\(folder)/\(file)")), as: UTF8.self)
+                kinds.formUnion(text.matches(of: /static let kind = "([^"]+)"/).map { String($0.output.1) })
+            }
+        }
+        #expect(kinds.count > 15)
+        #expect(Set(try Self.frozen("documents.tsv").map { String($0.prefix { $0 != "\t" }) }) == kinds)
     }
 
     private static func rewritten<R: Resource>(_ text: Substring, as type: R.Type) throws -> String {
