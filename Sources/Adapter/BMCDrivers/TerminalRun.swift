@@ -22,9 +22,8 @@ enum TerminalRun {
     static func run(
         _ program: String, _ arguments: [String], secrets: [String: SecretText], on terminal: [FileDescriptor]
     ) async throws(Failure) -> Int32 {
-        guard let path = folders.map({ "\($0)/\(program)" }).first(where: { access($0, X_OK) == 0 }),
-            terminal.count == 3
-        else {
+        let places: [String] = folders.map { "\($0)/\(program)" }
+        guard let path = places.first(where: { access($0, X_OK) == 0 }), terminal.count == 3 else {
             for descriptor in terminal { try? descriptor.close() }
             throw .notInstalled
         }
