@@ -127,6 +127,7 @@ struct MonitoringTests {
         }
     }
 
+    // SAFETY: filled and read by one test, one step after the other.
     private final class Names: @unchecked Sendable {
         private(set) var all: Set<String> = []
         func add(_ names: [String]) { all.formUnion(names) }

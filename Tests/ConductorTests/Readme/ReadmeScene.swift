@@ -30,7 +30,7 @@ struct ReadmeScene {
             try await conductor.ip("link set far up")
             let line = try #require(ReadmeCommand.all.first { $0.text.hasPrefix("muster-conductor") }).text
                 .replacing("/var/lib/muster", with: conductor.state)
-            try await conductor.start("\(line) --console-dir \(conductor.path("consoles"))")
+            try await conductor.start(line)
             let applied = try await conductor.type("muster site apply \(conductor.path("site.yaml"))")
             try #require(applied.status == 0, "\(applied.output)")
             try await body(scene)
@@ -50,10 +50,8 @@ struct ReadmeScene {
 
     /// What a user has in files.
     private func files() throws {
-        for folder in ["consoles", "state/logs/\(Self.id(1).raw)"] {
-            try FileManager.default.createDirectory(
-                atPath: scene.path(folder), withIntermediateDirectories: true)
-        }
+        try FileManager.default.createDirectory(
+            atPath: scene.path("state/logs/\(Self.id(1).raw)"), withIntermediateDirectories: true)
         try scene.program("ssh", "#!/bin/sh\necho \"$@\"\n")
         try scene.write(
             "site.yaml",
@@ -62,9 +60,12 @@ struct ReadmeScene {
         let image = (0..<(3 << 17)).flatMap { _ in withUnsafeBytes(of: random.next()) { Array($0) } }
         try Data(image).write(to: URL(filePath: scene.path("node-network.raw")))
         try Data(try Self.inventory()).write(to: URL(filePath: scene.path("inventory.json")))
-        try scene.write("consoles/compute-1.log", "Debian GNU/Linux 12 compute-1 ttyS0\n\ncompute-1 login: ")
-        try scene.write(
-            "state/logs/\(Self.id(1).raw)/compute-agent.log", "2026-11-24T20:00:00Z info the hypervisor is there\n")
+        for (source, text) in [
+            ("compute-agent", "info the hypervisor is there"), ("discovery-agent", "info the ramdisk is up"),
+            ("console", "a kernel speaks"),
+        ] {
+            try scene.write("state/logs/\(Self.id(1).raw)/\(source).1.log", "\(SystemWallClock().now) \(text)\n")
+        }
     }
 
     private static func inventory() throws -> [UInt8] {

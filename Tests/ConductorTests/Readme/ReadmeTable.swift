@@ -71,8 +71,14 @@ struct ReadmeCommand: Sendable {
             "muster node watch", adding: "--timeout 1", exit: 1, shows: "compute-1",
             because: "without --timeout it goes on until it is broken off"),
         .typed("muster node events NAME", ["NAME": "compute-1"], shows: "seen first"),
-        .typed("muster node logs NAME", ["NAME": "compute-1"], shows: "the hypervisor is there"),
-        .typed("muster node console NAME", ["NAME": "compute-1"], shows: "compute-1 login:"),
+        .typed("muster top", shows: "compute-1", because: "without a terminal one table is printed"),
+        .typed("muster node logs NAME --since 10m", ["NAME": "compute-1"], shows: "the hypervisor is there"),
+        .typed(
+            "muster node logs NAME --boot discovery --follow", ["NAME": "compute-1"], adding: "& sleep 2; kill $!",
+            shows: "the ramdisk is up", because: "it goes on until it is broken off"),
+        .typed("muster node console NAME", ["NAME": "compute-1"], shows: "a kernel speaks"),
+        .typed(
+            "muster node console NAME --since 10m", ["NAME": "compute-1"], shows: "a kernel speaks"),
         .typed(
             "muster node ssh NAME", ["NAME": "compute-1"], shows: "root@10.66.0.61",
             because: "a program in ssh's place tells what it was asked for; the virtual rack's tests log in"),
@@ -87,6 +93,11 @@ struct ReadmeCommand: Sendable {
         .typed(
             "muster node approve NAME --accept-difference", ["NAME": "stranger-2"], shows: "let in as network"),
         .named("muster node approve"),
+        .typed(
+            "muster node set NAME --maintenance on --reason fan", ["NAME": "storage-1"], shows: "changed"),
+        .typed("muster node rescue NAME", ["NAME": "compute-1"], shows: "password"),
+        .typed("muster node unrescue NAME", ["NAME": "compute-1"], shows: "its disk is booted"),
+        .named("muster node clean"),
         .typed("muster node delete NAME", ["NAME": "stranger-3"], shows: "taken out of the inventory"),
         .typed("muster node deploy NAME", ["NAME": "network-1"], shows: "written anew"),
         .typed(
@@ -101,6 +112,14 @@ struct ReadmeCommand: Sendable {
         .typed(
             "Images/boot/build.sh --out /usr/lib/muster", ["/usr/lib/muster": "@out"], adding: "&& ls -l @out",
             shows: "local.efi"),
+        .typed(
+            "Images/discovery/media.sh --from DIR --out DIR", ["DIR": "@out"], exit: 1,
+            shows: "vmlinuz is missing: build the ramdisk first",
+            because: "the ramdisk takes minutes; a test of the virtual rack makes and boots it"),
+        .typed(
+            "muster image push-ramdisk --kernel vmlinuz --initrd initrd.zst --media boot.iso",
+            ["vmlinuz": "@image", "initrd.zst": "@image", "boot.iso": "@image"], exit: 1,
+            shows: "is no medium of", because: "a test of the virtual rack makes a medium and boots it"),
         .typed(
             #"eval "$(.build/release/muster-rack env)""#, [".build/release": ".build/debug"],
             shows: "is not up: run `muster-rack up` first",

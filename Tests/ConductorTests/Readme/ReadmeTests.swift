@@ -31,7 +31,7 @@ import Testing
 
     @Test func everyCommandIsOneOfTheProgram() throws {
         for command in ReadmeCommand.all where command.text.hasPrefix("muster ") {
-            let words = command.line([:]).split(separator: " ").dropFirst().map(String.init)
+            let words = command.line([:]).prefix { $0 != "&" }.split(separator: " ").dropFirst().map(String.init)
             switch command.way {
             case .typed: #expect(throws: Never.self, "\(command.text)") { try Muster.parseAsRoot(words) }
             case .named: try walk(words, command.text)

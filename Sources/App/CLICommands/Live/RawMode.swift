@@ -35,8 +35,11 @@ struct RawMode {
 
 /// What a signal's handler needs; set before the handler is.
 private enum RawModeState {
+    // SAFETY: set by the one thread that enters raw mode, before the handler that reads it is set.
     nonisolated(unsafe) static var before = termios()
+    // SAFETY: set by the one thread that enters raw mode, before the handler that reads it is set.
     nonisolated(unsafe) static var farewell: [UInt8] = []
+    // SAFETY: set by the one thread that enters raw mode, before the handler that reads it is set.
     nonisolated(unsafe) static var isOn = false
 
     /// tcsetattr(3) and write(2) may be called in a signal's handler.
