@@ -178,7 +178,9 @@ let package = Package(
         module(
             "Node", "HardwareInventory",
             ["Primitives", "AgentProtocol", "LinuxSystem", "IPMI", "LLDP", "CUdev", "CBlkid", "CLinux"]),
-        module("Node", "DiskImaging", ["Primitives", "ProgramRuns", "AgentProtocol", "ImageChunks", "LinuxSystem", "CLinux"]),
+        module(
+            "Node", "DiskImaging",
+            ["Primitives", "ProgramRuns", "AgentProtocol", "ImageChunks", "LinuxSystem", "CLinux"]),
         module(
             "Node", "NodeTransport",
             ["Primitives", "WebSocketMessages", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL]),

@@ -81,13 +81,12 @@ struct ATAErase: Sendable {
     }
 
     /// Runs a program to its end.
-    var run:
-        @Sendable (_ program: String, _ arguments: [String], _ limit: Duration) throws(SystemError) -> Outcome =
-            { (program, arguments, limit) throws(SystemError) in 
-                let outcome = try ProgramRun(program, arguments, patience: limit, outputMax: 1 << 20).outcome()
-                return Outcome(
-                    status: outcome.status, output: String(decoding: outcome.output + outcome.errors, as: UTF8.self))
-            }
+    var run: @Sendable (_ program: String, _ arguments: [String], _ limit: Duration) throws(SystemError) -> Outcome =
+        { (program, arguments, limit) throws(SystemError) in
+            let outcome = try ProgramRun(program, arguments, patience: limit, outputMax: 1 << 20).outcome()
+            return Outcome(
+                status: outcome.status, output: String(decoding: outcome.output + outcome.errors, as: UTF8.self))
+        }
 
     /// Erases the disk at `path`; returns whether spare blocks were erased too. Throws `DiskError`; a password that was set
     /// for it is taken away again where the disk lets that.
