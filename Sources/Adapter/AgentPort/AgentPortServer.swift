@@ -114,8 +114,10 @@ public final class AgentPortServer: Service {
         for channel in state.withLock({ Array($0.connections.values) }) { try? await channel.closeFuture.get() }
     }
 
+    /// Says goodbye to all, once: the shutdown and the end of the listener come here at the same time.
     private func stop() {
         let (listener, channels, sessions) = state.withLock { state in
+            guard !state.isStopping else { return (nil as (any Channel)?, [] as [any Channel], [] as [AgentSession]) }
             state.isStopping = true
             let streams = Set(state.sessions.values.map { ObjectIdentifier($0.connection.channel) })
             return (
