@@ -136,10 +136,16 @@ struct AgentRestartTests {
         #expect(again.terminationStatus == 0)
         let upgraded = try start(0, [next, directory("node-0")], "agent-upgraded")
         try await Self.wait(for: "the next agent") { Self.hasApplied(upgraded) }
+        func answers() -> [Int] {
+            Self.text(directory("flood")).matches(of: /icmp_seq=(\d+) ttl/).compactMap { Int($0.output.1) }
+        }
+        // However quick all that was: the traffic goes on for a while after it.
+        let upTo = answers().count + 50
+        try await Self.wait(for: "traffic after the upgrade") { answers().count > max(100, upTo) }
         kill(flood.processIdentifier, SIGINT)
         flood.waitUntilExit()
         let result = Self.text(directory("flood"))
-        let numbers = result.matches(of: /icmp_seq=(\d+) ttl/).compactMap { Int($0.output.1) }
+        let numbers = answers()
         #expect(numbers.count > 100 && numbers == Array(1...max(numbers.count, 1)), "\(result)")
         // Only what was sent in the moment of the end may lack its answer.
         let sent = result.firstMatch(of: /(\d+) packets transmitted/).flatMap { Int($0.output.1) } ?? 0

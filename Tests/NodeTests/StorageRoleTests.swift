@@ -244,6 +244,7 @@ private struct StoppedClock: WallClock {
             directory: directory("state"), commands: VolumeCommands(program: "/nowhere/lvm", backups: directory("b")),
             disks: { [] }, health: { _ in DiskHealth() }, clock: StoppedClock())
         let status = await role.apply(try Self.items("data"))
-        #expect(!status.isReady && Self.message(status, "PoolReady")?.contains("start lvm") == true)
+        let message = Self.message(status, "PoolReady") ?? ""
+        #expect(!status.isReady && message.contains("run lvm") && message.contains("No such file"), "\(message)")
     }
 }
