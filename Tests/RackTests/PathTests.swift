@@ -219,6 +219,8 @@ struct PathTests {
     /// kill -9 of the conductor while the image is written: both go on from the chunk they had.
     private func deployWithACrash(_ bed: Bed) async throws {
         let begun = try await beginnings(bed)
+        // An image is written in a few seconds; a slow disk makes sure that there is a middle.
+        try await limitDisk(bed, bytesPerSecond: 8 << 20)
         try await bed.must(["node", "deploy", bed.node])
         try await waitUntil("the image to be begun", within: .seconds(90)) { try await beginnings(bed) > begun }
         var before = 0
@@ -232,6 +234,7 @@ struct PathTests {
         try await conductor.waitForEnd()
         try await Task.sleep(for: .seconds(2))
         try await bed.startConductor()
+        try await limitDisk(bed, bytesPerSecond: 0)
         try await bed.waitForState("active", within: .seconds(900))
         let events = try await bed.muster(["node", "events", bed.node])
         let boots = events.output.components(separatedBy: "RamdiskBooted").count - 1
@@ -240,6 +243,14 @@ struct PathTests {
         let interrupted = log.matches(of: /interrupted at chunk (\d+) of/).compactMap { Int($0.output.1) }
         #expect(interrupted.contains { $0 >= before }, "killed at chunk \(before):\n\(log)")
         #expect(try await beginnings(bed) == begun + 1, "the image was begun again:\n\(log)")
+    }
+
+    /// How much the machine's first disk does in a second; 0: what it can.
+    private func limitDisk(_ bed: Bed, bytesPerSecond: Int) async throws {
+        try await bed.rack.runInside([
+            "virsh", "--quiet", "--connect", RackPlan.libvirtURI, "blkdeviotune", bed.node, "vda", "--live",
+            "--total-bytes-sec", "\(bytesPerSecond)",
+        ])
     }
 
     /// The node does its role and can be looked into.
