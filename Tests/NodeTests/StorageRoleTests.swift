@@ -245,6 +245,6 @@ private struct StoppedClock: WallClock {
             disks: { [] }, health: { _ in DiskHealth() }, clock: StoppedClock())
         let status = await role.apply(try Self.items("data"))
         let message = Self.message(status, "PoolReady") ?? ""
-        #expect(!status.isReady && message.contains("run lvm") && message.contains("No such file"), "\(message)")
+        #expect(!status.isReady && message.contains("run lvm: it is not installed"), "\(message)")
     }
 }
