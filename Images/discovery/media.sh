@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes boot.iso of the discovery ramdisk, for machines that boot from virtual media: media.sh --from FOLDER --out FOLDER
 # FOLDER has vmlinuz and initrd.zst. BIOS and UEFI machines boot it by GRUB. /muster/boot.cfg in it is a place that the
-# conductor fills in for each BMC when it serves the file: 4096 bytes, of which nothing else depends.
+# conductor fills in for each BMC when it serves the file: 4096 bytes that nothing else depends on.
 set -euo pipefail
 die() { echo "media: error: $*" >&2; exit 1; }
 

@@ -44,6 +44,7 @@ public struct IPMIConsole: ConsoleAccess {
         do { terminal = try PseudoTerminal() } catch { throw .refused("no pseudo terminal: \(error)") }
         let connection = connection
         let arguments = connection.arguments(.console(.activate))
+        // Ended and waited for by `close`.
         let run = Task { [password] in
             try await TerminalRun.run(
                 Self.program, arguments, secrets: [IPMIConnection.passwordVariable: password], on: terminal.slave)
@@ -62,6 +63,7 @@ public struct IPMIConsole: ConsoleAccess {
         let (output, continuation) = AsyncThrowingStream.makeStream(
             of: [UInt8].self, bufferingPolicy: .bufferingNewest(ConsoleChannel.waitingCountMax))
         let opening = SessionOpening()
+        // Ends with the line's output, which `close` ends.
         let reader = Task {
             for try await bytes in line.output {
                 let rest = opening.take(bytes)

@@ -1,5 +1,5 @@
-import Glibc
 import Primitives
+import ProgramRuns
 import Subprocess
 import SystemPackage
 
@@ -13,8 +13,6 @@ enum TerminalRun {
         case notRun(String)
     }
 
-    private static let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"]
-
     /// Runs the program with the terminal as its input, output and error output until it ends or the task is
     /// cancelled; then its whole process group is killed and waited for. Returns its exit code.
     ///
@@ -22,12 +20,11 @@ enum TerminalRun {
     static func run(
         _ program: String, _ arguments: [String], secrets: [String: SecretText], on terminal: [FileDescriptor]
     ) async throws(Failure) -> Int32 {
-        let places: [String] = folders.map { "\($0)/\(program)" }
-        guard let path = places.first(where: { access($0, X_OK) == 0 }), terminal.count == 3 else {
+        guard let path = ProgramRun.path(of: program), terminal.count == 3 else {
             for descriptor in terminal { try? descriptor.close() }
             throw .notInstalled
         }
-        var variables: [Environment.Key: String] = ["PATH": folders.joined(separator: ":"), "LC_ALL": "C"]
+        var variables: [Environment.Key: String] = ["PATH": ProgramRun.folders.joined(separator: ":"), "LC_ALL": "C"]
         for (name, secret) in secrets { variables[Environment.Key(stringLiteral: name)] = secret.revealed }
         var options = PlatformOptions()
         options.createSession = true

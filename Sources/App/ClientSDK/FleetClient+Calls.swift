@@ -125,32 +125,9 @@ extension FleetClient {
     public func watch(since: Revision? = nil, _ body: (WatchLine) async throws -> Bool) async throws {
         let request = request(
             .GET, FleetPath.below("watch"), query: [("since", since.map { String($0.number) })])
-        let response = try await open(request, timeout: .seconds(86_400))
-        var rest = ByteBuffer()
-        do {
-            for try await part in response.body {
-                rest.writeImmutableBuffer(part)
-                while let end = rest.readableBytesView.firstIndex(of: UInt8(ascii: "\n")) {
-                    let length = end - rest.readerIndex
-                    guard let line = rest.readSlice(length: length) else { break }
-                    rest.moveReaderIndex(forwardBy: 1)
-                    let decoded: WatchLine = try Self.decode(line)
-                    if let error = decoded.error { throw ClientError.gone(error.message) }
-                    guard try await body(decoded) else { return }
-                }
-                rest.discardReadBytes()
-                guard rest.readableBytes <= 1 << 20 else {
-                    throw ClientError.unreadable("A line of the watch is too long.")
-                }
-            }
-        } catch let error as ClientError {
-            throw error
-        } catch is CancellationError {
-            throw CancellationError()
-        } catch {
-            throw ClientError.unreachable(
-                api: configuration.api, why: "the watch broke off (\("\(error)".printable(limit: 200)))",
-                next: "Try again.")
+        try await eachLine(of: request, "watch") { (line: WatchLine) in
+            if let error = line.error { throw ClientError.gone(error.message) }
+            return try await body(line)
         }
     }
 

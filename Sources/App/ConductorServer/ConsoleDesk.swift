@@ -154,6 +154,7 @@ actor ConsoleDesk: Service {
 
     private func open(_ console: any ConsoleAccess, _ takesOver: Bool, _ id: NodeID) {
         let before = closing[id]?.task
+        // Owned by the room until `close` cancels it and waits for it.
         rooms[id]?.work = Task {
             await before?.value
             var reason = "The console has ended."
@@ -195,6 +196,7 @@ actor ConsoleDesk: Service {
         work.cancel()
         let number = nextSeat
         nextSeat += 1
+        // Kept in `closing` until it ends; the next who opens this console waits for it.
         let task = Task {
             await room.line?.close()
             await work.value

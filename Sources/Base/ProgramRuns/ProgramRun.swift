@@ -38,7 +38,8 @@ public struct ProgramRun: Sendable {
         }
     }
 
-    private static let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"]
+    /// Where Debian keeps programs.
+    public static let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"]
 
     /// A run that is yet to be made.
     public init(
@@ -134,14 +135,14 @@ public struct ProgramRun: Sendable {
 
     private var name: String { program.split(separator: "/").last.map(String.init) ?? program }
 
-    /// The program's path; nil: it is not installed.
-    private var path: String? {
+    /// The path of the program that is called `program`, or has that path; nil: no such name is in `folders`.
+    public static func path(of program: String) -> String? {
         if program.hasPrefix("/") { return program }
-        return Self.folders.map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
+        return folders.map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
     }
 
     private func spawn(output: Int32, errors: Int32) throws(ProgramError) -> pid_t {
-        guard let path else { throw .notInstalled(name) }
+        guard let path = Self.path(of: program) else { throw .notInstalled(name) }
         var environment = ["PATH": Self.folders.joined(separator: ":"), "LC_ALL": "C"]
         environment.merge(variables) { $1 }
         for (name, secret) in secrets { environment[name] = secret.revealed }

@@ -144,6 +144,7 @@ actor RescueDesk {
         // It writes its pid once it listens.
         for _ in 0..<50 {
             if isServerAlive { return }
+            // Blocks: the desk has a thread of its own.
             usleep(100_000)
         }
         let log = SystemFile.text(places.log) ?? "it said nothing"

@@ -25,6 +25,7 @@ struct ConsoleSession {
         }
         tell("Connecting to \(node). \(ConsoleKeys.help)")
         let (input, typed) = AsyncStream.makeStream(of: ConsoleInput.self, bufferingPolicy: .bufferingOldest(1024))
+        // Cancelled when the console ends.
         let reading = Task {
             var machine = ConsoleKeys()
             for await piece in keys.keys {

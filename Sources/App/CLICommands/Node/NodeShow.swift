@@ -49,7 +49,7 @@ struct NodeShow: FleetCommand {
             "clock", detail.agent?.clockOffsetMilliseconds.map { "\($0) ms ahead of the conductor's" }, .yellow)
         facts.add(
             "not so",
-            detail.agent?.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }.joined(separator: "; "),
+            detail.agent?.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }.joined(separator: " "),
             .yellow)
         facts.add("addresses", detail.agent?.addresses.map(\.description).joined(separator: ", "))
         facts.add("ramdisk", detail.session.map { "booted \($0.opened), \($0.isTrusted ? "trusted" : "not trusted")" })
