@@ -55,8 +55,7 @@ step "Conductor"
 conductor_state=$MUSTER_RACK_STATE/conductor
 if ! rack_do status --json | jq -e '.processes[] | select(.name == "conductor" and .isRunning)' >/dev/null; then
     rack_do spawn conductor -- "$bin/muster-conductor" --state-dir "$conductor_state" \
-        --api-host "$MUSTER_CONDUCTOR_ADDRESS" --console-dir "$MUSTER_RACK_STATE/console" \
-        --local-loader "$images/local.efi"
+        --api-host "$MUSTER_CONDUCTOR_ADDRESS" --local-loader "$images/local.efi"
 fi
 for _ in $(seq 60); do
     "$bin/muster" version >/dev/null 2>&1 && break

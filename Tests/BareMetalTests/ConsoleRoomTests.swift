@@ -55,6 +55,28 @@ import Testing
         #expect(room.isEmpty && room.step(.opened, at: now).isEmpty)
     }
 
+    @Test func `what is recorded stays open without anybody, and is opened again when it has ended`() {
+        var room = ConsoleRoom()
+        #expect(room.step(.recording(true), at: now) == [.open(takesOver: false)])
+        #expect(room.step(.recording(true), at: now).isEmpty, "it is being opened")
+        _ = room.step(.opened, at: now)
+        #expect(
+            room.step(.joined(1, who: "ann", writes: true, takes: false), at: now) == [
+                .tell(1, .seated(isWriter: true, writer: "ann")), .tell(1, .opened),
+            ])
+        #expect(room.step(.left(1), at: now).isEmpty && !room.isEmpty && !room.lacksRecording)
+        _ = room.step(.joined(2, who: "bob", writes: true, takes: false), at: now)
+        #expect(room.step(.ended("gone"), at: now) == [.dismiss(2, "gone")])
+        #expect(room.lacksRecording && !room.isEmpty)
+        #expect(room.step(.recording(true), at: now) == [.open(takesOver: false)])
+        _ = room.step(.opened, at: now)
+        _ = room.step(.joined(3, who: "eve", writes: true, takes: false), at: now)
+        #expect(room.step(.recording(false), at: now).isEmpty, "somebody looks")
+        #expect(room.step(.left(3), at: now) == [.close] && room.isEmpty)
+        _ = room.step(.recording(true), at: now)
+        #expect(room.step(.recording(false), at: now) == [.close] && room.isEmpty)
+    }
+
     @Test func `only so many look`() {
         var room = ConsoleRoom()
         for id in 1...UInt64(ConsoleRoom.viewerCountMax) {

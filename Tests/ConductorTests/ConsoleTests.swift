@@ -72,6 +72,13 @@ struct ConsoleTests {
             return machine
         }
 
+        func say(_ text: String) async throws {
+            for child in open.withLock({ $0 }) { try await child.writeAndFlush(ByteBuffer(string: text)) }
+        }
+
+        /// Ends every connection; the machine goes on.
+        func hangUp() async { for child in open.withLock({ $0 }) { try? await child.close() } }
+
         func stop() async throws {
             for child in open.withLock({ $0 }) { try? await child.close() }
             try await channel.close()
@@ -239,6 +246,47 @@ struct ConsoleTests {
             }
             #expect(events.count { $0.verb == "console" && $0.outcome == "ok" } == 3, "\(events)")
         }
+    }
+
+    @Test func `what the site wants recorded is recorded without anybody, and opened again`() async throws {
+        let machine = try await EchoMachine.start()
+        let (kept, clock, isRecorded) = (Kept(), ManualWallClock(), Mutex(true))
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let opener = BMCOpener(logger: logger)
+        let bmc = BMC.Spec(address: "https://10.0.0.1", system: nil, username: "u", passwordSecret: "s")
+        let node = Node(
+            metadata: Metadata(
+                name: "00000000-0000-4000-8000-000000000001", schemaVersion: Node.schemaVersion, created: clock.now),
+            spec: Node.Spec(name: "n1"),
+            status: Node.Status(state: .active, since: clock.now, identity: MachineIdentity()))
+        let port = machine.port
+        let desk = ConsoleDesk(
+            access: { _ in opener.console(at: .tcp(host: "127.0.0.1", port: port), of: bmc, password: SecretText("p"))
+            },
+            recorded: { isRecorded.withLock { $0 } ? [node] : [] },
+            record: { _, lines in kept.lines.withLock { $0 += lines } },
+            audit: { _ in Issue.record("nobody typed") }, clock: clock, logger: logger)
+        @Sendable func wait(for count: Int) async throws {
+            try await waitUntil { machine.connections.withLock { $0 } == count }
+        }
+        await desk.keepRecording()
+        try await wait(for: 1)
+        try await machine.say("\r\nfirst boot\r\n")
+        try await waitUntil { kept.lines.withLock { $0.contains("first boot") } }
+        await machine.hangUp()
+        try await wait(for: 0)
+        try await waitUntil { await desk.openCount == 0 }
+        await desk.keepRecording()
+        #expect(machine.connections.withLock { $0 } == 0, "not at once again")
+        clock.advance(by: .seconds(1))
+        await desk.keepRecording()
+        try await wait(for: 1)
+        try await machine.say("\r\nsecond boot\r\n")
+        try await waitUntil { kept.lines.withLock { $0.contains("second boot") } }
+        isRecorded.withLock { $0 = false }
+        await desk.keepRecording()
+        try await wait(for: 0)
+        try await machine.stop()
     }
 
     @Test func `who may not, and what there is not, is told`() async throws {

@@ -109,9 +109,12 @@ let goodSite = """
     @Test func consolesAreRead() throws {
         let text = goodSite.replacing(
             "address: http://10.77.0.3",
-            with: "address: http://10.77.0.3\n    console: ipmi://10.77.0.3\n    cipherSuite: 17")
+            with:
+                "address: http://10.77.0.3\n    console: ipmi://10.77.0.3\n    recordsConsole: true\n    cipherSuite: 17"
+        )
         let bmc = try #require(try SiteFile(yaml: text).document.bmcs.last)
         #expect(bmc.console == "ipmi://10.77.0.3" && bmc.cipherSuite == 17, "serial over LAN has a cipher suite")
+        #expect(bmc.recordsConsole == true)
         #expect(try SiteFile(yaml: goodSite).document.bmcs.allSatisfy { $0.console == nil })
     }
 
@@ -305,6 +308,10 @@ let goodSite = """
             message:
                 "line 26: bmcs[1].console: 'ssh://ts-1' is not a valid console address: expected ipmi://HOST[:PORT], "
                 + "tcp://HOST:PORT or unix:///PATH."),
+        Bad(
+            old: "address: http://10.77.0.3", new: "address: http://10.77.0.3\n    recordsConsole: true",
+            message:
+                "line 26: bmcs[1].recordsConsole: no console of this BMC is known; name it with 'console'"),
         Bad(
             old: "address: http://10.77.0.3", new: "address: ipmi://10.77.0.3\n    system: 1",
             message: "line 26: bmcs[1].system: an IPMI BMC has one machine only; leave 'system' out"),

@@ -1,3 +1,4 @@
+import Primitives
 import Testing
 
 @testable import VirtualRack
@@ -7,7 +8,7 @@ import Testing
         let machine = try RackFile.parse(RackFileTests.text, file: "t.yaml").machines[0]
         let placement = DomainXML.Placement(
             accelerator: .tcg, bridge: "br0", console: "/s/console/one.log", disks: ["/s/disks/one-0.qcow2"],
-            variables: "/s/disks/one-vars.fd")
+            variables: "/s/disks/one-vars.fd", terminal: (try IPv4Address("10.0.0.2"), 7001))
         #expect(DomainXML.render(machine, placement) == Self.golden)
     }
 
@@ -18,12 +19,12 @@ import Testing
         machine.product = "R&D <2>"
         let placement = DomainXML.Placement(
             accelerator: .kvm, bridge: "br0", console: "/s/it's.log", disks: ["/s/0.qcow2", "/s/1.qcow2"],
-            variables: "/s/vars.fd")
+            variables: "/s/vars.fd", terminal: (try IPv4Address("10.0.0.2"), 7002))
         let xml = DomainXML.render(machine, placement)
         #expect(xml.hasPrefix("<domain type='kvm'>\n"))
         #expect(xml.contains("<cpu mode='host-passthrough'/>"))
         #expect(xml.contains("<entry name='product'>R&amp;D &lt;2&gt;</entry>"))
-        #expect(xml.contains("<source path='/s/it&apos;s.log' append='on'/>"))
+        #expect(xml.contains("<log file='/s/it&apos;s.log' append='on'/>"))
         #expect(xml.contains("<target dev='sdb' bus='sata'/>"))
         #expect(xml.split(separator: "<boot order='1'/>").count == 2, "one NIC boots")
         #expect(xml.split(separator: "<boot order='2'/>").count == 2, "one disk boots")
@@ -34,7 +35,7 @@ import Testing
         let machine = try RackFile.parse(RackFileTests.text, file: "t.yaml").machines[2]
         let placement = DomainXML.Placement(
             accelerator: .tcg, bridge: "br0", console: "/s/three.log", disks: ["/s/0.qcow2", "/s/a,b'.qcow2"],
-            variables: "/s/three-vars.fd")
+            variables: "/s/three-vars.fd", terminal: (try IPv4Address("10.0.0.2"), 7003))
         let xml = DomainXML.render(machine, placement)
         #expect(xml.hasPrefix("<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n"))
         for part in [
@@ -133,8 +134,10 @@ import Testing
               <model type='virtio'/>
               <boot order='1'/>
             </interface>
-            <serial type='file'>
-              <source path='/s/console/one.log' append='on'/>
+            <serial type='tcp'>
+              <source mode='bind' host='10.0.0.2' service='7001'/>
+              <protocol type='raw'/>
+              <log file='/s/console/one.log' append='on'/>
               <target port='0'/>
             </serial>
             <controller type='usb' model='none'/>

@@ -35,8 +35,8 @@ struct PathTests {
         func startConductor() async throws {
             try rack.spawn(
                 inNamespace: [
-                    "\(PathTests.programs)/muster-conductor", "--state-dir", rack.conductorDirectory, "--console-dir",
-                    "\(rack.stateDirectory)/console", "--local-loader", "\(PathTests.images)/local.efi",
+                    "\(PathTests.programs)/muster-conductor", "--state-dir", rack.conductorDirectory, "--local-loader",
+                    "\(PathTests.images)/local.efi",
                 ], name: "conductor")
             try await waitUntil("the conductor's API", within: .seconds(60)) {
                 try await muster(["node", "list"]).status == 0
@@ -274,6 +274,8 @@ struct PathTests {
                 .allSatisfy { text.contains($0) }
         }
         try await askPrometheus(bed)
+        let shown = try await bed.must(["node", "console", bed.node, "--lines", "1000"])
+        #expect(shown.contains("muster: slot a"), "its boot from the disk is not on the record:\n\(shown.suffix(2000))")
         // The node goes on without its conductor, and comes back to it.
         let conductor = try #require(bed.rack.process(named: "conductor"))
         conductor.signal(SIGKILL)

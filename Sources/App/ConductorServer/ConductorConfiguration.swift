@@ -14,8 +14,6 @@ public struct ConductorConfiguration: Sendable {
     public var localLoader = "/usr/lib/muster/local.efi"
     /// Where Debian's package ipxe has its programs.
     public var ipxeDirectory = "/usr/lib/ipxe"
-    /// Where a console server writes `<node name>.log`; nil: there is none.
-    public var consoleDirectory: String?
 
     /// The defaults for a state directory.
     public init(stateDirectory: String) {

@@ -129,6 +129,11 @@ struct ConductorParts {
                 let password = try await vault.open(bmc.spec.passwordSecret)
                 return opener.console(at: address, of: bmc.spec, password: password)
             },
+            recorded: {
+                let names = Set(catalog.bmcs().filter { $0.spec.recordsConsole == true }.map(\.metadata.name))
+                guard !names.isEmpty else { return [] }
+                return catalog.nodes().filter { $0.bmcName.map(names.contains) == true }
+            },
             record: { node, lines in
                 do { try logs.appendConsole(lines, for: node) } catch { logger.warning("console of \(node): \(error)") }
             },
@@ -229,16 +234,13 @@ struct ConductorParts {
         let clock = clock
         let catalog = catalog
         let progress = progress
-        let consoles = configuration.consoleDirectory
         let agentPort = agentPort
         let live = LiveNodeData(
             progress: { progress.progress(of: $0) }, logSources: NodeLogs.sources.sorted(),
             logs: { hub.logs.read($0, source: $1, $2) },
             console: { node, question in
                 let kept = hub.logs.read(node, source: NodeLogs.console, question)
-                if kept.end != LogPosition() { return kept }
-                guard let consoles, let name = catalog.node(node)?.spec.name else { return nil }
-                return LogPage(lines: TextTail.lines(ofFile: "\(consoles)/\(name).log", count: question.count))
+                return kept.end == LogPosition() ? nil : kept
             },
             attachConsole: { [consoleDesk] in try await consoleDesk.attach($0, $1) },
             metrics: { hub.metrics.text(for: $0, name: $1, at: clock.now) },

@@ -10,13 +10,17 @@ import HTTPTypes
 import Identity
 import Logging
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 
-/// The live consoles: one open line a node, which all who look share; what it shows is recorded.
+/// The live consoles: one open line a node, which all who look share; what it shows is recorded. Those that the site wants
+/// recorded always are kept open.
 actor ConsoleDesk: Service {
-    /// The most consoles that are open at once.
+    /// The most consoles that are looked at at once.
     static let roomCountMax = 64
+    /// The most consoles that are recorded always; each may be a process and a session of a BMC.
+    static let recordedCountMax = 512
     /// Lines that wait for one that looks; when they are more, the oldest are lost.
     static let waitingCountMax = 2048
     /// How often one that looks is told that it is still there.
@@ -29,33 +33,48 @@ actor ConsoleDesk: Service {
         var seats: [UInt64: (visit: ConsoleVisit, events: AsyncStream<ConsoleEvent>.Continuation)] = [:]
     }
 
+    private struct Try {
+        var backoff = Backoff(first: .seconds(1), most: .seconds(60), jitter: 0)
+        var next: Timestamp?
+    }
+
     private let access: @Sendable (Node) async throws -> any ConsoleAccess
+    private let recorded: @Sendable () -> [Node]
     private let record: @Sendable (NodeID, [String]) -> Void
     private let audit: @Sendable (AuditEventSpec) async -> Void
     private let clock: any WallClock
     private let logger: Logger
     private var rooms: [NodeID: Room] = [:]
+    /// When consoles that are to be recorded may be tried again.
+    private var tries: [NodeID: Try] = [:]
     /// Lines that are being closed: the next waits, since a BMC has one session.
     private var closing: [NodeID: (number: UInt64, task: Task<Void, Never>)] = [:]
     private var nextSeat: UInt64 = 1
 
-    /// `access` finds a node's console, `record` keeps lines that it showed, `audit` who typed.
+    /// `access` finds a node's console, `recorded` which are to be open always, `record` keeps lines that one showed,
+    /// `audit` who typed.
     init(
         access: @escaping @Sendable (Node) async throws -> any ConsoleAccess,
+        recorded: @escaping @Sendable () -> [Node] = { [] },
         record: @escaping @Sendable (NodeID, [String]) -> Void,
         audit: @escaping @Sendable (AuditEventSpec) async -> Void, clock: any WallClock, logger: Logger
     ) {
         self.access = access
+        self.recorded = recorded
         self.record = record
         self.audit = audit
         self.clock = clock
         self.logger = logger
     }
 
-    /// Waits for the end and closes every line.
+    /// Keeps open what is recorded until the end, and closes every line.
     func run() async throws {
+        var nextIdle = clock.now.advanced(by: Self.idleInterval)
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
-            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.idleInterval) }
+            await keepRecording()
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(2)) }
+            guard clock.now >= nextIdle else { continue }
+            nextIdle = clock.now.advanced(by: Self.idleInterval)
             for room in rooms.values { for seat in room.seats.values { seat.events.yield(ConsoleEvent(.idle)) } }
         }
         for id in Array(rooms.keys) {
@@ -74,9 +93,10 @@ actor ConsoleDesk: Service {
     func attach(_ node: Node, _ visit: ConsoleVisit) async throws -> ConsoleSeat {
         let id = try node.id
         let console = try await access(node)
-        guard rooms[id] != nil || rooms.count < Self.roomCountMax else {
+        let isWatched = rooms[id]?.seats.isEmpty == false
+        guard isWatched || rooms.values.count(where: { !$0.seats.isEmpty }) < Self.roomCountMax else {
             throw APIError(
-                .serviceUnavailable, "busy", "\(Self.roomCountMax) consoles are open already; leave one.",
+                .serviceUnavailable, "busy", "\(Self.roomCountMax) consoles are looked at already; leave one.",
                 headers: [.retryAfter: "10"])
         }
         let seat = nextSeat
@@ -106,6 +126,36 @@ actor ConsoleDesk: Service {
     /// Forgets a room that nobody is in.
     private func drop(_ id: NodeID) {
         if let room = rooms[id], room.state.isEmpty, room.seats.isEmpty { rooms[id] = nil }
+    }
+
+    // MARK: Recording
+
+    /// Opens what is to be recorded and is not open, after failures ever more seldom, and lets go of what is not recorded
+    /// any more.
+    func keepRecording() async {
+        var wanted: [NodeID: Node] = [:]
+        for node in recorded().prefix(Self.recordedCountMax) { if let id = try? node.id { wanted[id] = node } }
+        for id in Array(rooms.keys) where wanted[id] == nil && rooms[id]?.state.isRecorded == true {
+            await apply(.recording(false), to: id)
+        }
+        tries = tries.filter { wanted[$0.key] != nil }
+        for (id, node) in wanted {
+            if let room = rooms[id]?.state, room.isRecorded, !room.lacksRecording { continue }
+            if let next = tries[id]?.next, clock.now < next { continue }
+            var random = SystemRandomNumberGenerator()
+            let wait = tries[id, default: Try()].backoff.next(using: &random)
+            tries[id]?.next = clock.now.advanced(by: wait)
+            do {
+                let console = try await access(node)
+                if rooms[id] == nil { rooms[id] = Room() }
+                await apply(.recording(true), to: id, console: console)
+            } catch { logger.debug("the console of \(node.spec.name) cannot be recorded: \(error)") }
+        }
+    }
+
+    /// A console that was open for a while may be tried again at once.
+    private func closed(_ id: NodeID, after duration: Duration) {
+        if duration >= .seconds(30) { tries[id] = nil }
     }
 
     // MARK: Effects
@@ -162,6 +212,7 @@ actor ConsoleDesk: Service {
                 let line = try await console.openConsole(takesOver: takesOver)
                 guard !Task.isCancelled, rooms[id] != nil else { return await line.close() }
                 rooms[id]?.line = line
+                let opened = clock.now
                 await apply(.opened, to: id)
                 var text = ConsoleText()
                 do {
@@ -169,9 +220,13 @@ actor ConsoleDesk: Service {
                 } catch { reason = (error as? any UserFacingError)?.publicMessage ?? "\(error)" }
                 if let rest = text.flush() { record(id, [rest]) }
                 await line.close()
+                closed(id, after: clock.now.since(opened))
             } catch {
                 let problem = error as? any UserFacingError
-                logger.warning("the console of \(id) could not be opened: \(problem?.diagnostic ?? "\(error)")")
+                // Of a machine that is off, or of a BMC that is down, nobody needs to hear every minute.
+                logger.log(
+                    level: rooms[id]?.seats.isEmpty == false ? .warning : .debug,
+                    "the console of \(id) could not be opened: \(problem?.diagnostic ?? "\(error)")")
                 reason = problem?.publicMessage ?? "The console could not be opened."
             }
             guard !Task.isCancelled else { return }

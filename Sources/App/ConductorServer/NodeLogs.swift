@@ -119,34 +119,6 @@ struct LogAllowance: Hashable, Sendable {
     }
 }
 
-/// The end of a text file.
-enum TextTail {
-    static let sizeMax = 1 << 20
-
-    /// The last `count` lines within the last MiB of a file; empty when it cannot be read.
-    static func lines(ofFile path: String, count: Int) -> [String] {
-        let file = open(path, O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return [] }
-        defer { close(file) }
-        let size = lseek(file, 0, SEEK_END)
-        let start = max(0, size - off_t(sizeMax))
-        guard size > start, lseek(file, start, SEEK_SET) == start else { return [] }
-        var bytes = [UInt8](repeating: 0, count: Int(size - start))
-        var filled = 0
-        while filled < bytes.count {
-            let got = bytes.withUnsafeMutableBytes {
-                read(file, $0.baseAddress?.advanced(by: filled), $0.count - filled)
-            }
-            guard got > 0 else { break }
-            filled += got
-        }
-        let lines = bytes[..<filled].split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-        return lines.suffix(count + 1).map { String(decoding: $0, as: UTF8.self).filter { $0 != "\r" } }
-            .dropLast(lines.last?.isEmpty == true ? 1 : 0).suffix(count)
-            .map { $0.printable(limit: NodeLogs.lineLengthMax) }
-    }
-}
-
 /// Why a log batch was not kept.
 enum NodeLogError: UserFacingError, Hashable {
     case unknownSource(String)

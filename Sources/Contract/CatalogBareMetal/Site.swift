@@ -99,6 +99,8 @@ public struct BMC: Resource {
         public var cipherSuite: Int?
         /// Where the machine's serial console is (`ConsoleAddress`); nil: serial over LAN of a BMC that speaks IPMI.
         public var console: String?
+        /// Whether that console is open always, so that all it shows is recorded; nil: only while somebody looks.
+        public var recordsConsole: Bool?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
         /// How the machine boots the ramdisk; nil: from the network (PXE).

@@ -52,6 +52,8 @@ public struct SiteDocument: Codable, Sendable, Hashable {
         /// Where the machine's serial console is, `ipmi://HOST[:PORT]`, `tcp://HOST:PORT` or `unix:///PATH`; nil: serial over
         /// LAN of a BMC that speaks IPMI.
         public var console: String?
+        /// Whether that console is open always, so that all it shows is recorded; nil: only while somebody looks.
+        public var recordsConsole: Bool?
         /// Whether a machine that is off and unknown is switched on to be discovered.
         public var powersOnForDiscovery: Bool
         /// How its machine boots the ramdisk; nil: from the network.

@@ -1,6 +1,7 @@
 import Primitives
 
-/// Who looks at one machine's console and who may type, as a pure step. All see the same; one types at a time.
+/// Who looks at one machine's console and who may type, as a pure step. All see the same; one types at a time. A console
+/// that is recorded stays open without anybody.
 public struct ConsoleRoom: Sendable, Hashable {
     /// The most that look at one console.
     public static let viewerCountMax = 8
@@ -11,6 +12,8 @@ public struct ConsoleRoom: Sendable, Hashable {
         case joined(UInt64, who: String, writes: Bool, takes: Bool)
         /// Somebody has gone.
         case left(UInt64)
+        /// Whether the console is to be recorded, with or without anybody; asked again, it is opened if it is closed.
+        case recording(Bool)
         /// The console is open.
         case opened
         /// The console is gone, or could not be opened.
@@ -65,25 +68,31 @@ public struct ConsoleRoom: Sendable, Hashable {
     private var line = Line.closed
     private var viewers: [UInt64: Viewer] = [:]
     private var writer: UInt64?
+    /// Whether the console is to be recorded always.
+    public private(set) var isRecorded = false
 
     /// Nobody is here and nothing is open.
     public init() {}
 
-    /// Whether nobody is here.
-    public var isEmpty: Bool { viewers.isEmpty }
+    /// Whether nobody is here and nothing is recorded.
+    public var isEmpty: Bool { viewers.isEmpty && !isRecorded }
+
+    /// Whether it is to be recorded and is not open.
+    public var lacksRecording: Bool { isRecorded && line == .closed }
 
     /// Takes `event`, and says what is to be done.
     public mutating func step(_ event: Event, at now: Timestamp) -> [Effect] {
         switch event {
         case .joined(let id, let who, let writes, let takes): return join(id, who, writes, takes)
         case .left(let id): return leave(id)
+        case .recording(let isWanted): return record(isWanted)
         case .opened:
             guard line == .opening else { return [] }
             line = .open
             return ids.map { .tell($0, .opened) }
         case .ended(let reason):
             let effects = ids.flatMap { record($0) } + ids.map { .dismiss($0, reason) }
-            self = ConsoleRoom()
+            (line, viewers, writer) = (.closed, [:], nil)
             return effects
         case .typed(let id, let count):
             guard writer == id, var viewer = viewers[id] else {
@@ -132,11 +141,21 @@ public struct ConsoleRoom: Sendable, Hashable {
             writer = nil
             effects += ids.map { .tell($0, .writerLeft(viewer.who)) }
         }
-        if viewers.isEmpty {
-            line = .closed
-            effects.append(.close)
-        }
-        return effects
+        return effects + closeIfUnused()
+    }
+
+    private mutating func record(_ isWanted: Bool) -> [Effect] {
+        isRecorded = isWanted
+        guard isWanted else { return closeIfUnused() }
+        guard line == .closed else { return [] }
+        line = .opening
+        return [.open(takesOver: false)]
+    }
+
+    private mutating func closeIfUnused() -> [Effect] {
+        guard isEmpty, line != .closed else { return [] }
+        line = .closed
+        return [.close]
     }
 
     /// What one typed, once; then it is counted anew.

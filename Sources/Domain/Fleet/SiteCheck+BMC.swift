@@ -16,6 +16,9 @@ extension SiteCheck {
         if let console = entry.console {
             check("\(path).console") { () throws(InvalidValue) in _ = try ConsoleAddress(console) }
         }
+        if entry.recordsConsole == true, entry.console == nil, !entry.address.hasPrefix("ipmi://") {
+            report("\(path).recordsConsole", "no console of this BMC is known; name it with 'console'")
+        }
         ipmi(entry, at: path)
         if entry.certificateDigest != nil, !entry.address.hasPrefix("https://") {
             report("\(path).certificateDigest", "only an https:// address has a certificate")

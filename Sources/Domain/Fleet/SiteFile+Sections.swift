@@ -23,6 +23,7 @@ extension SiteFile {
                 return way
             })
         entry.console = fields.text("console")
+        entry.recordsConsole = fields.has("recordsConsole") ? fields.flag("recordsConsole") : nil
         let file = fields.text("passwordFile")
         let variable = fields.value("passwordEnv", variableName)
         let reading = fields.reading

@@ -201,6 +201,7 @@ public struct SitePlan: Sendable {
                 powersOnForDiscovery: bmc.powersOnForDiscovery, boot: bmc.boot)
             spec.power = powers[bmc.name] ?? nil
             spec.console = bmc.console
+            spec.recordsConsole = bmc.recordsConsole
             return (bmc.name, spec)
         }
         try write("bmc", specs, current.bmcs) {

@@ -46,9 +46,6 @@ struct ConductorCommand: AsyncParsableCommand {
             valueName: "file"))
     var localLoader = ConductorConfiguration(stateDirectory: "").localLoader
 
-    @Option(help: ArgumentHelp("Where a console server writes <node name>.log.", valueName: "dir"))
-    var consoleDir: String?
-
     @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
     var logLevel = "info"
 
@@ -70,7 +67,6 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.ports.provisioning = provisioningPort
         configuration.ports.agents = agentPort
         configuration.names = name
-        configuration.consoleDirectory = consoleDir
         configuration.localLoader = localLoader
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info

@@ -3,13 +3,15 @@ import Primitives
 /// Renders a machine as a libvirt domain (https://libvirt.org/formatdomain.html).
 public enum DomainXML {
     /// Where one machine's files are, and what runs it.
-    public struct Placement: Hashable, Sendable {
+    public struct Placement: Sendable {
         /// `kvm` or `tcg`.
         public var accelerator: Accelerator
         /// The interface name of the segment's bridge.
         public var bridge: String
-        /// The file that the first serial port is appended to.
+        /// The file that what the first serial port shows is appended to.
         public var console: String
+        /// Where one may work at that port, as at a terminal server's: an address and a TCP port.
+        public var terminal: (address: IPv4Address, port: Int)
         /// One qcow2 file per disk of the machine, in order.
         public var disks: [String]
         /// The file of UEFI firmware's variables, made from Debian's template when it is not there.
@@ -20,11 +22,12 @@ public enum DomainXML {
         /// A placement.
         public init(
             accelerator: Accelerator, bridge: String, console: String, disks: [String], variables: String,
-            arguments: [String] = []
+            terminal: (address: IPv4Address, port: Int), arguments: [String] = []
         ) {
             self.accelerator = accelerator
             self.bridge = bridge
             self.console = console
+            self.terminal = terminal
             self.disks = disks
             self.variables = variables
             self.arguments = arguments
@@ -77,8 +80,10 @@ public enum DomainXML {
               <devices>
                 <emulator>/usr/bin/qemu-system-x86_64</emulator>
             \((disks + controllers + nics).joined(separator: "\n"))
-                <serial type='file'>
-                  <source path='\(escape(placement.console))' append='on'/>
+                <serial type='tcp'>
+                  <source mode='bind' host='\(placement.terminal.address)' service='\(placement.terminal.port)'/>
+                  <protocol type='raw'/>
+                  <log file='\(escape(placement.console))' append='on'/>
                   <target port='0'/>
                 </serial>
                 <controller type='usb' model='none'/>

@@ -37,6 +37,7 @@ extension Rack {
             lines += [
                 "    username: \(Self.quoted(file.bmc.user))", "    passwordEnv: \(Self.passwordVariable)",
                 "    powersOnForDiscovery: true",
+                "    console: tcp://\(file.bmc.address):\(file.terminalPort(of: machine))", "    recordsConsole: true",
             ]
         }
         lines.append("rules:")

@@ -14,6 +14,9 @@ public struct RackFile: Hashable, Sendable {
     /// The name under which `ip netns` lists the rack's network namespace.
     public var namespace: String { "muster-\(name)" }
 
+    /// The TCP port of a machine's serial port at the BMCs' address: the first machine's, and one more each.
+    func terminalPort(of machine: Machine) -> Int { 7001 + (machines.firstIndex { $0.name == machine.name } ?? 0) }
+
     /// The provisioning segment: a bridge with an IPv4 and an IPv6 network.
     public struct Segment: Hashable, Sendable {
         /// The bridge's interface name, at most 15 characters.

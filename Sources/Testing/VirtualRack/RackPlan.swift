@@ -72,6 +72,7 @@ struct RackPlan: Hashable, Sendable {
             let placement = DomainXML.Placement(
                 accelerator: accelerator, bridge: rack.network.bridge, console: layout.console(machine.name),
                 disks: disks.map(\.path), variables: layout.variables(machine.name),
+                terminal: (rack.bmc.address, rack.terminalPort(of: machine)),
                 arguments: bmcs.first { $0.machine.name == machine.name }?.machineArguments ?? [])
             domains.append(
                 File(path: layout.domain(machine.name), text: DomainXML.render(machine, placement)))
