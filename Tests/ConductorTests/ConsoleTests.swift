@@ -11,6 +11,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Primitives
+import ResourceModel
 import Synchronization
 import TestSupport
 import Testing
@@ -77,7 +78,13 @@ struct ConsoleTests {
         }
 
         /// Ends every connection; the machine goes on.
-        func hangUp() async { for child in open.withLock({ $0 }) { try? await child.close() } }
+        func hangUp() async {
+            let children = open.withLock { channels in
+                defer { channels = [] }
+                return channels
+            }
+            for child in children { try? await child.close() }
+        }
 
         func stop() async throws {
             for child in open.withLock({ $0 }) { try? await child.close() }
@@ -118,6 +125,11 @@ struct ConsoleTests {
     private final class Kept: Sendable {
         let lines = Mutex<[String]>([])
         let audit = Mutex<[AuditEventSpec]>([])
+    }
+
+    /// Whether the site wants the console recorded.
+    private final class Wish: Sendable {
+        let isRecorded = Mutex(true)
     }
 
     /// Somebody before the console.
@@ -250,7 +262,8 @@ struct ConsoleTests {
 
     @Test func `what the site wants recorded is recorded without anybody, and opened again`() async throws {
         let machine = try await EchoMachine.start()
-        let (kept, clock, isRecorded) = (Kept(), ManualWallClock(), Mutex(true))
+        let (kept, clock) = (Kept(), ManualWallClock())
+        let wish = Wish()
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let opener = BMCOpener(logger: logger)
         let bmc = BMC.Spec(address: "https://10.0.0.1", system: nil, username: "u", passwordSecret: "s")
@@ -263,7 +276,7 @@ struct ConsoleTests {
         let desk = ConsoleDesk(
             access: { _ in opener.console(at: .tcp(host: "127.0.0.1", port: port), of: bmc, password: SecretText("p"))
             },
-            recorded: { isRecorded.withLock { $0 } ? [node] : [] },
+            recorded: { wish.isRecorded.withLock { $0 } ? [node] : [] },
             record: { _, lines in kept.lines.withLock { $0 += lines } },
             audit: { _ in Issue.record("nobody typed") }, clock: clock, logger: logger)
         @Sendable func wait(for count: Int) async throws {
@@ -283,7 +296,7 @@ struct ConsoleTests {
         try await wait(for: 1)
         try await machine.say("\r\nsecond boot\r\n")
         try await waitUntil { kept.lines.withLock { $0.contains("second boot") } }
-        isRecorded.withLock { $0 = false }
+        wish.isRecorded.withLock { $0 = false }
         await desk.keepRecording()
         try await wait(for: 0)
         try await machine.stop()
