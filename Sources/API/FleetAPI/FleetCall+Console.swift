@@ -9,6 +9,9 @@ import NIOCore
 import Primitives
 
 extension FleetCall {
+    /// How long a client may take to hang up after the last event.
+    private static let farewell = Duration.seconds(5)
+
     /// The live console: lines of `ConsoleInput` come in while lines of `ConsoleEvent` go out, until one side ends.
     func attachConsole(_ note: inout AuditNote) async throws -> Response {
         let node = try node()
@@ -35,6 +38,10 @@ extension FleetCall {
                     }
                     defer { group.cancelAll() }
                     for await event in seat.events { try await writer.write(Self.line(event)) }
+                    // A client whose request is cut off before it has read the answer may lose the last event: it is given
+                    // time to hang up by itself.
+                    group.addTask { try await Task.sleep(for: Self.farewell) }
+                    _ = try await group.next()
                 }
             } catch {
                 await seat.leave()
