@@ -38,9 +38,10 @@ lint: ## Says what is not formatted.
 fuzz: setup ## Fuzzes the codecs for MINUTES minutes.
 	@for codec in dhcp tftp; do Tests/Fuzz/run.sh $$codec $$(( $(MINUTES) * 30 )) || exit 1; done
 
-bench: setup ## 1,000 agents against one port: memory and processor a stream.
-	@$(SWIFT_RELEASE) --product agent-load
-	@.build/release/agent-load prove --agents 1000
+bench: ## What a fleet costs one conductor, beside DHCP and TFTP peers; ONLY="ingest store" runs some sections.
+	@./setup.sh debian-packages-bench.txt
+	@for program in muster-conductor muster fleet-load agent-load; do $(SWIFT_RELEASE) --product $$program || exit 1; done
+	@Tests/Benchmarks/fleet.py $(ONLY)
 
 bench-node: setup ## The ramdisk's agent beside ironic-python-agent, writing an image beside zstd and dd.
 	@for program in node-bench discovery-agent network-agent; do $(SWIFT_RELEASE) --product $$program || exit 1; done

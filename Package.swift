@@ -262,6 +262,13 @@ let package = Package(
             ],
             path: "Tests/Benchmarks/agent-load"),
         program(
+            "fleet-load",
+            [
+                "Primitives", "AgentProtocol", "DHCP", "NodeTransport", "WebSocketMessages", "ResourceModel",
+                "StoreSQLite", arguments, x509, asn1, crypto, nioCore, nioPosix,
+            ],
+            path: "Tests/Benchmarks/fleet-load"),
+        program(
             "node-bench",
             ["AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "Primitives", arguments],
             path: "Tests/Benchmarks/node-bench"),

@@ -78,7 +78,8 @@ private struct Bench: Sendable {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         return BMCController(
-            store: store, bmcs: { bmcs }, nodes: { nodes }, passwordVersion: { _ in nil },
+            store: store, bmcs: { bmcs }, nodes: { name in nodes.filter { $0.bmcName == name } },
+            passwordVersion: { _ in nil },
             driver: { bmc in try driver(bmc) }, powerRead: { _, _ in }, sensors: sensors, clock: clock, logger: logger)
     }
 

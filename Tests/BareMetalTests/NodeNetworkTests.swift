@@ -158,7 +158,7 @@ import Testing
         nameless.status.identity.macs = []
         #expect(try NetworkCatalog().item(for: nameless) == nil)
         let view = NodeViewProjection.view(
-            of: Self.node(1, network: "gone"), site: nil, peers: [], revision: Revision(1))
+            of: Self.node(1, network: "gone"), site: nil, revision: Revision(1))
         #expect(view.items[NodeNetworkItem.key] == nil, "what cannot be put together leaves the node as it is")
     }
 
@@ -173,8 +173,9 @@ import Testing
         }
         nodes[0].status.agent?.addresses.append(try IPv4Address("10.88.0.10"))
         func overlay(_ index: Int) throws -> OverlayItem {
+            let networks = Self.catalog(try Self.networks())
             let view = NodeViewProjection.view(
-                of: nodes[index], site: site, networks: Self.catalog(try Self.networks()), peers: nodes,
+                of: nodes[index], site: site, networks: networks, ends: TunnelEnds(of: nodes, in: networks),
                 revision: Revision(1))
             return try #require(view.items["overlay-7"]).decode(OverlayItem.self)
         }

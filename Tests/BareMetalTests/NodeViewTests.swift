@@ -29,7 +29,8 @@ import Testing
         ]
         let site = Site.Spec(name: "lab", sshKeys: [], overlay: Site.Spec.Overlay(vni: 7, mtu: 1400))
         func view(_ node: Node) -> NodeView {
-            NodeViewProjection.view(of: node, site: site, peers: nodes, revision: Revision(1))
+            NodeViewProjection.view(
+                of: node, site: site, ends: TunnelEnds(of: nodes, in: NetworkCatalog()), revision: Revision(1))
         }
         func peers(_ node: Node) throws -> [String]? {
             try view(node).items["overlay-7"]?.decode(OverlayItem.self).peers.map(\.description)
@@ -55,7 +56,7 @@ import Testing
         site.proxyPort = 443
         func items(_ node: Node, conductors: [String] = ["10.0.0.2:9443", "10.0.0.1:9443"]) -> [String: NodeView.Item] {
             NodeViewProjection.view(
-                of: node, site: site, peers: [], conductors: conductors, revision: Revision(1)
+                of: node, site: site, conductors: conductors, revision: Revision(1)
             ).items
         }
         #expect(

@@ -2,6 +2,7 @@ import CatalogBareMetal
 import Primitives
 import ResourceModel
 import StoreMemory
+import Synchronization
 import TestSupport
 import Testing
 
@@ -88,6 +89,32 @@ struct LeaseStoreTests {
         #expect(Set(try await leases.load().map(\.address)).contains(Lab.address(52)), "another machine's lease stays")
     }
 
+    @Test("what this process wrote is written again without a read, and what another wrote meanwhile is kept")
+    func known() async throws {
+        let counting = ReadCounter(store)
+        let leases = LeaseStore(store: counting, segment: "lab", network: network, clock: clock)
+        #expect(try await leases.load().isEmpty)
+        try await leases.commit(record(1, 50))
+        try await leases.commit(record(1, 50, seconds: 7200))
+        try await leases.commit(record(2, 51))
+        #expect(counting.count == 0)
+
+        let key = Lease.key("lab-10.77.0.50")
+        let document = try #require(try await store.get(key))
+        let text = String(decoding: document.value, as: UTF8.self)
+        let newer = text.replacing("\"spec\":{", with: "\"spec\":{\"later\":1,")
+        _ = try await store.commit(Transaction(operations: [.put(key, Array(newer.utf8), lease: nil)]))
+        try await leases.commit(record(1, 50, seconds: 9000))
+        try await leases.commit(record(1, 50, seconds: 9999))
+        #expect(counting.count == 2, "a document with fields of a newer version is read each time")
+        let after = try #require(try await store.get(key))
+        #expect(String(decoding: after.value, as: UTF8.self).contains("\"later\":1"))
+        #expect(Set(try await leases.load()) == [record(1, 50, seconds: 9999), record(2, 51)])
+
+        try await self.leases.commit(record(3, 52))
+        await #expect(throws: LeaseCommitFailure.held(record(3, 52))) { try await leases.commit(record(4, 52)) }
+    }
+
     @Test("a release deletes only the lease that was released")
     func release() async throws {
         let first = record(1, 50)
@@ -116,4 +143,36 @@ struct LeaseStoreTests {
         }
         #expect(winners == 1)
     }
+}
+
+/// Counts the documents that are read one by one.
+private final class ReadCounter: ResourceStore {
+    private let store: MemoryStore
+    private let reads = Atomic<Int>(0)
+
+    init(_ store: MemoryStore) { self.store = store }
+
+    var count: Int { reads.load(ordering: .relaxed) }
+
+    func get(_ key: ResourceKey) async throws(StoreError) -> Document? {
+        reads.add(1, ordering: .relaxed)
+        return try await store.get(key)
+    }
+
+    func currentRevision() async throws(StoreError) -> Revision { try await store.currentRevision() }
+    func list(kind: String?, after: ResourceKey?, limit: Int) async throws(StoreError) -> Page {
+        try await store.list(kind: kind, after: after, limit: limit)
+    }
+    func commit(_ transaction: Transaction) async throws(StoreError) -> Revision {
+        try await store.commit(transaction)
+    }
+    func watch(after revision: Revision) async -> AsyncThrowingStream<WatchBatch, any Error> {
+        await store.watch(after: revision)
+    }
+    func compact(through revision: Revision) async throws(StoreError) { try await store.compact(through: revision) }
+    func grantLease(timeToLive: Duration) async throws(StoreError) -> LeaseID {
+        try await store.grantLease(timeToLive: timeToLive)
+    }
+    func renewLease(_ lease: LeaseID) async throws(StoreError) { try await store.renewLease(lease) }
+    func revokeLease(_ lease: LeaseID) async throws(StoreError) { try await store.revokeLease(lease) }
 }

@@ -44,6 +44,28 @@ struct ProbeTests {
         #expect(engine.step(.tick, now: later).probes.count == 4)
     }
 
+    @Test("a rush of machines has the stock grow, up to a part of the pool, and quiet has it shrink again")
+    func rush() throws {
+        var engine = try engine(first: 50, last: 249)
+        _ = engine.step(.probed(silent(engine.step(.tick, now: now).probes)), now: now)
+        let waiting = (1...10 as ClosedRange<UInt8>).map { engine.step(.received(Lab.discover($0)), now: now) }
+        #expect(waiting.filter { $0.types == [.offer] }.count == 4)
+        let asked = engine.step(.tick, now: now).probes
+        #expect(asked.count == 40, "four times as many as came in a second")
+        let offers = engine.step(.probed(silent(asked)), now: now)
+        #expect(offers.probes.isEmpty)
+        let others = (11...40 as ClosedRange<UInt8>).flatMap { engine.step(.received(Lab.discover($0)), now: now) }
+        #expect(others.replies.count == 30 && Set(others.replies.map(\.packet.yourAddress)).count == 30)
+        #expect(engine.step(.tick, now: now).probes.count == 90, "half of the pool is the most, ten are left")
+        var time = now
+        for _ in 0..<10 {
+            time = time.advanced(by: .seconds(1))
+            _ = engine.step(.tick, now: time)
+        }
+        let later = time.advanced(by: .seconds(300))
+        #expect(engine.step(.tick, now: later).probes.count == 4)
+    }
+
     @Test("without a stock the offer waits for the probe, which is begun once, and goes to the newest message")
     func waiting() throws {
         var engine = try engine()

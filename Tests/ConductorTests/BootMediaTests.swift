@@ -56,7 +56,8 @@ import Testing
         let clock = ManualWallClock()
         let store = MemoryStore(clock: clock)
         let cache = ResourceCache(
-            store: store, kinds: LiveCatalog.kinds, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         func bmc(_ name: String, _ way: BMC.BootWay?) -> BMC {
             BMC(
                 metadata: Metadata(name: name, schemaVersion: 1, created: clock.now),

@@ -104,7 +104,8 @@ func withFleet(
     let directory = try TemporaryDirectory("fleet")
     let store = MemoryStore(clock: clock)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    let cache = ResourceCache(store: store, kinds: OperatorAPI.cachedKinds, logger: logger)
+    let cache = ResourceCache(
+        store: store, kinds: OperatorAPI.cachedKinds, indexes: OperatorAPI.cacheIndexes, logger: logger)
     let blobs = try FileBlobStore(directory: directory.appending("blobs"), clock: clock)
     let vault = try await SecretVault.open(store: store, keyFile: directory.appending("key"), clock: clock)
     let audit = AuditLog(store: store, clock: clock)

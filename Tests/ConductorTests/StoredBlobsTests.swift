@@ -43,7 +43,7 @@ import Testing
 
     @Test func `only what nothing names is swept, and nothing while a document cannot be read`() async throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, logger: logger)
+        let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
         let housekeeper = Housekeeper(
             catalog: LiveCatalog(cache: cache), store: store, blobs: blobs, audit: AuditLog(store: store, clock: clock),
             clock: clock, logger: logger)

@@ -6,6 +6,7 @@ import HTTPTypes
 import Hummingbird
 import Identity
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 /// The operators' API below `/fleet/v1`, and `/metrics`.
@@ -49,6 +50,9 @@ public struct OperatorAPI: Sendable {
         Node.self, BMC.self, Segment.self, Rule.self, SKU.self, NodeImage.self, Ramdisk.self, Lease.self,
         IdentityConflict.self,
     ]
+
+    /// What the cache has to find resources by.
+    public static let cacheIndexes = [AnyCacheIndex(FleetReads.nodesByName)]
 
     /// Every route with what its caller must be allowed to do.
     public static let routes: [FleetRoute] = nodeRoutes + siteRoutes + imageRoutes + metricRoutes

@@ -34,23 +34,25 @@ extension FleetCall {
         let state = try stateFilter()
         let role = try roleFilter()
         let prefix = query("name")
-        let revision = services.cache.revision
-        var nodes = services.cache.all(Node.self).compactMap(summary).filter { node in
-            (state == nil || node.state == state) && (role == nil || node.role == role)
-                && (prefix.map(node.name.hasPrefix) ?? true)
-        }
-        nodes.sort { ($0.name, $0.id) < ($1.name, $1.id) }
+        var last: (key: String, name: String)?
         if let marker = query("marker") {
             let parts = marker.split(separator: "~", omittingEmptySubsequences: false)
             guard parts.count == 2, let id = try? NodeID(String(parts[1])) else {
                 throw InvalidValue("marker", marker, expected: "the 'next' of the page before")
             }
-            let name = String(parts[0])
-            nodes.removeAll { ($0.name, $0.id) <= (name, id) }
+            last = (String(parts[0]), id.raw)
+        } else if let prefix {
+            last = (prefix, "")
         }
-        let page = Array(nodes.prefix(limit))
+        let snapshot = services.cache.snapshot()
+        let nodes = snapshot.page(FleetReads.nodesByName, after: last, limit: limit + 1) { node in
+            (state == nil || node.status.state.name == state) && (role == nil || node.spec.role == role)
+                && (prefix.map(node.spec.name.hasPrefix) ?? true)
+        }
+        let segments = reads.segments()
+        let page = nodes.prefix(limit).compactMap { reads.summary($0, in: segments) }
         let next = nodes.count > limit ? page.last.map { "\($0.name)~\($0.id)" } : nil
-        return .json(NodeList(nodes: page, revision: revision, next: next))
+        return .json(NodeList(nodes: page, revision: snapshot.revision, next: next))
     }
 
     private func stateFilter() throws -> String? {

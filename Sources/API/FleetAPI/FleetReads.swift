@@ -16,6 +16,9 @@ public struct FleetReads: Sendable {
     /// The places of all that follow.
     let watches: PlaceLimit
 
+    /// Nodes by what they are called; the cache has to have it.
+    public static let nodesByName = CacheIndex<Node>("name") { [$0.spec.name] }
+
     /// The conductor's time.
     public var now: Timestamp { services.clock.now }
 
@@ -25,7 +28,7 @@ public struct FleetReads: Sendable {
     /// The node with this name or identifier; throws 404, or 409 when two have the name.
     public func node(_ wanted: String) throws -> Node {
         if (try? NodeID(wanted)) != nil, let node = services.cache.get(Node.self, wanted) { return node }
-        let named = services.cache.all(Node.self).filter { $0.spec.name == wanted }
+        let named = services.cache.snapshot().all(Self.nodesByName, wanted)
         guard let node = named.first else {
             throw APIError.notFound(
                 "There is no node '\(wanted.printable(limit: 80))'; 'muster node list' shows those there are.")
@@ -39,10 +42,14 @@ public struct FleetReads: Sendable {
     }
 
     /// What lists show of a node, with progress that is not stored; nil when its key is not an identifier.
-    public func summary(_ node: Node) -> NodeSummary? {
+    public func summary(_ node: Node) -> NodeSummary? { summary(node, in: segments()) }
+
+    /// The networks that machines boot from.
+    func segments() -> [IPv4Network] { services.cache.all(Segment.self).map(\.spec.network) }
+
+    func summary(_ node: Node, in segments: [IPv4Network]) -> NodeSummary? {
         guard var summary = NodeSummary(node) else { return nil }
         // Operators are on the networks that machines boot from rather than on those of tunnels.
-        let segments = services.cache.all(Segment.self).map(\.spec.network)
         let near = node.status.agent?.addresses.first { address in segments.contains { $0.contains(address) } }
         if let near { summary.address = near }
         if summary.progress != nil, let newer = services.live.progress(summary.id) { summary.progress = newer }
@@ -53,8 +60,9 @@ public struct FleetReads: Sendable {
     public func nodes() -> (nodes: [NodeSummary], revision: Revision) {
         // Nodes are read after the revision is known: a change in between is shown twice, never missed.
         let revision = services.cache.revision
-        let nodes = services.cache.all(Node.self).compactMap(summary).sorted { ($0.name, $0.id) < ($1.name, $1.id) }
-        return (nodes, revision)
+        let segments = segments()
+        let nodes = services.cache.snapshot().page(Self.nodesByName, after: nil, limit: .max)
+        return (nodes.compactMap { summary($0, in: segments) }, revision)
     }
 
     /// All that operators may know of a node.

@@ -14,7 +14,7 @@ import ResourceModel
 public struct FleetServices: Sendable {
     /// Where specifications are written.
     public var store: any ResourceStore
-    /// Where lists and nodes are read; it must hold all of `OperatorAPI.cachedKinds`.
+    /// Where lists and nodes are read; it must hold all of `OperatorAPI.cachedKinds` and `.cacheIndexes`.
     public var cache: ResourceCache
     /// Where images are kept.
     public var blobs: FileBlobStore

@@ -18,6 +18,8 @@ struct AddressProber: Sendable {
     static let wait: Duration = .seconds(1)
     /// After how long it is asked a second time.
     static let again: Duration = .milliseconds(400)
+    /// Addresses asked for at one moment.
+    private static let pieceCount = 64
 
     /// A prober on `link`; nil: addresses are behind routers.
     init(link: Link?) { self.link = link }
@@ -34,7 +36,7 @@ struct AddressProber: Sendable {
             while clock.now - start < Self.wait {
                 if rounds < 2, clock.now - start >= Self.again * rounds {
                     rounds += 1
-                    for address in addresses { socket.ask(address) }
+                    try await Self.ask(addresses, socket)
                 }
                 try await Task.sleep(for: .milliseconds(50))
                 for (address, mac) in socket.answers() where answers[address] != nil {
@@ -43,6 +45,14 @@ struct AddressProber: Sendable {
             }
         } catch { /* The link went, or the server is being stopped. */  }
         return answers
+    }
+
+    /// Asks for many in pieces: the queue of an interface is short, and a question that it drops looks like silence.
+    private static func ask(_ addresses: [IPv4Address], _ socket: any ProbeSocket) async throws {
+        for start in stride(from: 0, to: addresses.count, by: pieceCount) {
+            if start > 0 { try await Task.sleep(for: .milliseconds(10)) }
+            for address in addresses[start..<min(start + pieceCount, addresses.count)] { socket.ask(address) }
+        }
     }
 }
 

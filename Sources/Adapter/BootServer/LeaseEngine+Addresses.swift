@@ -11,7 +11,10 @@ extension LeaseEngine {
             report = .reservationHeld(reserved, reservedFor: mac)
         }
         for known in [leaseOf[mac], holdOf[mac]] {
-            if let known, isServed(known), isFree(known, for: mac, now) { return (known, report) }
+            guard let known, isServed(known), isFree(known, for: mac, now) else { continue }
+            // What it was to be offered could not be probed then; by now there may be one that was.
+            if waiting[mac] == nil, needsProbe(known, for: mac, now) { continue }
+            return (known, report)
         }
         return (search(for: mac, now), report)
     }
@@ -82,11 +85,25 @@ extension LeaseEngine {
     }
 
     /// An address that was found free already: the machine's own place, else one that was never leased, else any.
-    private func searchStock(from place: UInt32, for mac: MACAddress, _ now: Timestamp) -> IPv4Address? {
+    private mutating func searchStock(from place: UInt32, for mac: MACAddress, _ now: Timestamp) -> IPv4Address? {
+        demand += 1
         let own = segment.pooled(at: place)
         if leases[own] == nil, isKnownClear(own, now), isFree(own, for: mac, now) { return own }
-        return probes.keys.filter { segment.pooled($0) && isKnownClear($0, now) && isFree($0, for: mac, now) }
-            .min { (leases[$0] == nil ? 0 : 1, $0) < (leases[$1] == nil ? 0 : 1, $1) }
+        var stock = stock ?? freshStock(now)
+        defer { self.stock = stock }
+        while let address = stock.popLast() {
+            if isKnownClear(address, now), isFree(address, for: mac, now) { return address }
+        }
+        return nil
+    }
+
+    /// All addresses that were found free and that nobody has or was offered; those never leased last, low ones first
+    /// among these.
+    private func freshStock(_ now: Timestamp) -> [IPv4Address] {
+        probes.keys.filter {
+            segment.pooled($0) && isKnownClear($0, now) && holds[$0] == nil && isFree($0, for: nil, now)
+        }
+        .sorted { (leases[$0] == nil ? 0 : 1, $0) > (leases[$1] == nil ? 0 : 1, $1) }
     }
 
     private func offerEnds(_ now: Timestamp) -> [Timestamp] {

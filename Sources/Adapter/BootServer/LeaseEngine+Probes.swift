@@ -27,9 +27,11 @@ extension LeaseEngine {
     }
 
     /// Addresses looked at in one search for the stock.
-    private static let stockSearchMax: UInt32 = 1024
-    /// Probes under way at once.
+    private static let stockSearchMax: UInt32 = 8192
+    /// Addresses probed at once for machines that wait, each by itself.
     private static let probeCountMax = 64
+    /// Addresses probed together at most.
+    private static let probeBatchMax = 1024
     /// How long probing may take before it counts for nothing.
     private static let probeDeadline: Duration = .seconds(10)
     /// How long an address that answered is left alone when it cannot be quarantined.
@@ -82,6 +84,7 @@ extension LeaseEngine {
         switch answer {
         case .silent:
             probes[address] = .clear(until: now.advanced(by: limits.probeTime))
+            stock = nil
         case .answered(let mac):
             let asker = holds[address]?.mac
             let isItself = asker != nil && (mac == asker || mac == nil && reservedFor[address] == asker)
@@ -128,19 +131,21 @@ extension LeaseEngine {
     mutating func fillStock(_ now: Timestamp) -> [Effect] {
         guard limits.probeStock > 0, segment.poolCount > 0 else { return [] }
         probes = probes.filter { $0.value.until > now }
+        self.stock = nil
         waiting = waiting.filter { $0.value.until > now }
         // An address that is about to be too old is replaced before it is.
         let soon = now.advanced(by: Self.probeDeadline + Self.probeDeadline)
         let stock = probes.count { address, probe in
             switch probe {
-            case .underWay: true
+            // Those that are held are for the machines that wait for them.
+            case .underWay: holds[address] == nil
             case .clear(let until): until > soon && holds[address] == nil && isFree(address, for: nil, now)
             case .answered: false
             }
         }
-        let wanted = min(
-            min(limits.probeStock, max(1, Int(segment.poolCount) / 2)) - stock, Self.probeCountMax - probesUnderWay(now)
-        )
+        // Probing takes a second, and a tick comes each second: twice what is taken meanwhile, and as much to spare.
+        let target = min(max(limits.probeStock, demand * 4), limits.probeStockMax, max(1, Int(segment.poolCount) / 2))
+        let wanted = min(target - stock, Self.probeBatchMax)
         guard wanted > 0 else { return [] }
         var fresh: [IPv4Address] = []
         var used: [IPv4Address] = []
@@ -157,7 +162,10 @@ extension LeaseEngine {
         return chosen.isEmpty ? [] : [.probe(chosen)]
     }
 
+    /// How many addresses are asked for that a machine waits for; those for the stock do not keep machines waiting.
     private func probesUnderWay(_ now: Timestamp) -> Int {
-        probes.values.count { if case .underWay(let until) = $0 { until > now } else { false } }
+        probes.count { address, probe in
+            if case .underWay(let until) = probe { until > now && holds[address] != nil } else { false }
+        }
     }
 }

@@ -22,6 +22,10 @@ public struct LeaseEngine: Sendable {
     /// What is known of addresses by asking.
     var probes: [IPv4Address: Probe] = [:]
     var waiting: [MACAddress: WaitingClient] = [:]
+    /// Addresses that were found free and are nobody's, the best last; nil: it has to be made anew from `probes`.
+    var stock: [IPv4Address]?
+    /// How many machines without a lease have asked since the last tick, or a part of how many did before.
+    var demand = 0
     /// Where the next search for the stock begins.
     var stockPlace: UInt32 = 0
     /// Until when a search for a free address would find none.
@@ -44,9 +48,12 @@ public struct LeaseEngine: Sendable {
         /// Messages a second of one machine, on average; four times as many at once.
         public var clientRate = 4
         /// Messages a second of all machines, on average; four times as many at once.
-        public var totalRate = 1000
-        /// Addresses that are kept probed for machines to come; 0: no address is probed before it is offered.
+        public var totalRate = 10_000
+        /// Addresses that are kept probed for machines to come, at the least; 0: no address is probed before it is
+        /// offered.
         public var probeStock = 0
+        /// As many are kept when machines come fast.
+        public var probeStockMax = 4096
         /// How long a probe that nobody answered is good for.
         public var probeTime: Duration = .seconds(120)
         /// Machines that wait for a probe; more are not answered, and ask again.
@@ -103,6 +110,7 @@ public struct LeaseEngine: Sendable {
         case .probed(let answers): return probed(answers, now)
         case .tick:
             dropOldOffers(now)
+            defer { demand /= 2 }
             return fillStock(now)
         }
     }

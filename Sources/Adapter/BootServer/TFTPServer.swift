@@ -116,12 +116,9 @@ public struct TFTPServer: Service {
         log[metadataKey: "file"] = "\(name)"
         log[metadataKey: "client"] = "\(client.ipAddress ?? "?")"
         do {
-            let socket = try await DatagramSocket.open(host: address, port: 0, sizeMax: 1024, group: group)
-            let outcome = try await socket.executeThenClose { inbound, outbound in
-                try await Transfer(
-                    content: content, request: request, limits: limits.transfer, client: client, outbound: outbound
-                ).run(inbound)
-            }
+            let outcome = try await Transfer(
+                content: content, request: request, limits: limits.transfer, client: client
+            ).run(at: address, on: group)
             switch outcome {
             case .complete:
                 counters.count(tftp: .done)
@@ -149,59 +146,110 @@ public struct TFTPServer: Service {
     }
 }
 
-/// The shell around one session: a socket and a clock.
-private final class Transfer: Sendable {
-    private let session: Mutex<TFTPReadSession>
-    private let client: SocketAddress
-    private let outbound: NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>
-    private let start = ContinuousClock.now
+/// One transfer on a socket of its own.
+private struct Transfer: Sendable {
+    let content: [UInt8]
+    let request: TFTPRequest
+    let limits: TFTPLimits
+    let client: SocketAddress
 
-    init(
-        content: [UInt8], request: TFTPRequest, limits: TFTPLimits, client: SocketAddress,
-        outbound: NIOAsyncChannelOutboundWriter<AddressedEnvelope<ByteBuffer>>
-    ) {
-        session = Mutex(TFTPReadSession(content, for: request.options, limits: limits, now: .zero))
-        self.client = client
-        self.outbound = outbound
-    }
-
-    func run(
-        _ inbound: NIOAsyncChannelInboundStream<AddressedEnvelope<ByteBuffer>>
-    ) async throws -> TFTPReadSession.Outcome {
-        if let outcome = try await step(.begin) { return outcome }
-        return try await withThrowingTaskGroup(of: TFTPReadSession.Outcome?.self) { group in
-            defer { group.cancelAll() }
-            group.addTask { [self] in
-                // Whoever else sends to this port is not listened to.
-                for try await envelope in inbound where envelope.remoteAddress == client {
-                    guard let packet = try? TFTPPacket(decoding: Array(envelope.data.readableBytesView)) else {
-                        continue
+    func run(at address: IPv4Address, on group: any EventLoopGroup) async throws -> TFTPReadSession.Outcome {
+        let outcome = group.next().makePromise(of: TFTPReadSession.Outcome.self)
+        let channel: any Channel
+        do {
+            channel = try await DatagramBootstrap(group: outcome.futureResult.eventLoop)
+                .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 1024))
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(
+                            TransferHandler(
+                                TFTPReadSession(content, for: request.options, limits: limits, now: .zero), client,
+                                outcome))
                     }
-                    if let outcome = try await step(.received(packet)) { return outcome }
-                }
-                return nil
+                }.bind(host: address.description, port: 0).get()
+        } catch {
+            outcome.fail(error)
+            throw error
+        }
+        return try await withTaskCancellationHandler {
+            do {
+                let result = try await outcome.futureResult.get()
+                try? await channel.close()
+                return result
+            } catch {
+                try? await channel.close()
+                throw error
             }
-            group.addTask { [self] in
-                while true {
-                    let deadline = session.withLock { $0.deadline }
-                    try await Task.sleep(until: start + deadline, clock: .continuous)
-                    if let outcome = try await step(.tick) { return outcome }
-                }
-            }
-            guard let first = try await group.next(), let outcome = first else { throw CancellationError() }
-            return outcome
+        } onCancel: {
+            channel.close(promise: nil)
         }
     }
+}
 
-    private func step(_ event: TFTPReadSession.Event) async throws -> TFTPReadSession.Outcome? {
-        let now = ContinuousClock.now - start
-        for effect in session.withLock({ $0.step(event, now: now) }) {
+/// The shell around one session, on its socket's event loop: no message waits for another thread.
+private final class TransferHandler: ChannelInboundHandler {
+    typealias InboundIn = AddressedEnvelope<ByteBuffer>
+    typealias OutboundOut = AddressedEnvelope<ByteBuffer>
+
+    private var session: TFTPReadSession
+    private let client: SocketAddress
+    private let outcome: EventLoopPromise<TFTPReadSession.Outcome>
+    private let start = ContinuousClock.now
+    private var timer: Scheduled<Void>?
+
+    init(_ session: TFTPReadSession, _ client: SocketAddress, _ outcome: EventLoopPromise<TFTPReadSession.Outcome>) {
+        self.session = session
+        self.client = client
+        self.outcome = outcome
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        step(.begin, context)
+        watch(context)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let envelope = unwrapInboundIn(data)
+        // Whoever else sends to this port is not listened to.
+        guard envelope.remoteAddress == client,
+            let packet = try? TFTPPacket(decoding: Array(envelope.data.readableBytesView))
+        else { return }
+        step(.received(packet), context)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        outcome.fail(CancellationError())
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        outcome.fail(error)
+        context.close(promise: nil)
+    }
+
+    private func step(_ event: TFTPReadSession.Event, _ context: ChannelHandlerContext) {
+        for effect in session.step(event, now: ContinuousClock.now - start) {
             switch effect {
-            case .send(let packet): try await TFTPServer.send(packet, to: client, outbound)
-            case .finish(let outcome): return outcome
+            case .send(let packet):
+                let envelope = AddressedEnvelope(remoteAddress: client, data: ByteBuffer(bytes: packet.encoded))
+                context.write(wrapOutboundOut(envelope), promise: nil)
+            case .finish(let result):
+                context.flush()
+                outcome.succeed(result)
+                return
             }
         }
-        return nil
+        context.flush()
+    }
+
+    /// Ticks when the session's deadline has come. It moves with each message; the timer follows when it fires.
+    private func watch(_ context: ChannelHandlerContext) {
+        let left = max(1, (session.deadline - (ContinuousClock.now - start)).milliseconds)
+        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(left)) { [self] in
+            step(.tick, bound.value)
+            watch(bound.value)
+        }
     }
 }
 

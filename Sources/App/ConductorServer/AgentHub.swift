@@ -19,6 +19,7 @@ struct AgentHub: AgentPortDelegate, Service {
     let feed: AgentViewFeed
     let metrics: NodeMetrics
     let logs: NodeLogs
+    let board: ViewBoard
     let authority: CertificateAuthority
     let audit: AuditLog
     let clock: any WallClock
@@ -40,12 +41,18 @@ struct AgentHub: AgentPortDelegate, Service {
             return
         }
         guard newest.isNewest(session.node, session.id) else { return }
-        let now = catalog.cache.snapshot()
-        guard let node = now.get(Node.self, session.node.raw) else {
+        publish(board.advance())
+        let ground = board.ground
+        guard let node = ground.now.get(Node.self, session.node.raw) else {
             session.goodbye("this node is not in the inventory any more", retryAfterSeconds: 300)
             return
         }
-        feed.open(session, hello: hello, view: view(of: node, in: now, LiveCatalog.networks(in: now)))
+        feed.open(session, hello: hello, view: view(of: node, on: ground))
+        // What changed while the session was not there to be told.
+        let later = board.ground
+        if later.now.revision > ground.now.revision {
+            publish(ViewBoard.News(ground: later, nodes: .some([node.metadata.name])))
+        }
         await pass(.agentConnected(hello, stream(session)), session)
     }
 
@@ -99,28 +106,30 @@ struct AgentHub: AgentPortDelegate, Service {
         }
     }
 
-    /// The view that one snapshot gives, with the revision of just that one.
-    private func view(of node: Node, in now: CacheSnapshot, _ networks: NetworkCatalog) -> NodeView {
-        let server = node.spec.role == .controller ? LiveCatalog.serverAddress(for: node, in: now) : nil
+    /// The view that one ground gives, with the revision of just that one.
+    private func view(of node: Node, on ground: ViewGround) -> NodeView {
+        let server = node.spec.role == .controller ? LiveCatalog.serverAddress(for: node, in: ground.now) : nil
         return NodeViewProjection.view(
-            of: node, site: now.get(Site.self, Site.name)?.spec, networks: networks, peers: now.all(Node.self),
-            conductors: server.map { ["\($0):\(apiPort)"] } ?? [], revision: now.revision)
+            of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
+            conductors: server.map { ["\($0):\(apiPort)"] } ?? [], revision: ground.now.revision)
     }
 
-    /// Publishes views after each change of the catalog, and ends streams of nodes that are gone, until cancelled.
+    /// Publishes the views that changes of the catalog concern, and ends streams of nodes that are gone, until cancelled.
     func run() async throws {
-        for await _ in catalog.cache.changes().cancelOnGracefulShutdown() {
-            let now = catalog.cache.snapshot()
-            let networks = LiveCatalog.networks(in: now)
-            var views: [(NodeID, NodeView)] = []
-            for id in newest.nodes {
-                if let node = now.get(Node.self, id.raw) {
-                    views.append((id, view(of: node, in: now, networks)))
-                } else if now.undecodable[Node.key(id.raw)] == nil {
-                    feed.dismiss(id, "this node is not in the inventory any more", retryAfterSeconds: 300)
-                }
+        for await _ in board.news().cancelOnGracefulShutdown() { publish(board.advance()) }
+    }
+
+    private func publish(_ news: ViewBoard.News) {
+        let now = news.ground.now
+        var views: [(NodeID, NodeView)] = []
+        for id in newest.nodes(among: news.nodes) {
+            if let node = now.get(Node.self, id.raw) {
+                guard news.nodes.concerns(node) else { continue }
+                views.append((id, view(of: node, on: news.ground)))
+            } else if now.undecodable[Node.key(id.raw)] == nil {
+                feed.dismiss(id, "this node is not in the inventory any more", retryAfterSeconds: 300)
             }
-            feed.publish(views)
         }
+        feed.publish(views)
     }
 }

@@ -63,7 +63,7 @@ struct ConductorParts {
         self.clock = clock
         self.logger = logger
         (programs, missingPrograms) = Self.bootPrograms(configuration, logger)
-        let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, logger: logger)
+        let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
         let catalog = LiveCatalog(cache: cache)
         self.catalog = catalog
         let media = MediaDesk(
@@ -80,12 +80,13 @@ struct ConductorParts {
         let run = UUIDText.random(using: &random)
         let writer = NodeWriter(store: store)
         controller = NodeController(
-            writer: writer, nodes: { catalog.nodes() }, changes: { catalog.cache.changes() },
+            writer: writer, nodes: { catalog.nodes() }, node: { catalog.node($0) },
+            changes: { catalog.nodeChanges() },
             power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver, medium: medium), clock: clock, conductor: run,
             logger: logger)
         let controller = controller
         bmcs = BMCController(
-            store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes() },
+            store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes(ofBMC: $0) },
             passwordVersion: { catalog.passwordVersion(of: $0) }, driver: driver,
             powerRead: { node, reading in
                 do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
@@ -94,12 +95,12 @@ struct ConductorParts {
             }, sensors: sensors, medium: medium, clock: clock, logger: logger)
         addresses = AddressController(
             store: store, nodes: { catalog.nodes() }, catalog: { catalog.networks() },
-            changes: { catalog.cache.changes() }, clock: clock, logger: logger)
+            changes: {
+                catalog.cache.changes(of: [Node.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self])
+            }, clock: clock, logger: logger)
         registrar = Registrar(
             store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
-            catalog: Registrar.Catalog(
-                nodes: { catalog.nodes() }, node: { catalog.node($0) }, rules: { catalog.rules() },
-                bmcs: { catalog.bmcs() }, skus: { catalog.skus() }),
+            catalog: catalog.registrations,
             saveInventory: { bytes in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.put(bytes) }
             }, readInventory: { await StoredInventory.read($0, in: blobs) }, clock: clock)
@@ -112,7 +113,8 @@ struct ConductorParts {
             feed: AgentViewFeed(logger: logger, clock: clock) {
                 catalog.segments().map { "\($0.spec.server):\(configuration.ports.agents)" }
             },
-            metrics: NodeMetrics(), logs: logs, authority: authority, audit: audit, clock: clock,
+            metrics: NodeMetrics(), logs: logs, board: ViewBoard(cache), authority: authority, audit: audit,
+            clock: clock,
             apiPort: configuration.ports.api, conductor: run, logger: logger)
         consoleDesk = ConsoleDesk(
             access: { node in

@@ -34,9 +34,14 @@ struct DiscoveryService: Sendable {
 
     /// The longest that a request for orders is held open.
     static let waitSecondsMax = 30
+    /// How long the first look for an order is put off, and the most; it doubles from look to look, as a machine that
+    /// waits long is one of many.
+    private static let lookPauses = (first: Duration.milliseconds(50), most: Duration.seconds(1))
 
     func register(_ post: InventoryPost) async throws -> InventoryReply {
         let reply = try await registrar.register(post)
+        // A session that the machine's next request does not find would have it register anew.
+        try await catalog.cache.barrier()
         progress.heard(reply.node, at: clock.now)
         return reply
     }
@@ -52,12 +57,14 @@ struct DiscoveryService: Sendable {
     func order(session: String?, after: UInt64?, wait: Int) async throws -> DiscoveryOrder {
         var node = try node(session: session)
         let deadline = clock.now.advanced(by: .seconds(max(0, min(wait, Self.waitSecondsMax))))
+        var pause = Self.lookPauses.first
         while true {
             let number = DiscoveryOrders.number(of: node)
             if number != after || clock.now >= deadline {
                 return DiscoveryOrder(number: number, action: try await action(for: node, isNew: number != after))
             }
-            try await Task.sleep(for: .milliseconds(250))
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, Self.lookPauses.most)
             node = try self.node(session: session)
         }
     }
@@ -113,8 +120,8 @@ struct DiscoveryService: Sendable {
         if node.status.image == nil { try await controller.submit(.imageChosen(manifest), to: id) }
         progress.begin(id)
         let generation = node.status.attempted
-        let token = try await tokens.make(for: id, generation: generation, now: clock.now)
-        try await audit.record(.machine(id, verb: "issue enrolment token", "for its deployment"))
+        let event = try audit.operation(.machine(id, verb: "issue enrolment token", "for its deployment"))
+        let token = try await tokens.make(for: id, generation: generation, now: clock.now, with: [event])
         return DeployOrder(
             generation: generation, manifest: manifest, rootDisk: node.spec.rootDisk,
             stateFiles: try stateFiles(for: node, token: token, network: network))

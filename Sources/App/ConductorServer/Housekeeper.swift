@@ -42,11 +42,27 @@ struct Housekeeper: Service {
     }
 
     /// Deletes each node's events beyond `NodeEvent.countMax`, oldest first.
-    private func pruneEvents() async throws {
-        let byNode = Dictionary(grouping: catalog.cache.all(NodeEvent.self), by: \.spec.node)
-        let surplus = byNode.values.flatMap { events in
-            events.sorted { $0.metadata.name < $1.metadata.name }.dropLast(NodeEvent.countMax).map(\.key)
+    ///
+    /// An event's name begins with its node's identifier and goes on with the time, so a page holds them in order.
+    func pruneEvents() async throws {
+        var node: Substring = ""
+        var own: [ResourceKey] = []
+        var surplus: [ResourceKey] = []
+        var after: ResourceKey?
+        while true {
+            let page = try await store.list(kind: NodeEvent.kind, after: after, limit: StoreLimits.pageCountMax)
+            for key in page.documents.map(\.key) {
+                let owner = key.name.prefix { $0 != "." }
+                if owner != node {
+                    surplus += own.dropLast(NodeEvent.countMax)
+                    (node, own) = (owner, [])
+                }
+                own.append(key)
+            }
+            guard page.hasMore, let last = page.documents.last else { break }
+            after = last.key
         }
+        surplus += own.dropLast(NodeEvent.countMax)
         for start in stride(from: 0, to: surplus.count, by: StoreLimits.operationCountMax) {
             let batch = surplus[start..<min(start + StoreLimits.operationCountMax, surplus.count)]
             _ = try await store.commit(Transaction(operations: batch.map { .delete($0) }))

@@ -2,6 +2,7 @@ import AgentProtocol
 import BareMetal
 import CatalogBareMetal
 import CatalogIdentity
+import FleetAPI
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -10,12 +11,34 @@ import ResourceModel
 struct LiveCatalog: Sendable {
     let cache: ResourceCache
 
-    /// The kinds that are kept in memory.
+    /// The kinds that are kept in memory. Events are not: there are many of a node, and they are seldom read.
     static let kinds: [any Resource.Type] = [
         Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
-        Lease.self, NodeEvent.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
-        SKU.self,
+        Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
     ]
+
+    /// Nodes by the marks of their identity; see `IdentityFusion.marks`.
+    static let nodesByMark = CacheIndex<Node>("mark") { IdentityFusion.marks(of: $0.status.identity) }
+    /// Nodes by the BMC that is theirs.
+    static let nodesByBMC = CacheIndex<Node>("bmc") { node in [node.bmcName].compactMap { $0 } }
+    /// Nodes by the image that they were told to write, in hexadecimal digits.
+    static let nodesByImage = CacheIndex<Node>("image") { node in [node.status.image?.hex].compactMap { $0 } }
+    /// The nodes that nobody has let in, all under one key.
+    static let strangers = CacheIndex<Node>("stranger") { $0.spec.approval == nil ? [""] : [] }
+    /// BMCs by what their machine's firmware may tell as its UUID.
+    static let bmcsByUUID = CacheIndex<BMC>("uuid") { bmc in
+        bmc.status.systemUUID.map { SystemUUID.spellings($0).sorted() } ?? []
+    }
+    /// Leases by the machine's address.
+    static let leasesByMAC = CacheIndex<Lease>("mac") { ["\($0.spec.mac)"] }
+
+    /// All indexes, those of the API included.
+    static let indexes =
+        [
+            AnyCacheIndex(nodesByMark), AnyCacheIndex(nodesByBMC), AnyCacheIndex(nodesByImage),
+            AnyCacheIndex(strangers),
+            AnyCacheIndex(bmcsByUUID), AnyCacheIndex(leasesByMAC),
+        ] + OperatorAPI.cacheIndexes
 
     func nodes() -> [Node] { cache.all(Node.self) }
     func bmcs() -> [BMC] { cache.all(BMC.self) }
@@ -41,13 +64,39 @@ struct LiveCatalog: Sendable {
 
     /// Whether a manifest is a role image's, or one that a node was told to write.
     func isImage(_ manifest: Digest) -> Bool {
-        images().contains { $0.spec.manifest == manifest } || nodes().contains { $0.status.image == manifest }
+        images().contains { $0.spec.manifest == manifest }
+            || cache.snapshot().contains(Self.nodesByImage, manifest.hex)
     }
 
     func node(_ id: NodeID) -> Node? { cache.get(Node.self, id.raw) }
 
     /// The node that has a NIC with this address.
-    func node(withMAC mac: MACAddress) -> Node? { nodes().first { $0.status.identity.macs.contains(mac) } }
+    func node(withMAC mac: MACAddress) -> Node? {
+        cache.snapshot().first(Self.nodesByMark, IdentityFusion.mark(mac))
+    }
+
+    /// The nodes whose BMC this is.
+    func nodes(ofBMC name: String) -> [Node] { cache.snapshot().all(Self.nodesByBMC, name) }
+
+    /// What the registrar reads.
+    var registrations: Registrar.Catalog {
+        Registrar.Catalog(
+            sharing: { claim in
+                let now = cache.snapshot()
+                let nodes = IdentityFusion.marks(of: claim).flatMap { now.all(Self.nodesByMark, $0) }
+                let byName = Dictionary(nodes.map { ($0.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
+                return byName.sorted { $0.key < $1.key }.map(\.value)
+            }, isNamed: { cache.snapshot().contains(FleetReads.nodesByName, $0) },
+            strangerCount: { cache.snapshot().count(Self.strangers) }, node: { node($0) }, rules: { rules() },
+            bmc: { cache.snapshot().first(Self.bmcsByUUID, SystemUUID.spelling($0)) }, skus: { skus() })
+    }
+
+    /// Which nodes have changed, from change to change; see `NodeController`.
+    func nodeChanges() -> AsyncStream<NodeChanges> {
+        cache.changes(of: [Node.self]) { change in
+            change.isEverything ? .all : .some(Set(change.keys.compactMap { try? NodeID($0.name) }))
+        }
+    }
 
     /// The image that was asked for by name, else the newest of the node's role.
     func image(for node: Node) -> NodeImage? {
@@ -64,8 +113,8 @@ struct LiveCatalog: Sendable {
     /// As one snapshot has it; nil: there is no segment.
     static func serverAddress(for node: Node, in now: CacheSnapshot) -> IPv4Address? {
         let segments = now.all(Segment.self).sorted { $0.metadata.name < $1.metadata.name }
-        let leases = now.all(Lease.self)
-            .filter { $0.status.phase == .bound && node.status.identity.macs.contains($0.spec.mac) }
+        let leases = node.status.identity.macs.flatMap { now.all(leasesByMAC, "\($0)") }
+            .filter { $0.status.phase == .bound }
             .sorted { $0.status.lastSeen > $1.status.lastSeen }
         for lease in leases {
             if let segment = segments.first(where: { $0.metadata.name == lease.spec.segment }) {

@@ -53,7 +53,7 @@ struct MediaDesk: Sendable {
                 [.media, .http].contains(bmc.spec.boot) && self.token(bmc) == token
             })
         else { return nil }
-        let node = catalog.nodes().first { $0.bmcName == bmc.metadata.name }
+        let node = catalog.nodes(ofBMC: bmc.metadata.name).first
         let server = node.map { catalog.serverAddress(for: $0) } ?? catalog.segments().first?.spec.server
         guard let server else { return nil }
         let text = BootMedium(

@@ -1,4 +1,5 @@
 import AgentProtocol
+import Primitives
 import Synchronization
 
 /// Which stream of each node is the newest one.
@@ -21,6 +22,11 @@ final class NewestSessions: Sendable {
         }
     }
 
-    /// The nodes with a stream.
-    var nodes: Set<NodeID> { sessions.withLock { Set($0.keys) } }
+    /// The nodes with a stream that a change may concern.
+    func nodes(among concerned: ViewBoard.Concerned) -> [NodeID] {
+        sessions.withLock { sessions in
+            guard case .some(let names) = concerned else { return Array(sessions.keys) }
+            return names.compactMap { try? NodeID($0) }.filter { sessions[$0] != nil }
+        }
+    }
 }

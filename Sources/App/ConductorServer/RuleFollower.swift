@@ -20,7 +20,7 @@ struct RuleFollower: Service {
     func run() async throws {
         await cancelWhenGracefulShutdown {
             var followed: [String: Generation]?
-            for await _ in catalog.cache.changes() {
+            for await _ in catalog.cache.changes(of: [Rule.self, SKU.self]) {
                 let now = state()
                 guard now != followed else { continue }
                 followed = now

@@ -10,7 +10,7 @@ import Synchronization
 public struct BMCController: Service {
     private let store: any ResourceStore
     private let bmcs: @Sendable () -> [BMC]
-    private let nodes: @Sendable () -> [Node]
+    private let nodes: @Sendable (String) -> [Node]
     private let passwordVersion: @Sendable (BMC) -> Metadata?
     private let driver: @Sendable (BMC) async throws -> any BMCDriver
     private let powerRead: @Sendable (Node, PowerReading) async -> Void
@@ -25,11 +25,12 @@ public struct BMCController: Service {
 
     /// A controller of all `bmcs`.
     /// - Parameters:
+    ///   - nodes: those whose BMC has this name.
     ///   - passwordVersion: the metadata of the secret that holds a BMC's password; when it changes, the BMC is asked
     ///     at once.
     ///   - powerRead: is told when a node's power is not what its status says.
     public init(
-        store: any ResourceStore, bmcs: @escaping @Sendable () -> [BMC], nodes: @escaping @Sendable () -> [Node],
+        store: any ResourceStore, bmcs: @escaping @Sendable () -> [BMC], nodes: @escaping @Sendable (String) -> [Node],
         passwordVersion: @escaping @Sendable (BMC) -> Metadata?,
         driver: @escaping @Sendable (BMC) async throws -> any BMCDriver,
         powerRead: @escaping @Sendable (Node, PowerReading) async -> Void, sensors: BMCSensors = BMCSensors(),
@@ -60,15 +61,12 @@ public struct BMCController: Service {
         let gate = Gate(limit: Self.concurrencyMax)
         await withDiscardingTaskGroup { group in
             while !Task.isCancelled {
-                let machines = Dictionary(
-                    nodes().compactMap { node in node.bmcName.map { ($0, node) } },
-                    uniquingKeysWith: { first, _ in first })
                 let bmcs = bmcs()
                 sensors.retain(Set(bmcs.map(\.metadata.name)))
                 for bmc in bmcs where !Task.isCancelled {
                     let begun = polls.begin(
                         bmc, password: passwordVersion(bmc),
-                        expectation: PowerExpectation(bmc, node: machines[bmc.metadata.name]), at: clock.now)
+                        expectation: PowerExpectation(bmc, node: nodes(bmc.metadata.name).first), at: clock.now)
                     guard let identifies = begun else { continue }
                     await gate.enter()
                     group.addTask {
@@ -112,7 +110,7 @@ public struct BMCController: Service {
             status.lastError = Self.text(error)
             failure = (error as? BMCError) == .badCredentials ? .refused : .failed
         }
-        for node in nodes() where node.bmcName == bmc.metadata.name && !node.hasLost(status) {
+        for node in nodes(bmc.metadata.name) where !node.hasLost(status) {
             guard node.status.power?.state != status.power, let reading = status.reading else { continue }
             await powerRead(node, reading)
         }
@@ -142,7 +140,7 @@ public struct BMCController: Service {
             if let order = bmc.spec.power, order.number > status.powerSeen ?? 0 {
                 status.powerSeen = order.number
                 // The machine has become a node meanwhile, and a node has orders of its own.
-                guard !nodes().contains(where: { $0.bmcName == name }) else { return }
+                guard nodes(name).isEmpty else { return }
                 try await driver.setPower(PowerAction(order.action))
                 logger.info("\(name): power \(order.action.rawValue) done")
             } else if mayDiscover(bmc, status) {
@@ -188,7 +186,7 @@ public struct BMCController: Service {
     /// Whether a machine that nobody knows is off and shall be looked at; it is switched on once.
     private func mayDiscover(_ bmc: BMC, _ status: BMC.Status) -> Bool {
         bmc.spec.powersOnForDiscovery && status.power == .off && status.discoveryPowerOn == nil
-            && !nodes().contains { $0.bmcName == bmc.metadata.name && !$0.hasLost(status) }
+            && !nodes(bmc.metadata.name).contains { !$0.hasLost(status) }
     }
 
     private static func text(_ error: any Error) -> String {

@@ -19,16 +19,26 @@ public enum IdentityFusion {
         case conflict([NodeID], reason: String)
     }
 
-    /// Judges `claim` against all nodes.
+    /// What the marks of an identity are called in indexes: identities that share none have nothing in common.
+    public static func marks(of identity: MachineIdentity) -> [String] {
+        [
+            identity.smbiosUUID.map { "uuid:\($0)" }, identity.serial.map { "serial:\($0)" },
+            identity.boardSerial.map { "board:\($0)" },
+        ].compactMap { $0 } + identity.macs.sorted().map(mark)
+    }
+
+    /// What a NIC's address is called in indexes.
+    public static func mark(_ mac: MACAddress) -> String { "mac:\(mac)" }
+
+    /// Judges `claim` against the nodes that share a mark with it, or against any others too.
     public static func judge(_ claim: MachineIdentity, among nodes: [(id: NodeID, identity: MachineIdentity)])
         -> Outcome
     {
-        let overlapping = nodes.filter { Comparison(claim, $0.identity).shared > 0 }
-        guard !overlapping.isEmpty else { return .unknown }
-        let same = overlapping.filter { Comparison(claim, $0.identity).isSame }
-        if same.count == 1, overlapping.count == 1 { return .known(same[0].id) }
-        let reasons = overlapping.map { node in "\(node.id) \(Comparison(claim, node.identity).explanation)" }
-        return .conflict(overlapping.map(\.id).sorted(), reason: reasons.joined(separator: "; "))
+        let overlapping = nodes.map { ($0.id, Comparison(claim, $0.identity)) }.filter { $0.1.isOverlap }
+        guard let (id, comparison) = overlapping.first else { return .unknown }
+        if overlapping.count == 1, comparison.isSame { return .known(id) }
+        let reasons = overlapping.map { "\($0.0) \($0.1.explanation)" }
+        return .conflict(overlapping.map(\.0).sorted(), reason: reasons.joined(separator: "; "))
     }
 
     /// `claim` joined with what was known: marks that are gone are kept out, except the BMC.
@@ -62,31 +72,35 @@ public enum IdentityFusion {
         return text
     }
 
+    /// Which marks two identities have in common.
     private struct Comparison {
-        var shared = 0
-        var isSame = false
-        var explanation = ""
+        /// Nil: one of them has none.
+        let uuid, serial, board, macs: Bool?
 
         init(_ claim: MachineIdentity, _ known: MachineIdentity) {
-            let uuid = Self.compare(claim.smbiosUUID, known.smbiosUUID)
-            let serial = Self.compare(claim.serial, known.serial)
-            let board = Self.compare(claim.boardSerial, known.boardSerial)
-            let macs = claim.macs.intersection(known.macs)
-            let marks: [(String, Bool?)] = [
-                ("SMBIOS UUID", uuid), ("serial number", serial), ("board serial", board),
-                ("MAC addresses", macs.isEmpty ? (claim.macs.isEmpty || known.macs.isEmpty ? nil : false) : true),
+            uuid = Self.compare(claim.smbiosUUID, known.smbiosUUID)
+            serial = Self.compare(claim.serial, known.serial)
+            board = Self.compare(claim.boardSerial, known.boardSerial)
+            macs = claim.macs.isEmpty || known.macs.isEmpty ? nil : !claim.macs.isDisjoint(with: known.macs)
+        }
+
+        var isOverlap: Bool { [uuid, serial, board, macs].contains(true) }
+
+        var isSame: Bool {
+            let strong = [uuid, serial]
+            guard strong.contains(false) else { return isOverlap }
+            return strong.contains(true) && (board == true || macs == true)
+        }
+
+        /// For people.
+        var explanation: String {
+            let marks = [
+                ("SMBIOS UUID", uuid), ("serial number", serial), ("board serial", board), ("MAC addresses", macs),
             ]
             let agree = marks.filter { $0.1 == true }.map(\.0)
             let differ = marks.filter { $0.1 == false }.map(\.0)
-            shared = agree.count
-            explanation =
-                "agrees in \(agree.joined(separator: ", "))"
+            return "agrees in \(agree.joined(separator: ", "))"
                 + (differ.isEmpty ? "" : " but differs in \(differ.joined(separator: ", "))")
-            let strong = [uuid, serial]
-            let contradicted = strong.contains(false)
-            let confirmed = strong.contains(true)
-            let weak = board == true || !macs.isEmpty
-            isSame = contradicted ? confirmed && weak : shared > 0
         }
 
         private static func compare(_ left: String?, _ right: String?) -> Bool? {

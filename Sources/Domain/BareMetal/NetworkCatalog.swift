@@ -10,7 +10,7 @@ public struct NetworkCatalog: Sendable {
     /// The node networks, by name.
     public let templates: [String: NodeNetwork.Spec]
     /// The addresses that nodes have, by node and network.
-    public let assigned: [NodeID: [String: IPv4Address]]
+    public private(set) var assigned: [NodeID: [String: IPv4Address]]
     /// Seconds that a new configuration has to prove itself.
     public let confirmSeconds: Int
     /// The site's time servers.
@@ -35,6 +35,14 @@ public struct NetworkCatalog: Sendable {
         self.assigned = assigned
         confirmSeconds = site?.networkConfirmSeconds ?? Self.confirmSecondsDefault
         ntpServers = site?.ntpServers ?? []
+    }
+
+    /// Takes an assignment in that has become `new`, nil: is gone.
+    public mutating func replace(_ old: AddressAssignment?, by new: AddressAssignment?) {
+        if let old, assigned[old.spec.node]?[old.spec.network] == old.spec.address {
+            assigned[old.spec.node]?[old.spec.network] = nil
+        }
+        if let new { assigned[new.spec.node, default: [:]][new.spec.network] = new.spec.address }
     }
 
     /// The network of `node`, with its own addresses; nil when nothing is known of its cards.

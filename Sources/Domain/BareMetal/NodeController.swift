@@ -16,6 +16,14 @@ public protocol MachinePower: Sendable {
     func power(_ node: Node, _ action: Node.PowerRequest.Action) async throws
 }
 
+/// Which nodes have changed.
+public enum NodeChanges: Sendable, Hashable {
+    /// Any may have.
+    case all
+    /// These.
+    case some(Set<NodeID>)
+}
+
 /// Takes what happens to nodes, writes it through `NodeWriter`, then has the effects carried out and feeds their
 /// answers back.
 ///
@@ -23,7 +31,8 @@ public protocol MachinePower: Sendable {
 public struct NodeController: Service {
     private let writer: NodeWriter
     private let nodes: @Sendable () -> [Node]
-    private let changes: @Sendable () -> AsyncStream<Void>
+    private let node: @Sendable (NodeID) -> Node?
+    private let changes: @Sendable () -> AsyncStream<NodeChanges>
     private let power: any MachinePower
     private let clock: any WallClock
     private let conductor: String
@@ -58,21 +67,25 @@ public struct NodeController: Service {
 
     /// The most effects that wait to be carried out.
     public static let effectQueueMax = 20_000
+    /// Nodes resumed at once, so that their commits share waits for the disk.
+    static let resumeConcurrencyMax = 64
     /// The most effects carried out at once: BMCs are slow, and many are asked.
     static let effectConcurrencyMax = 64
 
     /// A controller.
     /// - Parameters:
     ///   - nodes: all nodes as the cache has them now.
-    ///   - changes: fires once the nodes are known and after they have changed; may coalesce.
+    ///   - node: one of them.
+    ///   - changes: begins with `.all` once the nodes are known, then tells which have changed; may coalesce.
     ///   - conductor: names this run of the conductor; see `Node.Stream`.
     public init(
-        writer: NodeWriter, nodes: @escaping @Sendable () -> [Node],
-        changes: @escaping @Sendable () -> AsyncStream<Void>, power: any MachinePower, clock: any WallClock,
+        writer: NodeWriter, nodes: @escaping @Sendable () -> [Node], node: @escaping @Sendable (NodeID) -> Node?,
+        changes: @escaping @Sendable () -> AsyncStream<NodeChanges>, power: any MachinePower, clock: any WallClock,
         conductor: String, logger: Logger
     ) {
         self.writer = writer
         self.nodes = nodes
+        self.node = node
         self.changes = changes
         self.power = power
         self.clock = clock
@@ -128,20 +141,41 @@ public struct NodeController: Service {
     private func follow() async {
         var changes = changes().makeAsyncIterator()
         guard await changes.next() != nil else { return }
-        for node in nodes() { await attempt(.resumed(conductor: conductor), on: node) }
+        await resume()
         await withDiscardingTaskGroup { group in
             group.addTask { await watchDeadlines() }
-            await followSpecifications(&changes)
+            var change: NodeChanges? = .all
+            while let news = change {
+                await followSpecifications(news)
+                change = await changes.next()
+            }
             group.cancelAll()
         }
     }
 
-    private func followSpecifications(_ changes: inout AsyncStream<Void>.AsyncIterator) async {
-        repeat { await followSpecifications() } while await changes.next() != nil
+    /// Resumes many nodes beside each other, so that a large fleet is not resumed one wait for the disk after the other.
+    private func resume() async {
+        await withDiscardingTaskGroup { group in
+            let gate = Gate(limit: Self.resumeConcurrencyMax)
+            for node in nodes() where !Task.isCancelled {
+                await gate.enter()
+                group.addTask {
+                    await attempt(.resumed(conductor: conductor), on: node)
+                    gate.leave()
+                }
+            }
+        }
     }
 
-    private func followSpecifications() async {
-        for node in nodes() where NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
+    private func followSpecifications(_ changes: NodeChanges) async {
+        switch changes {
+        case .all:
+            for node in nodes() where NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
+        case .some(let ids):
+            for id in ids {
+                if let node = node(id), NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
+            }
+        }
     }
 
     /// Looks at deadlines each second, and now and then for specifications that a failure of the store kept back.
@@ -151,7 +185,7 @@ public struct NodeController: Service {
             for node in nodes() {
                 if let deadline = node.status.wait?.deadline, deadline <= now { await attempt(.tick, on: node) }
             }
-            if second % Self.secondLookInterval == 0 { await followSpecifications() }
+            if second % Self.secondLookInterval == 0 { await followSpecifications(.all) }
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
         }
     }

@@ -5,10 +5,10 @@ import ResourceModel
 
 /// Makes a node's view from the catalog: a pure function.
 public enum NodeViewProjection {
-    /// What `node` may see at `revision`, given the site, its networks, all nodes and the API's addresses (`host:port`)
-    /// of the conductors as this node reaches them.
+    /// What `node` may see at `revision`, given the site, its networks, the ends of all tunnels and the API's addresses
+    /// (`host:port`) of the conductors as this node reaches them.
     public static func view(
-        of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), peers: [Node],
+        of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), ends: TunnelEnds = TunnelEnds(),
         conductors: [String] = [], revision: Revision
     ) -> NodeView {
         var items: [String: NodeView.Item] = [:]
@@ -22,19 +22,13 @@ public enum NodeViewProjection {
             items[NodeNetworkItem.key] = try? NodeView.Item(
                 kind: NodeNetworkItem.kind, generation: generation, encoding: network)
         }
-        if node.spec.role == .network || node.spec.role == .compute, let overlay = site?.overlay {
-            let others = peers.filter { peer in
-                peer.metadata.name != node.metadata.name && peer.status.state == .active
-                    && (peer.spec.role == .network || peer.spec.role == .compute)
-            }
-            let ends = others.compactMap { peer in
-                networks.tunnelEnd(of: peer).map { (address: $0, name: peer.spec.name) }
-            }.sorted { ($0.address, $0.name) < ($1.address, $1.name) }
+        if node.hasTunnels, let overlay = site?.overlay {
+            let others = ends.sorted.filter { $0.node != node.metadata.name }
             let item = OverlayItem(
                 vni: overlay.vni, bridge: "mbr\(overlay.vni)", device: "mvx\(overlay.vni)",
                 local: networks.underlayAddress(of: node),
-                peers: ends.map(\.address),
-                peerNames: ends.map(\.name), mtu: overlay.mtu)
+                peers: others.map(\.address),
+                peerNames: others.map(\.name), mtu: overlay.mtu)
             items["overlay-\(overlay.vni)"] = try? NodeView.Item(
                 kind: OverlayItem.kind, generation: generation, encoding: item)
         }

@@ -15,31 +15,56 @@ public struct Registrar: Sendable {
     private let readInventory: @Sendable (Digest) async -> InventoryReport?
     private let clock: any WallClock
     private let random: RandomSource
+    private let names = NamesUnderWay()
 
-    /// What the registrar reads.
+    /// What the registrar reads. Each question is answered at a cost that does not grow with the fleet.
     public struct Catalog: Sendable {
-        /// All nodes.
-        public var nodes: @Sendable () -> [Node]
+        /// The nodes that share a mark with an identity (see `IdentityFusion.marks`), in order of their identifiers.
+        public var sharing: @Sendable (MachineIdentity) -> [Node]
+        /// Whether a node has this name.
+        public var isNamed: @Sendable (String) -> Bool
+        /// How many nodes nobody has let in.
+        public var strangerCount: @Sendable () -> Int
         /// One node.
         public var node: @Sendable (NodeID) -> Node?
         /// All rules.
         public var rules: @Sendable () -> [Rule]
-        /// All BMCs.
-        public var bmcs: @Sendable () -> [BMC]
+        /// The BMC that tells this SMBIOS UUID as its machine's, in any of the orders of bytes that BMCs have.
+        public var bmc: @Sendable (String) -> BMC?
         /// All bills of materials.
         public var skus: @Sendable () -> [SKU]
 
         /// A catalog.
         public init(
+            sharing: @escaping @Sendable (MachineIdentity) -> [Node], isNamed: @escaping @Sendable (String) -> Bool,
+            strangerCount: @escaping @Sendable () -> Int, node: @escaping @Sendable (NodeID) -> Node?,
+            rules: @escaping @Sendable () -> [Rule], bmc: @escaping @Sendable (String) -> BMC?,
+            skus: @escaping @Sendable () -> [SKU]
+        ) {
+            self.sharing = sharing
+            self.isNamed = isNamed
+            self.strangerCount = strangerCount
+            self.node = node
+            self.rules = rules
+            self.bmc = bmc
+            self.skus = skus
+        }
+
+        /// A catalog that looks through lists, for few nodes and BMCs.
+        public init(
             nodes: @escaping @Sendable () -> [Node], node: @escaping @Sendable (NodeID) -> Node?,
             rules: @escaping @Sendable () -> [Rule], bmcs: @escaping @Sendable () -> [BMC],
             skus: @escaping @Sendable () -> [SKU] = { [] }
         ) {
-            self.skus = skus
-            self.nodes = nodes
-            self.node = node
-            self.rules = rules
-            self.bmcs = bmcs
+            self.init(
+                sharing: { claim in
+                    let marks = Set(IdentityFusion.marks(of: claim))
+                    return nodes().filter { !marks.isDisjoint(with: IdentityFusion.marks(of: $0.status.identity)) }
+                }, isNamed: { name in nodes().contains { $0.spec.name == name } },
+                strangerCount: { nodes().count { $0.spec.approval == nil } }, node: node, rules: rules,
+                bmc: { uuid in
+                    bmcs().first { $0.status.systemUUID.map { SystemUUID.isSame($0, uuid) } ?? false }
+                }, skus: skus)
         }
     }
 
@@ -82,15 +107,12 @@ public struct Registrar: Sendable {
         var blocks = decision.blocks(among: catalog.skus(), inventory)
         var changes: [String] = []
         var taken: Set<String> = []
-        claim.bmc =
-            decision.bmc
-            ?? catalog.bmcs().first { bmc in
-                guard let found = bmc.status.systemUUID, let own = claim.smbiosUUID else { return false }
-                return SystemUUID.isSame(found, own)
-            }?.metadata.name
+        claim.bmc = decision.bmc ?? claim.smbiosUUID.flatMap { catalog.bmc($0) }?.metadata.name
+        var holding: NamesUnderWay.Hold?
+        defer { withExtendedLifetime(holding) {} }
         for _ in 0..<Self.attemptCountMax {
             let id: NodeID
-            let nodes = catalog.nodes()
+            let nodes = catalog.sharing(claim)
             switch IdentityFusion.judge(claim, among: try nodes.map { (try $0.id, $0.status.identity) }) {
             case .known(let known):
                 id = known
@@ -99,16 +121,17 @@ public struct Registrar: Sendable {
                 blocks = decision.blocks(sku: node.spec.sku, among: catalog.skus(), inventory)
                 changes = await differences(from: node, inventory, claim)
             case .unknown:
-                let naming = NodeNaming.name(
-                    for: decision, inventory: inventory, otherwise: Self.defaultName(claim)
-                ) { name in
-                    taken.contains(name) || nodes.contains { $0.spec.name == name }
+                let (naming, hold) = names.choose { isUnderWay in
+                    NodeNaming.name(for: decision, inventory: inventory, otherwise: Self.defaultName(claim)) { name in
+                        taken.contains(name) || isUnderWay(name) || catalog.isNamed(name)
+                    }
                 }
+                holding = hold
                 var birth = Birth(
                     claim: claim, decision: decision, naming: naming, nearest: explanation.nearMisses.first)
                 // No rule lets in what has to be looked at.
                 if !blocks.isEmpty { birth.decision.approvedBy = nil }
-                switch try await make(birth, nodes: nodes) {
+                switch try await make(birth) {
                 case .made(let made): id = made
                 case .nameTaken:
                     taken.insert(naming.name)
@@ -179,8 +202,8 @@ public struct Registrar: Sendable {
         case disturbed
     }
 
-    private func make(_ birth: Birth, nodes: [Node]) async throws -> Making {
-        guard nodes.count(where: { $0.spec.approval == nil }) < Self.strangerCountMax else {
+    private func make(_ birth: Birth) async throws -> Making {
+        guard catalog.strangerCount() < Self.strangerCountMax else {
             throw RegistrationError.tooManyStrangers
         }
         let now = clock.now

@@ -1,16 +1,26 @@
+import Primitives
+
 /// Compares the UUID that a BMC tells with the one that the firmware tells.
-enum SystemUUID {
+public enum SystemUUID {
     /// Whether both may be the same machine's: they are equal, or equal but for the order of bytes.
     ///
     /// SMBIOS stores the first three fields little-endian, RFC 9562 big-endian, and IPMI v2.0 section 20.8 the whole UUID
     /// from its last byte to its first; BMCs' firmware does any of the three.
     static func isSame(_ bmc: String, _ firmware: String) -> Bool {
-        guard let one = bytes(bmc), let other = bytes(firmware) else {
-            return bmc.lowercased() == firmware.lowercased()
-        }
+        spellings(bmc).contains(spelling(firmware))
+    }
+
+    /// The texts, each as `spelling` has it, that the firmware of the machine may have for what its BMC tells.
+    public static func spellings(_ bmc: String) -> Set<String> {
+        guard let one = bytes(bmc) else { return [bmc.lowercased()] }
         let swapped = swappingFields(one)
         let reversed = [UInt8](one.reversed())
-        return [one, swapped, reversed, swappingFields(reversed), [UInt8](swapped.reversed())].contains(other)
+        return Set([one, swapped, reversed, swappingFields(reversed), swapped.reversed()].map { Hex.encode($0) })
+    }
+
+    /// What the firmware tells, as one text for all ways to write it.
+    public static func spelling(_ firmware: String) -> String {
+        bytes(firmware).map { Hex.encode($0) } ?? firmware.lowercased()
     }
 
     /// The 16 bytes as written; nil when the text is no UUID.

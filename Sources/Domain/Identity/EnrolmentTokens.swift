@@ -21,9 +21,11 @@ public struct EnrolmentTokens: Sendable {
         self.random = random
     }
 
-    /// Makes the node's token; an older one of the node is void from now on.
+    /// Makes the node's token; an older one of the node is void from now on. `operations` are committed together with
+    /// it.
     public func make(
-        for node: NodeID, generation: Generation, now: Timestamp, lifetime: Duration = Self.lifetime
+        for node: NodeID, generation: Generation, now: Timestamp, lifetime: Duration = Self.lifetime,
+        with operations: [Transaction.Operation] = []
     ) async throws(StoreError) -> SecretText {
         let text = "\(node.raw).\(Hex.encode(random(32)))"
         let spec = EnrolmentTokenSpec(
@@ -37,7 +39,8 @@ public struct EnrolmentTokens: Sendable {
                 next.value.metadata.generation = next.value.metadata.generation.next
             }
             do {
-                _ = try await store.commit(Transaction(conditions: [next.unchanged], operations: [next.put()]))
+                _ = try await store.commit(
+                    Transaction(conditions: [next.unchanged], operations: [next.put()] + operations))
                 return SecretText(text)
             } catch {
                 guard case .conflict = error else { throw error }

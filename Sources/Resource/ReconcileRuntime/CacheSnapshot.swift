@@ -11,8 +11,9 @@ public struct CacheSnapshot: Sendable {
     public internal(set) var undecodable: [ResourceKey: StoreError] = [:]
     var kinds: [String: any CachedKindStorage]
 
-    init(kinds: [any Resource.Type]) {
+    init(kinds: [any Resource.Type], indexes: [AnyCacheIndex] = []) {
         self.kinds = Dictionary(kinds.map { ($0.kind, $0.emptyCache) }) { first, _ in first }
+        for index in indexes { index.install(&self.kinds) }
     }
 
     /// All resources of a type in order of their names; the type must be one that the cache was made with.
@@ -23,6 +24,38 @@ public struct CacheSnapshot: Sendable {
 
     /// The resource `name`, nil when there is none.
     public func get<R: Resource>(_ type: R.Type, _ name: String) -> R? { cached(type).value(name) }
+
+    /// Calls `body` with each resource of a type in order of their names, without an array of them all.
+    public func forEach<R: Resource>(_ type: R.Type, _ body: (R) throws -> Void) rethrows {
+        try cached(type).forEach(body)
+    }
+
+    /// The resources that `index` has under `key`, in order of their names.
+    public func all<R: Resource>(_ index: CacheIndex<R>, _ key: String) -> [R] {
+        cached(R.self).table(index).entries(at: key).map(\.value)
+    }
+
+    /// The first of the resources that `index` has under `key`.
+    public func first<R: Resource>(_ index: CacheIndex<R>, _ key: String) -> R? {
+        all(index, key).first
+    }
+
+    /// Whether `index` has anything under `key`.
+    public func contains<R: Resource>(_ index: CacheIndex<R>, _ key: String) -> Bool {
+        cached(R.self).table(index).hasEntries(at: key)
+    }
+
+    /// The first `limit` resources that `isWanted`, in the order of `index` and of their names, of those after the one
+    /// with this key and name; nil: from the first on.
+    public func page<R: Resource>(
+        _ index: CacheIndex<R>, after last: (key: String, name: String)?, limit: Int,
+        where isWanted: (R) -> Bool = { _ in true }
+    ) -> [R] {
+        cached(R.self).table(index).entries(after: last, limit: limit, isWanted).map(\.value)
+    }
+
+    /// How many places `index` has; that of an index with one key at most, how many resources.
+    public func count<R: Resource>(_ index: CacheIndex<R>) -> Int { cached(R.self).table(index).count }
 
     /// The resource `name` with all its stored fields, to be changed and written back; nil when there is none.
     public func stored<R: Resource>(_ type: R.Type, _ name: String) -> Stored<R>? {

@@ -22,51 +22,60 @@ protocol AnyCacheEntry: AnyObject, Sendable {
     var document: Document { get }
 }
 
-/// All resources of one kind in order of their names.
+/// All resources of one kind in order of their names, and in the order of each index.
 struct CachedKind<R: Resource>: CachedKindStorage {
-    private var entries: [CacheEntry<R>] = []
+    private var entries = OrderedEntries<R>()
+    private var tables: [IndexTable<R>] = []
 
-    var all: [R] { entries.map(\.value) }
+    var all: [R] {
+        var values: [R] = []
+        values.reserveCapacity(count)
+        entries.forEach { values.append($0.value) }
+        return values
+    }
     var count: Int { entries.count }
     var revisions: [ResourceKey: Revision] {
-        Dictionary(entries.map { ($0.document.key, $0.document.revision) }) { first, _ in first }
+        var revisions: [ResourceKey: Revision] = [:]
+        entries.forEach { revisions[$0.document.key] = $0.document.revision }
+        return revisions
     }
 
-    func value(_ name: String) -> R? { entry(name)?.value }
-    func document(_ name: String) -> Document? { entry(name)?.document }
+    func value(_ name: String) -> R? { entries.entry(name, at: name)?.value }
+    func document(_ name: String) -> Document? { entries.entry(name, at: name)?.document }
+    func forEach(_ body: (R) throws -> Void) rethrows { try entries.forEach { try body($0.value) } }
+
+    /// What is in the index.
+    func table(_ index: CacheIndex<R>) -> OrderedEntries<R> {
+        guard let table = tables.first(where: { $0.index.name == index.name }) else {
+            preconditionFailure("the cache was not made with the index \(index.name) of \(R.kind)")
+        }
+        return table.entries
+    }
+
+    /// Adds an index; what is there already is put into it.
+    mutating func install(_ index: CacheIndex<R>) {
+        precondition(!tables.contains { $0.index.name == index.name }, "two indexes are called \(index.name)")
+        var table = IndexTable(index: index)
+        entries.forEach { table.replace(nil, by: $0) }
+        tables.append(table)
+    }
 
     func decode(_ document: Document) throws(StoreError) -> any AnyCacheEntry { try CacheEntry<R>(document) }
 
     mutating func insert(_ entry: any AnyCacheEntry) {
         guard let entry = entry as? CacheEntry<R> else { return }
-        let index = position(of: entry.document.key.name)
-        if index < entries.count, entries[index].document.key == entry.document.key {
-            entries[index] = entry
-        } else {
-            entries.insert(entry, at: index)
+        let name = entry.document.key.name
+        if !tables.isEmpty {
+            let old = entries.entry(name, at: name)
+            for index in tables.indices { tables[index].replace(old, by: entry) }
         }
+        entries.insert(entry, at: name)
     }
 
     mutating func remove(_ name: String) {
-        let index = position(of: name)
-        guard index < entries.count, entries[index].document.key.name == name else { return }
-        entries.remove(at: index)
-    }
-
-    private func entry(_ name: String) -> CacheEntry<R>? {
-        let index = position(of: name)
-        guard index < entries.count, entries[index].document.key.name == name else { return nil }
-        return entries[index]
-    }
-
-    private func position(of name: String) -> Int {
-        var low = 0
-        var high = entries.count
-        while low < high {
-            let middle = (low + high) / 2
-            if entries[middle].document.key.name < name { low = middle + 1 } else { high = middle }
-        }
-        return low
+        guard let old = entries.entry(name, at: name) else { return }
+        for index in tables.indices { tables[index].replace(old, by: nil) }
+        entries.remove(name, at: name)
     }
 }
 

@@ -13,12 +13,21 @@ final class ChangeQueue: Sendable {
     private let state: Mutex<State>
     private let keyCountMax: Int
 
-    init(keyCountMax: Int, first: CacheChange?) {
+    /// The kinds whose changes are taken; nil: all.
+    private let kinds: Set<String>?
+
+    init(kinds: Set<String>?, keyCountMax: Int, first: CacheChange?) {
+        self.kinds = kinds
         self.keyCountMax = keyCountMax
         state = Mutex(State(pending: first))
     }
 
     func push(_ change: CacheChange) {
+        var change = change
+        if let kinds, !change.isEverything {
+            change.keys = change.keys.filter { kinds.contains($0.kind) }
+            guard !change.keys.isEmpty else { return }
+        }
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
             var joined = state.pending ?? CacheChange(keys: [], revision: change.revision)
             joined.revision = max(joined.revision, change.revision)
@@ -40,8 +49,19 @@ final class ChangeQueue: Sendable {
         waiter?.resume()
     }
 
+    /// The joined changes, if there are any.
+    func take() -> CacheChange? { state.withLock { $0.pending.take() } }
+
     /// The joined changes, as soon as there are any; nil when finished or cancelled.
     func next() async -> CacheChange? {
+        while await waitForChange() {
+            if let change = take() { return change }
+        }
+        return nil
+    }
+
+    /// Returns when there are changes, true, or when it is finished or cancelled, false.
+    func waitForChange() async -> Bool {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isReady = state.withLock { state in
@@ -51,7 +71,7 @@ final class ChangeQueue: Sendable {
                 }
                 if isReady { continuation.resume() }
             }
-            return state.withLock { state in state.isFinished ? nil : state.pending.take() }
+            return state.withLock { !$0.isFinished }
         } onCancel: {
             finish()
         }

@@ -40,13 +40,13 @@ public final class ResourceCache: Service {
     private let clock: any Clock<Duration>
     private let logger: Logger
 
-    /// A cache of `kinds` in `store`; `clock` times deadlines and the pauses after failures.
+    /// A cache of `kinds` in `store`, with `indexes` of them; `clock` times deadlines and the pauses after failures.
     public init(
-        store: any ResourceStore, kinds: [any Resource.Type], clock: any Clock<Duration> = ContinuousClock(),
-        logger: Logger
+        store: any ResourceStore, kinds: [any Resource.Type], indexes: [AnyCacheIndex] = [],
+        clock: any Clock<Duration> = ContinuousClock(), logger: Logger
     ) {
         self.store = store
-        decoder = CacheSnapshot(kinds: kinds)
+        decoder = CacheSnapshot(kinds: kinds, indexes: indexes)
         self.clock = clock
         self.logger = logger
         state = Mutex(State(snapshot: decoder))
@@ -98,18 +98,32 @@ public final class ResourceCache: Service {
         return AsyncStream { await subscription.queue.next() }
     }
 
-    /// As `keyChanges`, without the keys.
-    public func changes() -> AsyncStream<Void> {
-        let subscription = subscribe()
-        return AsyncStream { await subscription.queue.next().map { _ in } }
+    /// As `keyChanges`, without the keys; of these kinds only, nil for all.
+    public func changes(of kinds: [any Resource.Type]? = nil) -> AsyncStream<Void> { changes(of: kinds) { _ in } }
+
+    /// As `keyChanges`, each turned into what `form` makes of it; of these kinds only, nil for all.
+    public func changes<Form: Sendable>(
+        of kinds: [any Resource.Type]? = nil, as form: @escaping @Sendable (CacheChange) -> Form
+    ) -> AsyncStream<Form> {
+        let subscription = subscribe(to: kinds)
+        return AsyncStream { await subscription.queue.next().map(form) }
     }
 
-    private func subscribe() -> Subscription {
-        state.withLock { state -> Subscription in
+    /// Follows the changes together with what the cache shows: each look takes both as of one moment.
+    public func follower() -> CacheFollower { CacheFollower(subscribe()) }
+
+    /// What the cache shows now, and what has changed since `subscription` was asked last.
+    fileprivate func take(_ subscription: Subscription) -> (CacheSnapshot, CacheChange?) {
+        state.withLock { state in (state.snapshot, subscription.queue.take()) }
+    }
+
+    private func subscribe(to kinds: [any Resource.Type]? = nil) -> Subscription {
+        let kinds = kinds.map { Set($0.map { $0.kind }) }
+        return state.withLock { state -> Subscription in
             let first =
                 state.snapshot.isLoaded
                 ? CacheChange(keys: [], revision: state.snapshot.revision, isEverything: true) : nil
-            let queue = ChangeQueue(keyCountMax: Self.changedKeyCountMax, first: first)
+            let queue = ChangeQueue(kinds: kinds, keyCountMax: Self.changedKeyCountMax, first: first)
             let number = state.number()
             state.subscribers[number] = queue
             return Subscription(cache: self, number: number, queue: queue)
@@ -246,7 +260,7 @@ public final class ResourceCache: Service {
     private func unsubscribe(_ number: UInt64) { state.withLock { $0.subscribers[number] = nil } }
 
     /// Ends the subscription when the stream is let go.
-    private final class Subscription: Sendable {
+    fileprivate final class Subscription: Sendable {
         let queue: ChangeQueue
         private weak let cache: ResourceCache?
         private let number: UInt64
@@ -258,5 +272,23 @@ public final class ResourceCache: Service {
         }
 
         deinit { cache?.unsubscribe(number) }
+
+        func take() -> (CacheSnapshot, CacheChange?)? { cache?.take(self) }
+    }
+}
+
+/// Looks at a cache from change to change; see `ResourceCache.follower`.
+public final class CacheFollower: Sendable {
+    private let subscription: ResourceCache.Subscription
+
+    fileprivate init(_ subscription: ResourceCache.Subscription) { self.subscription = subscription }
+
+    /// What the cache shows now and what has changed since the last look, nil for nothing; nil once the cache is gone.
+    public func look() -> (now: CacheSnapshot, change: CacheChange?)? { subscription.take().map { ($0, $1) } }
+
+    /// One element whenever there is something to look at; ends with the cache's `run`.
+    public func news() -> AsyncStream<Void> {
+        let queue = subscription.queue
+        return AsyncStream { await queue.waitForChange() ? () : nil }
     }
 }

@@ -7,7 +7,13 @@ public struct Stored<R: Resource>: Sendable, Hashable {
     public var value: R
     /// The revision it was read at; nil for one that is not stored yet.
     public let revision: Revision?
-    private let original: JSONValue?
+    /// The document as read, and what this version made of it.
+    private let original: Original?
+
+    private struct Original: Hashable {
+        let document: [UInt8]
+        let value: R
+    }
 
     /// A new resource that is not stored yet.
     public init(new value: R) {
@@ -18,13 +24,12 @@ public struct Stored<R: Resource>: Sendable, Hashable {
 
     /// Decodes a document, also of a newer version; throws `StoreError.undecodable`.
     public init(_ document: Document) throws(StoreError) {
-        let data = Data(document.value)
         do {
-            value = try JSONDecoder().decode(R.self, from: data)
-            original = try JSONDecoder().decode(JSONValue.self, from: data)
+            value = try JSONDecoder().decode(R.self, from: Data(document.value))
         } catch {
             throw .undecodable(document.key, "\(error)".printable(limit: 300))
         }
+        original = Original(document: document.value, value: value)
         revision = document.revision
     }
 
@@ -33,12 +38,17 @@ public struct Stored<R: Resource>: Sendable, Hashable {
         do {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            guard let original else { return Array(try encoder.encode(value)) }
+            let new = try encoder.encode(value)
+            guard let original else { return Array(new) }
+            let known = try encoder.encode(original.value)
+            // The usual case: the document has nothing but what this version wrote.
+            if known.elementsEqual(original.document) { return Array(new) }
             let decoder = JSONDecoder()
-            let new = try decoder.decode(JSONValue.self, from: encoder.encode(value))
-            let known = try decoder.decode(
-                JSONValue.self, from: encoder.encode(decoder.decode(R.self, from: encoder.encode(original))))
-            return Array(try encoder.encode(UnknownFields.merge(new: new, original: original, known: known)))
+            let merged = try UnknownFields.merge(
+                new: decoder.decode(JSONValue.self, from: new),
+                original: decoder.decode(JSONValue.self, from: Data(original.document)),
+                known: decoder.decode(JSONValue.self, from: known))
+            return Array(try encoder.encode(merged))
         } catch {
             throw .undecodable(value.key, "cannot be encoded: \(error)".printable(limit: 300))
         }

@@ -1,0 +1,104 @@
+import AgentProtocol
+import BareMetal
+import CatalogBareMetal
+import Primitives
+import ReconcileRuntime
+import ResourceModel
+import Synchronization
+
+/// What views are made of beside the node itself, as of one revision.
+struct ViewGround: Sendable {
+    /// The catalog.
+    var now: CacheSnapshot
+    /// What it says of nodes' networks.
+    var networks = NetworkCatalog()
+    /// Where the tunnels end.
+    var ends = TunnelEnds()
+
+    /// Takes the next snapshot, in which `change` has happened; which nodes' views may be others by that.
+    mutating func advance(to next: CacheSnapshot, _ change: CacheChange) -> ViewBoard.Concerned {
+        let before = now
+        now = next
+        let kinds = Set(change.keys.map(\.kind))
+        guard !change.isEverything, kinds.isDisjoint(with: [Site.kind, PlaneNetwork.kind, NodeNetwork.kind]) else {
+            networks = LiveCatalog.networks(in: next)
+            ends = TunnelEnds(of: next.all(Node.self), in: networks)
+            return .all
+        }
+        var concerned: Set<String> = []
+        var nodes: [(name: String, node: Node?)] = []
+        for key in change.keys {
+            switch key.kind {
+            case Node.kind:
+                concerned.insert(key.name)
+                nodes.append((key.name, next.get(Node.self, key.name)))
+            case AddressAssignment.kind:
+                let old = before.get(AddressAssignment.self, key.name)
+                let new = next.get(AddressAssignment.self, key.name)
+                networks.replace(old, by: new)
+                concerned.formUnion([old, new].compactMap { $0?.spec.node.raw })
+            default: break
+            }
+        }
+        if ends.update(nodes, in: networks) { return .roles([.network, .compute], and: concerned) }
+        // Where a controller node reaches the conductors hangs on its lease.
+        if !kinds.isDisjoint(with: [Segment.kind, Lease.kind]) { return .roles([.controller], and: concerned) }
+        return .some(concerned)
+    }
+}
+
+/// Keeps what views are made of, from one change of the catalog to the next, so that a change costs what it concerns.
+final class ViewBoard: Sendable {
+    /// Which nodes' views a change may have made others.
+    enum Concerned: Sendable, Hashable {
+        case all
+        /// All nodes of these roles, and these.
+        case roles(Set<Role>, and: Set<String>)
+        /// These, by identifier.
+        case some(Set<String>)
+
+        /// Whether it may concern `node`.
+        func concerns(_ node: Node) -> Bool {
+            switch self {
+            case .all: true
+            case .roles(let roles, let names):
+                names.contains(node.metadata.name) || node.spec.role.map(roles.contains) ?? false
+            case .some(let names): names.contains(node.metadata.name)
+            }
+        }
+    }
+
+    /// What has to be published.
+    struct News: Sendable {
+        var ground: ViewGround
+        var nodes: Concerned
+    }
+
+    private let follower: CacheFollower
+    private let state: Mutex<ViewGround>
+
+    init(_ cache: ResourceCache) {
+        follower = cache.follower()
+        state = Mutex(ViewGround(now: cache.snapshot()))
+    }
+
+    /// The newest ground.
+    var ground: ViewGround { state.withLock { $0 } }
+
+    /// One element whenever `advance` will find something.
+    func news() -> AsyncStream<Void> { follower.news() }
+
+    /// Takes in what has changed in the catalog; whoever calls it publishes what is returned.
+    func advance() -> News {
+        state.withLock { ground in
+            guard let (next, change) = follower.look() else { return News(ground: ground, nodes: .some([])) }
+            guard let change else {
+                // Other kinds than those of the cache may have raised its revision.
+                ground.now = next
+                return News(ground: ground, nodes: .some([]))
+            }
+            let nodes = ground.advance(to: next, change)
+            return News(ground: ground, nodes: nodes)
+        }
+    }
+}

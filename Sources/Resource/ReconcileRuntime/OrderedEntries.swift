@@ -1,0 +1,131 @@
+import ResourceModel
+
+/// Decoded documents in order of a key, then of their names, in pieces of bounded length.
+///
+/// A change finds its place in logarithmic time and touches one piece, also when somebody else holds a copy: the copy
+/// keeps all other pieces in common. So neither a change nor a snapshot costs more the more resources there are.
+struct OrderedEntries<R: Resource>: Sendable {
+    private struct Item: Sendable {
+        let key: String
+        let entry: CacheEntry<R>
+
+        var name: String { entry.document.key.name }
+    }
+
+    /// In order; none is empty.
+    private var pieces: [[Item]] = []
+    private(set) var count = 0
+
+    /// The most entries of a piece; a longer one is cut in two.
+    private static var pieceCountMax: Int { 128 }
+
+    /// Where an entry is or would be.
+    private struct Place {
+        var piece: Int
+        var item: Int
+    }
+
+    /// Puts `entry` under `key`, in place of the one that has its name there.
+    mutating func insert(_ entry: CacheEntry<R>, at key: String) {
+        let item = Item(key: key, entry: entry)
+        guard !pieces.isEmpty else {
+            pieces = [[item]]
+            count = 1
+            return
+        }
+        var place = place(key, item.name)
+        if let found = self.item(at: place), found.key == key, found.name == item.name {
+            pieces[place.piece][place.item] = item
+            return
+        }
+        if place.piece == pieces.count { place = Place(piece: pieces.count - 1, item: pieces[pieces.count - 1].count) }
+        pieces[place.piece].insert(item, at: place.item)
+        count += 1
+        let length = pieces[place.piece].count
+        guard length > Self.pieceCountMax else { return }
+        let rest = Array(pieces[place.piece][(length / 2)...])
+        pieces[place.piece].removeLast(rest.count)
+        pieces.insert(rest, at: place.piece + 1)
+    }
+
+    /// Takes the entry with this name out from under `key`; nothing happens when there is none.
+    mutating func remove(_ name: String, at key: String) {
+        let place = place(key, name)
+        guard let found = item(at: place), found.key == key, found.name == name else { return }
+        pieces[place.piece].remove(at: place.item)
+        if pieces[place.piece].isEmpty { pieces.remove(at: place.piece) }
+        count -= 1
+    }
+
+    /// The entry with this name under `key`.
+    func entry(_ name: String, at key: String) -> CacheEntry<R>? {
+        guard let found = item(at: place(key, name)), found.key == key, found.name == name else { return nil }
+        return found.entry
+    }
+
+    /// All entries under `key`, in order of their names.
+    func entries(at key: String) -> [CacheEntry<R>] {
+        var found: [CacheEntry<R>] = []
+        var place = place(key, "")
+        while let item = item(at: place), item.key == key {
+            found.append(item.entry)
+            place = self.place(after: place)
+        }
+        return found
+    }
+
+    /// Whether there is an entry under `key`.
+    func hasEntries(at key: String) -> Bool { item(at: place(key, "")).map { $0.key == key } ?? false }
+
+    /// The first `limit` entries that `isWanted`, of those after the one with this key and name; nil: from the first on.
+    func entries(after last: (key: String, name: String)?, limit: Int, _ isWanted: (R) -> Bool) -> [CacheEntry<R>] {
+        var found: [CacheEntry<R>] = []
+        var place = last.map { self.place($0.key, $0.name) } ?? Place(piece: 0, item: 0)
+        if let last, let item = item(at: place), item.key == last.key, item.name == last.name {
+            place = self.place(after: place)
+        }
+        while found.count < limit, let item = item(at: place) {
+            if isWanted(item.entry.value) { found.append(item.entry) }
+            place = self.place(after: place)
+        }
+        return found
+    }
+
+    /// Calls `body` with each entry in order.
+    func forEach(_ body: (CacheEntry<R>) throws -> Void) rethrows {
+        for piece in pieces { for item in piece { try body(item.entry) } }
+    }
+
+    private func item(at place: Place) -> Item? {
+        guard place.piece < pieces.count, place.item < pieces[place.piece].count else { return nil }
+        return pieces[place.piece][place.item]
+    }
+
+    private func place(after place: Place) -> Place {
+        let isLast = place.item + 1 == pieces[place.piece].count
+        return isLast ? Place(piece: place.piece + 1, item: 0) : Place(piece: place.piece, item: place.item + 1)
+    }
+
+    /// The first place whose key and name are not before these.
+    private func place(_ key: String, _ name: String) -> Place {
+        let piece = Self.first(in: pieces.count) { !Self.isBefore(pieces[$0][pieces[$0].count - 1], key, name) }
+        guard piece < pieces.count else { return Place(piece: piece, item: 0) }
+        let items = pieces[piece]
+        return Place(
+            piece: piece, item: Self.first(in: items.count) { !Self.isBefore(items[$0], key, name) })
+    }
+
+    private static func isBefore(_ item: Item, _ key: String, _ name: String) -> Bool {
+        item.key != key ? item.key < key : item.name < name
+    }
+
+    /// The first number below `count` that is `isReached`, else `count`; numbers after a reached one are reached too.
+    private static func first(in count: Int, _ isReached: (Int) -> Bool) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if isReached(middle) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}

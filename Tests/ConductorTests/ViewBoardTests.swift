@@ -1,0 +1,124 @@
+import AgentProtocol
+import BareMetal
+import CatalogBareMetal
+import Logging
+import Primitives
+import ReconcileRuntime
+import ResourceModel
+import StoreMemory
+import TestSupport
+import Testing
+
+@testable import ConductorServer
+
+/// Views are made anew only for nodes that a change concerns; that has to come to the same as making all of them anew.
+@Suite struct ViewBoardTests {
+    private static let time = Timestamp(millisecondsSinceEpoch: 0)
+    private static let count = 12
+
+    private static func id(_ number: Int) -> String { "00000000-0000-4000-8000-0000000000\(10 + number)" }
+
+    private static func node(_ number: Int, _ random: inout SeededRandom) throws -> Node {
+        let states: [NodeState] = [.active, .available, .deploying(.checking)]
+        var node = Node(
+            metadata: Metadata(name: id(number), schemaVersion: Node.schemaVersion, created: time),
+            spec: Node.Spec(name: "n\(number)"),
+            status: Node.Status(
+                state: states.randomElement(using: &random)!, since: time,
+                identity: MachineIdentity(macs: [MACAddress(bytes: [2, 0, 0, 0, 0, UInt8(number)])])))
+        node.spec.role = [Role.compute, .network, .storage, .controller].randomElement(using: &random)
+        if Bool.random(using: &random) { node.spec.network = "bonded" }
+        if Int.random(in: 0..<4, using: &random) > 0 {
+            let address = try IPv4Address("10.0.\(Int.random(in: 0..<2, using: &random)).\(number + 1)")
+            node.status.agent = Node.Agent(
+                version: "1", bootID: "b", isConnected: true, since: time, addresses: [address])
+        }
+        return node
+    }
+
+    private static var template: NodeNetwork {
+        NodeNetwork(
+            metadata: Metadata(name: "bonded", schemaVersion: 1, created: time),
+            spec: NodeNetwork.Spec(
+                interfaces: [.init(name: "card", match: .name("eth0"))],
+                addresses: [.init(on: "card", network: "fabric", source: .pool)]))
+    }
+
+    private static func change(_ random: inout SeededRandom) throws -> Transaction.Operation {
+        let number = Int.random(in: 0..<count, using: &random)
+        switch Int.random(in: 0..<12, using: &random) {
+        case 0: return .delete(Node.key(id(number)))
+        case 1:
+            let spec = Site.Spec(
+                name: "lab", sshKeys: [], metricsIntervalSeconds: Int.random(in: 5..<20, using: &random),
+                overlay: Bool.random(using: &random) ? Site.Spec.Overlay(vni: 7, mtu: 1400) : nil)
+            return try Stored(
+                new: Site(metadata: Metadata(name: Site.name, schemaVersion: 1, created: time), spec: spec)
+            ).put()
+        case 2, 3:
+            let address = IPv4Address(0x0A58_0000 + UInt32(number))
+            let assignment = AddressAssignment(
+                metadata: Metadata(name: "fabric-\(address)", schemaVersion: 1, created: time),
+                spec: AddressAssignment.Spec(
+                    network: "fabric", address: address,
+                    node: try NodeID(id(Int.random(in: 0..<count, using: &random)))))
+            return Bool.random(using: &random) ? try Stored(new: assignment).put() : .delete(assignment.key)
+        case 4:
+            let plane: Plane = Bool.random(using: &random) ? .underlay : .storage
+            return try Stored(
+                new: PlaneNetwork(
+                    metadata: Metadata(name: "fabric", schemaVersion: 1, created: time),
+                    spec: PlaneNetwork.Spec(plane: plane, network: try IPv4Network("10.0.1.0/24")))
+            ).put()
+        default: return try Stored(new: node(number, &random)).put()
+        }
+    }
+
+    @Test(arguments: 0..<8 as Range<UInt64>)
+    func `what changes concern is all that changes`(seed: UInt64) async throws {
+        let store = MemoryStore()
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let cache = ResourceCache(
+            store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
+        try await withThrowingTaskGroup { group in
+            group.addTask { try await cache.run() }
+            defer { group.cancelAll() }
+            try await withDeadline {
+                _ = try await store.commit(Transaction(operations: [try Stored(new: Self.template).put()]))
+                try await cache.barrier()
+                let board = ViewBoard(cache)
+                var random = SeededRandom(seed: seed)
+                var views: [String: [String: NodeView.Item]] = [:]
+                for _ in 0..<120 {
+                    var operations: [ResourceKey: Transaction.Operation] = [:]
+                    for _ in 0..<Int.random(in: 1...3, using: &random) {
+                        let operation = try Self.change(&random)
+                        operations[operation.key] = operation
+                    }
+                    let revision = try await store.commit(Transaction(operations: Array(operations.values)))
+                    try await cache.wait(for: revision)
+                    let news = board.advance()
+                    for node in news.ground.now.all(Node.self) where news.nodes.concerns(node) {
+                        views[node.metadata.name] = Self.view(node, news.ground)
+                    }
+                    let fresh = Self.fresh(cache.snapshot())
+                    for node in fresh.now.all(Node.self) {
+                        #expect(views[node.metadata.name] == Self.view(node, fresh), "\(node.spec.name) at \(revision)")
+                    }
+                }
+            }
+        }
+    }
+
+    private static func fresh(_ now: CacheSnapshot) -> ViewGround {
+        let networks = LiveCatalog.networks(in: now)
+        return ViewGround(now: now, networks: networks, ends: TunnelEnds(of: now.all(Node.self), in: networks))
+    }
+
+    private static func view(_ node: Node, _ ground: ViewGround) -> [String: NodeView.Item] {
+        NodeViewProjection.view(
+            of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
+            revision: Revision(1)
+        ).items
+    }
+}
