@@ -128,7 +128,7 @@ public struct NodeController: Service {
     private func follow() async {
         var changes = changes().makeAsyncIterator()
         guard await changes.next() != nil else { return }
-        for node in nodes() { await attempt(.resumed(conductor: conductor), on: node) }
+        for node in nodes() { await tell(.resumed(conductor: conductor), to: node) }
         await withDiscardingTaskGroup { group in
             group.addTask { await watchDeadlines() }
             await followSpecifications(&changes)
@@ -164,6 +164,22 @@ public struct NodeController: Service {
         }
     }
 
+    /// Like `attempt`, and again each second while the store takes no writes: nothing brings this input a second time.
+    private func tell(_ input: NodeInput, to node: Node) async {
+        while !Task.isCancelled {
+            do {
+                try await submit(input, to: try node.id)
+                return
+            } catch let error as StoreError where error.isOfTheDisk {
+                logger.error("\(node.spec.name): \(input) waits for the store: \(error)")
+                do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            } catch {
+                logger.error("\(node.spec.name): \(input) was not taken: \(error)")
+                return
+            }
+        }
+    }
+
     private func carryOutEffects() async {
         await withDiscardingTaskGroup { group in
             let gate = Gate(limit: Self.effectConcurrencyMax)
@@ -180,7 +196,7 @@ public struct NodeController: Service {
     private func carryOut(_ pending: PendingEffect) async {
         defer { finish(pending) }
         guard let answer = await pending.effect.carriedOut(by: power, for: pending.node) else { return }
-        await attempt(answer, on: pending.node)
+        await tell(answer, to: pending.node)
     }
 }
 
