@@ -16,6 +16,8 @@ public struct ConductorConfiguration: Sendable {
     public var ipxeDirectory = "/usr/lib/ipxe"
     /// Where a console server writes `<node name>.log`; nil: there is none.
     public var consoleDirectory: String?
+    /// Whether a store that is older than the one that was there, or another one, is taken all the same.
+    public var acceptsOlderStore = false
 
     /// The defaults for a state directory.
     public init(stateDirectory: String) {

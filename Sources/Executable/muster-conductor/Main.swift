@@ -49,6 +49,12 @@ struct ConductorCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Where a console server writes <node name>.log.", valueName: "dir"))
     var consoleDir: String?
 
+    @Flag(
+        help: ArgumentHelp(
+            "Takes a store that is older than the one that was here, or another one, and begins a new history with it. "
+                + "What it lacks is lost. For one start only."))
+    var acceptOlderStore = false
+
     @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
     var logLevel = "info"
 
@@ -72,6 +78,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.names = name
         configuration.consoleDirectory = consoleDir
         configuration.localLoader = localLoader
+        configuration.acceptsOlderStore = acceptOlderStore
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {
