@@ -50,7 +50,7 @@ import Testing
 
     @Test func everyRouteAsksWhoIsThere() async throws {
         let routes = Set(OperatorAPI.routes.map { "\($0.method.rawValue) \($0.path)" })
-        #expect(routes == Set(Self.table.keys).union(["GET /fleet/v1"]))
+        #expect(routes == Set(Self.table.keys).union(["GET /fleet/v1", "GET /fleet/v1/ready"]))
         try await withFleet { fleet in
             try await fleet.addNode("n1", number: 1)
             for route in OperatorAPI.routes where route.access != .open {

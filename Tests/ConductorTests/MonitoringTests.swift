@@ -6,10 +6,12 @@ import DHCP
 import FleetAPI
 import Foundation
 import Glibc
+import Logging
 import NIOCore
 import NIOHTTP1
 import Primitives
 import ResourceModel
+import StoreSQLite
 import TestSupport
 import Testing
 
@@ -106,6 +108,13 @@ struct MonitoringTests {
         streams.count(
             .status(.init(observedRevision: .zero, observedGeneration: Generation(0), roles: [], addresses: [])))
         names.add((boot.samples + streams.samples + AgentFigures.all()).map(\.name))
+        let folder = try TemporaryDirectory("watch")
+        let mark = StoreMarkFile(directory: folder.path)
+        let store = try await SQLiteStore.open(path: mark.storePath)
+        let watch = StoreWatch(
+            store: store, mark: mark, clock: SystemWallClock(), logger: Logger(label: "test"))
+        names.add(watch.samples.map(\.name))
+        try await store.close()
         // The conductor sees all reports of nodes, and adds what it measures itself.
         let metrics = NodeMetrics()
         let id = try NodeID("3f2a91c4-07d8-4be1-9c35-d1e6f0a7b842")

@@ -35,6 +35,13 @@ public struct APIError: UserFacingError {
     /// The request does not fit what there is.
     public static func conflict(_ message: String) -> APIError { APIError(.conflict, "conflict", message) }
 
+    /// The conductor's disk is full (RFC 4918 section 11.5).
+    public static func diskFull(_ message: String) -> APIError {
+        APIError(
+            HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage"), "disk_full", message,
+            headers: [.retryAfter: "30"])
+    }
+
     /// A token is missing or wrong (RFC 6750 section 3).
     static let unauthorized = APIError(
         .unauthorized, "unauthorized",
@@ -97,6 +104,7 @@ extension StoreError: APIErrorConvertible {
         case .leaseEnded: APIError(.conflict, "lease_ended", publicMessage)
         case .unavailable, .inUse:
             APIError(.serviceUnavailable, "store_unavailable", publicMessage, headers: [.retryAfter: "5"])
+        case .diskFull: .diskFull(publicMessage)
         case .undecodable, .tooNew: APIError(.internalServerError, "store_unreadable", publicMessage)
         }
     }

@@ -12,7 +12,7 @@ import ResourceModel
 /// The operators' API below `/fleet/v1`, and `/metrics`.
 public struct OperatorAPI: Sendable {
     /// The paths that need no token.
-    public static let openPaths: Set<String> = [FleetPath.root, FleetPath.root + "/"]
+    public static let openPaths: Set<String> = [FleetPath.root, FleetPath.root + "/", FleetPath.ready]
 
     let services: FleetServices
     private let counters = RequestCounters()
@@ -61,6 +61,7 @@ public struct OperatorAPI: Sendable {
 
     private static let nodeRoutes: [FleetRoute] = [
         .open(root) { call in .json(VersionDocument(version: call.services.conductor.version)) },
+        .open(FleetPath.ready) { try $0.ready() },
         .read("\(root)/nodes", Node.kind) { try await $0.listNodes() },
         .read("\(root)/nodes/{node}", Node.kind) { try await $0.showNode() },
         .read("\(root)/nodes/{node}/inventory", Node.kind) { try await $0.inventory() },

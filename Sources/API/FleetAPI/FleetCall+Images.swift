@@ -19,6 +19,7 @@ extension BlobError: APIErrorConvertible {
         case .mismatch: APIError(.unprocessableContent, "digest_mismatch", publicMessage)
         case .limitExceeded: APIError(.contentTooLarge, "too_large", publicMessage)
         case .invalid: APIError(.badRequest, "bad_request", publicMessage)
+        case .diskFull: .diskFull(publicMessage)
         case .corrupt, .unavailable: APIError(.internalServerError, "blob_store", publicMessage)
         }
     }

@@ -11,6 +11,17 @@ import ReconcileRuntime
 import ResourceModel
 
 extension FleetCall {
+    /// Whether the conductor can be given work. Its reads are behind the barrier, so what is left to ask is the store.
+    func ready() throws -> Response {
+        guard services.conductor.isStoreWritable() else {
+            throw APIError(
+                .serviceUnavailable, "not_ready",
+                "The conductor reads, but its store takes no writes; its log and muster_store_writable tell more.",
+                headers: [.retryAfter: "10"])
+        }
+        return .json(ReadyReply(isReady: true))
+    }
+
     /// The conductor's own figures.
     func conductorMetrics() async throws -> Response {
         var samples = ProcessFigures.now()

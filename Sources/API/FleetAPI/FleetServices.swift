@@ -119,10 +119,16 @@ public struct ConductorInfo: Sendable {
     public var version: String
     /// More figures for `/metrics`.
     public var samples: @Sendable () -> [MetricsReport.Sample]
+    /// Whether the store takes writes.
+    public var isStoreWritable: @Sendable () -> Bool
 
     /// A conductor.
-    public init(version: String, samples: @escaping @Sendable () -> [MetricsReport.Sample] = { [] }) {
+    public init(
+        version: String, samples: @escaping @Sendable () -> [MetricsReport.Sample] = { [] },
+        isStoreWritable: @escaping @Sendable () -> Bool = { true }
+    ) {
         self.version = version
         self.samples = samples
+        self.isStoreWritable = isStoreWritable
     }
 }

@@ -47,6 +47,7 @@ struct AgentHub: AgentPortDelegate, Service {
             session.goodbye("this node is not in the inventory any more", retryAfterSeconds: 300)
             return
         }
+        if hello.viewRevision > ground.now.revision { await noteAhead(session, hello.viewRevision, ground.now.revision) }
         feed.open(session, hello: hello, view: view(of: node, on: ground))
         // What changed while the session was not there to be told.
         let later = board.ground
@@ -81,6 +82,19 @@ struct AgentHub: AgentPortDelegate, Service {
         guard newest.close(session.node, session.id) else { return }
         logger.info("\(session) ended: \(reason)")
         await pass(.agentDisconnected(stream(session)), session)
+    }
+
+    /// A node has a view that this store has not made yet: the store is an older copy of the one that did, together
+    /// with its mark. One word of it is enough for the audit log, as one such node is for an alert.
+    private func noteAhead(_ session: AgentSession, _ seen: Revision, _ newest: Revision) async {
+        let text =
+            "its view is of revision \(seen) and the store is at \(newest): the store is an older copy; put the newest "
+            + "back, or start the conductor once with --accept-older-store"
+        logger.error("\(session): \(text)")
+        guard counters.countAhead(session.node) else { return }
+        do { try await audit.record(.machine(session.node, verb: "find an older store", text)) } catch {
+            logger.error("audit event lost: \(error)")
+        }
     }
 
     private func stream(_ session: AgentSession) -> Node.Stream {

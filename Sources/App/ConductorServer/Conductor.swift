@@ -29,20 +29,34 @@ public struct Conductor: Sendable {
     /// Throws `ConductorStartError`, `StoreError`, `VaultError` and the servers' errors, each saying what to do.
     public func run() async throws {
         try preparePrivateDirectory()
-        let store = try await SQLiteStore.open(path: "\(configuration.stateDirectory)/store.sqlite", clock: clock)
+        let mark = StoreMarkFile(directory: configuration.stateDirectory)
+        let (store, accepted) = try await mark.openStore(
+            acceptsOlder: configuration.acceptsOlderStore, clock: clock, logger: logger)
         let blobs = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
         let vault = try await SecretVault.open(
             store: store, keyFile: "\(configuration.stateDirectory)/master.key", clock: clock)
         let authority = try await SiteAuthority.open(vault: vault, name: "Muster", clock: clock)
-        try PrivateFile.replace("\(configuration.stateDirectory)/ca.pem", Array(authority.certificatePEM.utf8))
+        try writeAuthority(authority)
         let operators = OperatorTokens(store: store, clock: clock)
         try await operators.load()
         try await operators.ensureFirstOperator(file: "\(configuration.stateDirectory)/operator.token")
+        let watch = StoreWatch(store: store, mark: mark, clock: clock, logger: logger)
         let parts = try ConductorParts(
-            configuration: configuration, store: store, blobs: blobs, vault: vault, authority: authority,
+            configuration: configuration, store: store, watch: watch, blobs: blobs, vault: vault, authority: authority,
             operators: operators, mediaKey: try await MediaDesk.key(in: vault), clock: clock, logger: logger)
+        if let accepted { try await parts.audit.record(accepted) }
+        watch.saveMark()
         try await parts.run()
+        watch.saveMark()
         try await store.close()
+    }
+
+    /// Writes the certificate for people to take; a file that is right already is left, also when the disk is full.
+    private func writeAuthority(_ authority: CertificateAuthority) throws {
+        let path = "\(configuration.stateDirectory)/ca.pem"
+        let bytes = Array(authority.certificatePEM.utf8)
+        if let found = try? PrivateFile.read(path), found == bytes { return }
+        try PrivateFile.replace(path, bytes)
     }
 
     private func preparePrivateDirectory() throws(ConductorStartError) {

@@ -14,6 +14,8 @@ public struct ConductorConfiguration: Sendable {
     public var localLoader = "/usr/lib/muster/local.efi"
     /// Where Debian's package ipxe has its programs.
     public var ipxeDirectory = "/usr/lib/ipxe"
+    /// Whether a store that is older than the one that was there, or another one, is taken all the same.
+    public var acceptsOlderStore = false
 
     /// The defaults for a state directory.
     public init(stateDirectory: String) {

@@ -41,7 +41,8 @@ struct ConductorParts {
     private let consoleDesk: ConsoleDesk
     private let agentPort: AgentPortServer
     private let registrar: Registrar
-    private let audit: AuditLog
+    let audit: AuditLog
+    private let watch: StoreWatch
     private let progress = LiveProgress()
     private let certificate: ServerCertificate
     private let programs: BootPrograms
@@ -50,12 +51,14 @@ struct ConductorParts {
     private let missingPrograms: [MissingProgram]
 
     init(
-        configuration: ConductorConfiguration, store: any ResourceStore, blobs: FileBlobStore, vault: SecretVault,
+        configuration: ConductorConfiguration, store: any ResourceStore, watch: StoreWatch, blobs: FileBlobStore,
+        vault: SecretVault,
         authority: CertificateAuthority, operators: OperatorTokens, mediaKey: SecretText, clock: any WallClock,
         logger: Logger
     ) throws {
         self.configuration = configuration
         self.store = store
+        self.watch = watch
         self.blobs = blobs
         self.vault = vault
         self.authority = authority
@@ -165,7 +168,7 @@ struct ConductorParts {
             catalog: catalog, readInventory: { await StoredInventory.read($0, in: blobs) },
             submit: { try await controller.submit($0, to: $1) }, logger: logger)
         let services: [any Service] = [
-            BMCSessionsEnd(opener: opener), catalog.cache, consoleDesk, controller, rules, bmcs, addresses, hub,
+            watch, BMCSessionsEnd(opener: opener), catalog.cache, consoleDesk, controller, rules, bmcs, addresses, hub,
             agentPort,
             certificate,
             provisioning(), bootFiles(),
@@ -262,7 +265,9 @@ struct ConductorParts {
             gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
             conductor: ConductorInfo(
                 version: Conductor.version,
-                samples: { [bootCounters] in bootCounters.samples + hub.counters.samples + hub.logs.samples }),
+                samples: { [bootCounters, watch] in
+                    bootCounters.samples + hub.counters.samples + hub.logs.samples + watch.samples
+                }, isStoreWritable: { [watch] in watch.isWritable }),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
             siteCheck: { await checks.findings($0) })

@@ -7,6 +7,8 @@ final class StreamCounters: Sendable {
         var messages: [String: UInt64] = [:]
         var opened: UInt64 = 0
         var ended: UInt64 = 0
+        /// The nodes that came with a view of a later store than there is.
+        var ahead: Set<NodeID> = []
     }
 
     private let counts = Mutex(Counts())
@@ -27,6 +29,15 @@ final class StreamCounters: Sendable {
 
     func countEnded() { counts.withLock { $0.ended += 1 } }
 
+    /// Notes that a node has seen a later store; true for the first.
+    func countAhead(_ node: NodeID) -> Bool {
+        counts.withLock { counts in
+            let isFirst = counts.ahead.isEmpty
+            counts.ahead.insert(node)
+            return isFirst
+        }
+    }
+
     var samples: [MetricsReport.Sample] {
         let now = counts.withLock { $0 }
         let messages = now.messages.sorted { $0.key < $1.key }.map { kind, count in
@@ -36,6 +47,7 @@ final class StreamCounters: Sendable {
         return messages + [
             .init(name: "muster_agent_streams_opened_total", value: Double(now.opened), isCounter: true),
             .init(name: "muster_agent_streams_ended_total", value: Double(now.ended), isCounter: true),
+            .init(name: "muster_agents_ahead_of_store", value: Double(now.ahead.count)),
         ]
     }
 }

@@ -1,9 +1,11 @@
 import Primitives
 
-/// The operators' API: JSON over HTTPS below `/fleet/v1`, with a bearer token but for the version document.
+/// The operators' API: JSON over HTTPS below `/fleet/v1`, with a bearer token but for the version document and `ready`.
 public enum FleetPath {
     /// The version document.
     public static let root = "/fleet/v1"
+    /// Whether this conductor can be given work: 200, or 503 and why not. Needs no token.
+    public static let ready = "/fleet/v1/ready"
     /// The conductor's own figures for Prometheus.
     public static let metrics = "/metrics"
 
@@ -53,7 +55,7 @@ public enum FleetLimit {
     public static let watchCount = 64
 }
 
-/// The version document: what answers here. The only path that needs no token.
+/// The version document: what answers here. Needs no token.
 public struct VersionDocument: Codable, Sendable, Hashable {
     /// `muster`.
     public var product: String

@@ -2,6 +2,15 @@ import AgentProtocol
 import CatalogBareMetal
 import Primitives
 
+/// The body of `ready` when a conductor is.
+public struct ReadyReply: Codable, Sendable, Hashable {
+    /// Always true: one that is not ready answers with an error.
+    public var isReady: Bool
+
+    /// A reply.
+    public init(isReady: Bool) { self.isReady = isReady }
+}
+
 /// One thing that happened to a node.
 public struct EventRecord: Codable, Sendable, Hashable {
     /// The event's key; give the last one of a page as `marker` for the next.

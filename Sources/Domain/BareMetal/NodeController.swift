@@ -160,7 +160,7 @@ public struct NodeController: Service {
             for node in nodes() where !Task.isCancelled {
                 await gate.enter()
                 group.addTask {
-                    await attempt(.resumed(conductor: conductor), on: node)
+                    await tell(.resumed(conductor: conductor), to: node)
                     gate.leave()
                 }
             }
@@ -198,6 +198,22 @@ public struct NodeController: Service {
         }
     }
 
+    /// Like `attempt`, and again each second while the store takes no writes: nothing brings this input a second time.
+    private func tell(_ input: NodeInput, to node: Node) async {
+        while !Task.isCancelled {
+            do {
+                try await submit(input, to: try node.id)
+                return
+            } catch let error as StoreError where error.isOfTheDisk {
+                logger.error("\(node.spec.name): \(input) waits for the store: \(error)")
+                do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            } catch {
+                logger.error("\(node.spec.name): \(input) was not taken: \(error)")
+                return
+            }
+        }
+    }
+
     private func carryOutEffects() async {
         await withDiscardingTaskGroup { group in
             let gate = Gate(limit: Self.effectConcurrencyMax)
@@ -214,7 +230,7 @@ public struct NodeController: Service {
     private func carryOut(_ pending: PendingEffect) async {
         defer { finish(pending) }
         guard let answer = await pending.effect.carriedOut(by: power, for: pending.node) else { return }
-        await attempt(answer, on: pending.node)
+        await tell(answer, to: pending.node)
     }
 }
 

@@ -46,6 +46,12 @@ struct ConductorCommand: AsyncParsableCommand {
             valueName: "file"))
     var localLoader = ConductorConfiguration(stateDirectory: "").localLoader
 
+    @Flag(
+        help: ArgumentHelp(
+            "Takes a store that is older than the one that was here, or another one, and begins a new history with it. "
+                + "What it lacks is lost. For one start only."))
+    var acceptOlderStore = false
+
     @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
     var logLevel = "info"
 
@@ -68,6 +74,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.ports.agents = agentPort
         configuration.names = name
         configuration.localLoader = localLoader
+        configuration.acceptsOlderStore = acceptOlderStore
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {

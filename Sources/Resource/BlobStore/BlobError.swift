@@ -17,8 +17,10 @@ public enum BlobError: UserFacingError, Hashable {
     case limitExceeded(String)
     /// The request cannot be right.
     case invalid(String)
-    /// The disk failed or is full.
+    /// The disk failed.
     case unavailable(String)
+    /// The disk that holds this path is full; nothing is stored.
+    case diskFull(String)
 
     public var publicMessage: String {
         switch self {
@@ -29,6 +31,8 @@ public enum BlobError: UserFacingError, Hashable {
         case .limitExceeded(let what): "Too large: \(what)."
         case .invalid(let what): "Not a valid request to the blob store: \(what)."
         case .unavailable(let why): "The blob store cannot be used: \(why)."
+        case .diskFull(let path):
+            "The disk that holds \(path) is full and nothing was stored; free some space and try again."
         }
     }
 
@@ -36,7 +40,7 @@ public enum BlobError: UserFacingError, Hashable {
     static func system(_ action: String, _ path: String) -> BlobError {
         let code = errno
         switch code {
-        case ENOSPC, EDQUOT: return .unavailable("the disk is full; free some space below \(path) and try again")
+        case ENOSPC, EDQUOT: return .diskFull(path)
         case EROFS: return .unavailable("\(path) is on a file system that is mounted read-only; check the disk")
         case EIO: return .unavailable("the disk failed to \(action) \(path); check it with smartctl and dmesg")
         default: return .unavailable("cannot \(action) \(path): \(String(cString: strerror(code)))")

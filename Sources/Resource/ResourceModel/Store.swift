@@ -231,12 +231,22 @@ public enum StoreError: UserFacingError, Hashable {
     case watchOverflow
     /// A document cannot be read by this version.
     case undecodable(ResourceKey, String)
-    /// The engine failed (disk full, file damaged, gone).
+    /// The engine failed (file damaged, gone).
     case unavailable(String)
+    /// The disk that holds this file is full; nothing of the change is kept.
+    case diskFull(String)
     /// The store was written by a newer version than this one can keep.
     case tooNew(found: Int, supported: Int)
     /// Another process holds the store.
     case inUse(String)
+
+    /// Whether the engine's disk is the cause, so that the same request may be taken later.
+    public var isOfTheDisk: Bool {
+        switch self {
+        case .unavailable, .diskFull: true
+        default: false
+        }
+    }
 
     public var publicMessage: String {
         switch self {
@@ -248,6 +258,8 @@ public enum StoreError: UserFacingError, Hashable {
         case .watchOverflow: "The watch fell too far behind and was ended; start it again."
         case .undecodable(let key, let why): "\(key) cannot be read by this version: \(why)."
         case .unavailable(let why): "The store cannot be used: \(why)."
+        case .diskFull(let path):
+            "The disk that holds \(path) is full and nothing was changed; free some space and try again."
         case .tooNew(let found, let supported):
             "The store has format \(found), this program knows up to \(supported); run the newer version that wrote it."
         case .inUse(let path):

@@ -26,6 +26,7 @@ enum SQLiteSchema {
             try db.execute(sql: "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864")
             try db.inTransaction(.immediate) {
                 try migrate(db)
+                if try identity(db) == nil { try setIdentity(.random(), db) }
                 return .commit
             }
         }
@@ -71,6 +72,15 @@ enum SQLiteSchema {
             throw StoreError.unavailable("the file has format \(found), which no version has written; restore a backup")
         }
         return true
+    }
+
+    /// Which history the file holds; nil in one that was made before stores had identities.
+    static func identity(_ db: Database) throws -> StoreIdentity? {
+        try Int64.fetchOne(db, sql: "SELECT value FROM meta WHERE name = 'identity'").map { StoreIdentity($0) }
+    }
+
+    static func setIdentity(_ identity: StoreIdentity, _ db: Database) throws {
+        try db.execute(sql: "INSERT OR REPLACE INTO meta VALUES ('identity', ?)", arguments: [identity.number])
     }
 
     private static func create(_ db: Database) throws {

@@ -36,6 +36,8 @@ public struct SQLiteStoreOptions: Sendable, Hashable {
 /// end and bookmarks are sent only when `StoreMaintenance` is called.
 public final class SQLiteStore: StoreMaintenance {
     let pool: DatabasePool
+    /// Which history of commits this is.
+    public let identity: StoreIdentity
     private let writer: SQLiteWriter
     private let hub: WatchHub
     private let leases: LeaseTable
@@ -61,7 +63,9 @@ public final class SQLiteStore: StoreMaintenance {
         lock = try StoreLock(path: path)
         do {
             (pool, leases) = try SQLiteSchema.open(path, now: clock.now)
-            let position = try pool.read { try StorePosition($0) }
+            let (position, found) = try pool.read { (try StorePosition($0), try SQLiteSchema.identity($0)) }
+            guard let found else { throw StoreError.unavailable("the file is damaged; restore a backup") }
+            identity = found
             hub = WatchHub(at: position.revision, queueMax: options.watchQueueMax)
             seen = Mutex(position.revision)
             writer = SQLiteWriter(
@@ -83,12 +87,48 @@ public final class SQLiteStore: StoreMaintenance {
         lock.release()
     }
 
+    /// Lets the store in the file `path`, which no process has open, begin a new history after what it holds.
+    ///
+    /// It gets another identity, and all that is committed from now on comes after `beyond`, so that nobody who has seen
+    /// the lost commits takes new ones for them. Watches from before have to list anew. Throws as `open`.
+    public static func beginNewHistory(
+        path: String, beyond: Revision, clock: any WallClock = SystemWallClock()
+    ) throws(StoreError) {
+        let lock = try StoreLock(path: path)
+        defer { lock.release() }
+        do {
+            let (pool, _) = try SQLiteSchema.open(path, now: clock.now)
+            try pool.write { db in
+                var position = try StorePosition(db)
+                position.revision = max(position.revision, beyond)
+                position.compacted = position.revision
+                try position.save(db)
+                try db.execute(sql: "DELETE FROM history")
+                try SQLiteSchema.setIdentity(.random(), db)
+            }
+            try pool.close()
+        } catch {
+            throw .engine(error, path: path)
+        }
+    }
+
     public func currentRevision() async throws(StoreError) -> Revision {
         let committed = writer.revision
         return seen.withLock { seen in
             seen = max(seen, committed)
             return seen
         }
+    }
+
+    /// The newest commit that is on the disk.
+    public var newestRevision: Revision { writer.revision }
+
+    /// The writes that the engine has failed so far, and why the last of them failed; not those that it refused.
+    public var failures: (count: Int, last: StoreError?) { writer.failures }
+
+    /// Writes what is there already, to find out whether the disk takes writes; throws what the engine says.
+    public func tryWriting() async throws(StoreError) {
+        try await writer.submit { $0.touch() }
     }
 
     public func get(_ key: ResourceKey) async throws(StoreError) -> Document? {

@@ -19,6 +19,7 @@ final class SQLiteWriter: Sendable {
 
     private let state = Mutex(State())
     private let position: Mutex<StorePosition>
+    private let failed = Mutex<(count: Int, last: StoreError?)>((0, nil))
     private let pool: DatabasePool
     private let leases: LeaseTable
     private let hub: WatchHub
@@ -41,6 +42,9 @@ final class SQLiteWriter: Sendable {
 
     /// The newest commit that is on the disk.
     var revision: Revision { position.withLock { $0.revision } }
+
+    /// The groups that the engine has failed, and why it failed the last.
+    var failures: (count: Int, last: StoreError?) { failed.withLock { $0 } }
 
     /// Makes a change; returns or throws when it is decided and on the disk.
     ///
@@ -114,7 +118,9 @@ final class SQLiteWriter: Sendable {
                 return .commit
             }
         } catch {
-            for job in jobs { job.fail(.engine(error, path: path)) }
+            let failure = StoreError.engine(error, path: path)
+            failed.withLock { $0 = ($0.count + 1, failure) }
+            for job in jobs { job.fail(failure) }
             return
         }
         position.withLock { $0 = writing.position }

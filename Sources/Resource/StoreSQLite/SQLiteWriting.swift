@@ -47,6 +47,9 @@ struct SQLiteWriting {
         isPositionChanged = true
     }
 
+    /// Has the engine write how far the store has come, though it has come no further.
+    mutating func touch() { isPositionChanged = true }
+
     mutating func grantLease(timeToLive: Duration) throws -> LeaseID {
         guard leases.count + granted.count < StoreLimits.leaseCountMax else {
             throw StoreError.limitExceeded("there are \(StoreLimits.leaseCountMax) leases already; end one first")

@@ -15,7 +15,7 @@ extension StoreError {
         }
         switch error.resultCode {
         case .SQLITE_FULL:
-            return .unavailable("the disk that holds \(path) is full; free some space and try again")
+            return .diskFull(path)
         case .SQLITE_IOERR:
             return .unavailable("the disk failed under \(path) (\(error.extendedResultCode)); check dmesg and smartctl")
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
@@ -29,6 +29,8 @@ extension StoreError {
 
     /// The failure of a system call on `path`, from `errno`.
     static func system(_ action: String, _ path: String) -> StoreError {
-        .unavailable("cannot \(action) \(path): \(String(cString: strerror(errno)))")
+        let code = errno
+        guard code != ENOSPC, code != EDQUOT else { return .diskFull(path) }
+        return .unavailable("cannot \(action) \(path): \(String(cString: strerror(code)))")
     }
 }

@@ -5,9 +5,10 @@ import Testing
 
 /// The real programs in a network namespace of their own: a conductor on its usual ports, and a shell beside it.
 final class ConductorScene {
-    private let namespace: String
+    let namespace: String
     private let directory: TemporaryDirectory
     private var programs: [Task<ProgramRun.Outcome, any Error>] = []
+    private var conductor: Task<ProgramRun.Outcome, any Error>?
     private var mounts: [String] = []
 
     /// A public key that sites may name.
@@ -98,9 +99,16 @@ final class ConductorScene {
         return task
     }
 
+    /// Ends the conductor that was started last, as kill -9 does.
+    func kill() async throws {
+        conductor?.cancel()
+        _ = try? await conductor?.value
+        conductor = nil
+    }
+
     /// Starts the conductor and waits until it answers.
     func start(_ line: String) async throws {
-        run(line)
+        conductor = run(line)
         for _ in 0..<150 {
             if try await type("muster version").status == 0 { return }
             try await Task.sleep(for: .milliseconds(100))
