@@ -9,8 +9,11 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-func module(_ group: String, _ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, path: "Sources/\(group)/\(name)", swiftSettings: settings)
+func module(
+    _ group: String, _ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: path ?? "Sources/\(group)/\(name)", swiftSettings: settings)
 }
 
 func program(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
@@ -273,6 +276,16 @@ let package = Package(
             ["AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "Primitives", arguments],
             path: "Tests/Benchmarks/node-bench"),
 
+        module(
+            "Testing", "FuzzTargets",
+            [
+                "Primitives", "DHCP", "TFTP", "LLDP", "NetworkBoot", "Redfish", "IPMI", "WebSocketMessages",
+                "ImageChunks", "ResourceModel", "AgentProtocol", "CatalogBareMetal", "FleetContract", "BareMetal",
+                "Fleet", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore, httpTypes,
+                nioCore, nioEmbedded, nioWebSocket, logging,
+            ], path: "Tests/Fuzz/Targets"),
+
+        suite("FuzzTests", ["FuzzTargets"]),
         suite("PrimitivesTests", ["Primitives", "WireCoding", "ProgramRuns"]),
         suite("DHCPTests", ["DHCP", "Primitives", "WireCoding"]),
         suite("TFTPTests", ["TFTP", "Primitives", "WireCoding"]),
@@ -363,7 +376,8 @@ let package = Package(
                 "StoreMemory", "StoreSQLite",
                 "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioPosix,
                 nioHTTP1, nioSSL,
-                logging, arguments, "ProgramRuns",
+                logging, arguments, "ProgramRuns", "NodeTransport", "WebSocketMessages", crypto, x509, asn1,
+                hummingbirdCore, nioEmbedded,
             ]),
         suite(
             "RackTests",

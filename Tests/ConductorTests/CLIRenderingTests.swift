@@ -243,8 +243,8 @@ import Testing
                 == "\(Ages.clock(Self.now))  network-0001  deploying (writing)  [########------------]  43 %  61 MiB  3m so far"
         )
         #expect(WatchScreen.text(node, Self.terminal(40)).count < 40)
-        #expect(ProgressBar.text(done: 0, total: 0, width: 4) == "[----]   0 %")
-        #expect(ProgressBar.text(done: 9, total: 9, width: 4) == "[####] 100 %")
+        #expect(ProgressBar.text(percent: 0, width: 4) == "[----]   0 %")
+        #expect(ProgressBar.text(percent: 100, width: 4) == "[####] 100 %")
     }
 
     @Test func coloursAreForTerminalsOnly() {

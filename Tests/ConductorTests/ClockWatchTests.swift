@@ -17,6 +17,7 @@ import Testing
             "two in a row are off, told once", [0, 1500, 1600, 1700],
             [ClockNews(offset: nil), nil, ClockNews(offset: 1600), nil]
         ),
+        ("a clock that cannot be", [.min, .min], [nil, ClockNews(offset: .min)]),
         ("off from the start", [-90_000, -90_001], [nil, ClockNews(offset: -90_001)]),
         (
             "between half a second and one nothing changes", [2000, 2000, 999, 501, 499],

@@ -140,6 +140,10 @@ import Testing
         #expect(signs.vitals?.processorShare == nil && signs.vitals?.receivedRate == nil, "counters began anew")
         signs.take(report(20, cpu: 2, idle: 3, received: 11), at: Self.now)
         #expect(signs.vitals?.receivedRate == nil, "no time has passed")
+        // A node that lies in its figures is shown without them, and spoils no other's: JSON has no infinity.
+        signs.take(report(30, cpu: 2, idle: 3, received: -1e308), at: Self.now)
+        signs.take(report(40, cpu: 2, idle: 3, received: 1e308), at: Self.now)
+        #expect(signs.vitals?.receivedRate == nil)
         // What agents really send has what is shown.
         signs = VitalSigns()
         signs.take(MetricsReport(time: Self.now, samples: MachineMetrics.read()), at: Self.now)

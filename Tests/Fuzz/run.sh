@@ -1,34 +1,57 @@
 #!/bin/bash
-# usage: Tests/Fuzz/run.sh CODEC SECONDS
-# Builds Tests/Fuzz/CODEC with libFuzzer and the address sanitizer, runs it for SECONDS, and leaves new inputs that
-# reach new code in Tests/Fuzz/CODEC/corpus. Exits non-zero when an input fails; that input is kept there as well.
+# usage: Tests/Fuzz/run.sh SECONDS [TARGET...]
+# Builds the fuzz targets with libFuzzer and the address sanitizer, runs each for its share of SECONDS, and prints a line
+# for each. Inputs that reach new code are kept for the next time in .cache/fuzz. Exits with 1 when a target failed: the
+# input that it failed with is in Tests/Fuzz/Corpora then, as crash-*, oom-* or timeout-*, and `make test` fails as well.
 set -euo pipefail
-[ $# -eq 2 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 64; }
+[ $# -ge 1 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 64; }
 cd "$(dirname "$0")/../.."
-folder="Tests/Fuzz/$1"
-[ -d "$folder" ] || { echo "There is no fuzz target '$1'; see the folders of Tests/Fuzz." >&2; exit 66; }
-case "$1" in
-dhcp) sources=(Sources/Base/Primitives Sources/Base/WireCoding Sources/Protocol/DHCP) ;;
-tftp) sources=(Sources/Base/Primitives Sources/Base/WireCoding Sources/Protocol/TFTP) ;;
-*) echo "Tell Tests/Fuzz/run.sh which sources the fuzz target '$1' needs." >&2; exit 66 ;;
-esac
+seconds=$1
+shift
+build=.build/fuzz
+corpora=Tests/Fuzz/Corpora
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-# All sources become one module, so that no interface between modules hides code from the fuzzer: their imports of each
-# other are dropped.
-modules=$(for source in "${sources[@]}"; do basename "$source"; done | paste -sd'|')
-mkdir "$work/sources"
-for source in "${sources[@]}"; do
-    for file in "$source"/*.swift; do
-        sed -E "s/^import ($modules)$//" "$file" >"$work/sources/$(basename "$source")-$(basename "$file")"
-    done
+# Everything is instrumented, the C code of packages too; libblkid and libzstd are Debian's and are not.
+swift build -c release --scratch-path "$build" --target FuzzTargets -Xswiftc -sanitize=fuzzer,address \
+    -Xcc -fsanitize=fuzzer-no-link,address >"$build.log" 2>&1 || { tail -n 40 "$build.log" >&2; exit 1; }
+mapfile -t objects < <(find "$build/release/" -name '*.o' -not -path '*-tool.build/*')
+libraries=$(pkg-config --libs blkid libzstd libudev libnl-route-3.0 libnftables)
+# shellcheck disable=SC2086
+swiftc -O -swift-version 6 -parse-as-library -sanitize=fuzzer,address -I "$build/release/Modules" -module-name Fuzz \
+    Tests/Fuzz/Entry.swift "${objects[@]}" $libraries -o "$build/fuzz"
+
+declare -A limits
+while read -r name size; do limits[$name]=$size; done < <(MUSTER_FUZZ_TARGET=list "$build/fuzz" -runs=0)
+targets=("$@")
+[ $# -gt 0 ] || mapfile -t targets < <(printf '%s\n' "${!limits[@]}" | sort)
+share=$((seconds / ${#targets[@]}))
+[ "$share" -gt 0 ] || share=1
+
+export ASAN_OPTIONS=quarantine_size_mb=16:detect_leaks=${LEAKS:-1}
+failed=0
+kept=.cache/fuzz
+mkdir -p "$kept"
+log=$(mktemp)
+stamp=$(mktemp)
+trap 'rm -f "$log" "$stamp"' EXIT
+printf '%-18s %10s %8s %8s %8s %8s\n' target runs corpus new crashes 'MiB max'
+for target in "${targets[@]}"; do
+    [ -n "${limits[$target]:-}" ] || { echo "There is no target '$target'." >&2; exit 66; }
+    options=(-max_len="${limits[$target]}" -rss_limit_mb=1024 -malloc_limit_mb=256 -timeout=10)
+    mkdir -p "$kept/$target" "$corpora/$target"
+    count() { find "$corpora/$target" "$kept/$target" -type f | wc -l; }
+    before=$(count)
+    touch "$stamp"
+    MUSTER_FUZZ_TARGET=$target "$build/fuzz" "${options[@]}" -max_total_time="$share" -print_final_stats=1 \
+        -artifact_prefix="$corpora/$target/" "$kept/$target" "$corpora/$target" >"$log" 2>&1 || true
+    figure() { awk -F ': *' -v name="stat::$1" '$1 == name { value = $2 } END { print value + 0 }' "$log"; }
+    crashes=$(find "$corpora/$target" -newer "$stamp" \( -name 'crash-*' -o -name 'oom-*' -o -name 'timeout-*' \) | wc -l)
+    if [ "$crashes" -gt 0 ] || ! grep -q '^Done ' "$log"; then
+        failed=1
+        tail -n 60 "$log" >&2
+    fi
+    new=$(($(count) - before))
+    printf '%-18s %10s %8s %8s %8s %8s\n' "$target" "$(figure number_of_executed_units)" "$before" "$new" "$crashes" \
+        "$(figure peak_rss_mb)"
 done
-cp "$folder"/*.swift "$work/sources/"
-swiftc -O -swift-version 6 -parse-as-library -sanitize=fuzzer,address -module-name Fuzz \
-    "$work"/sources/*.swift -o "$work/fuzz"
-mkdir -p "$work/corpus" "$folder/corpus"
-"$work/fuzz" -max_total_time="$2" -max_len=1500 -timeout=5 -print_final_stats=1 \
-    -artifact_prefix="$folder/corpus/" "$work/corpus" "$folder/corpus"
-"$work/fuzz" -merge=1 -max_len=1500 "$folder/corpus" "$work/corpus"
-echo "$(find "$folder/corpus" -type f | wc -l) inputs in $folder/corpus"
+exit $failed

@@ -179,7 +179,7 @@ struct NodeExplanation {
         }
         if let offset = agent.clockOffsetMilliseconds {
             return WhyReply.Cause(
-                subject: "clock", what: "\(abs(offset)) ms \(offset > 0 ? "ahead of" : "behind") the conductor's",
+                subject: "clock", what: "\(offset.magnitude) ms \(offset > 0 ? "ahead of" : "behind") the conductor's",
                 owner: .operator, next: "look at the time servers of both", isProblem: true)
         }
         let failing = agent.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }

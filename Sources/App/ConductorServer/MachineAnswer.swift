@@ -39,6 +39,7 @@ struct MachineAnswer {
                 case .store: (.serviceUnavailable, "store")
                 }
             case is InvalidTransition: (.conflict, "wrong_state")
+            case NodeLogError.unknownSource: (.badRequest, "unknown_source")
             case is AuthorityError: (.badRequest, "bad_signing_request")
             case is UnknownNode: (.notFound, "unknown_node")
             case is InvalidValue: (.badRequest, "invalid_value")

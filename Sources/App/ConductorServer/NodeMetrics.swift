@@ -78,14 +78,14 @@ struct ClockWatch: Hashable, Sendable {
     private var isWrong: Bool?
 
     mutating func take(_ offset: Int64) -> ClockNews? {
-        if abs(offset) > 1000 {
+        if offset.magnitude > 1000 {
             lateCount += 1
             guard lateCount >= 2, isWrong != true else { return nil }
             isWrong = true
             return ClockNews(offset: offset)
         }
         lateCount = 0
-        guard abs(offset) < 500, isWrong != false else { return nil }
+        guard offset.magnitude < 500, isWrong != false else { return nil }
         isWrong = false
         return ClockNews(offset: nil)
     }

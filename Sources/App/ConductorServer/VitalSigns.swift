@@ -61,14 +61,17 @@ struct VitalSigns: Hashable, Sendable {
                 let processor = totals.processor - before.processor
                 let idle = totals.idle - before.idle
                 if processor > 0, idle >= 0 { vitals.processorShare = Self.share(1 - idle / processor) }
-                if totals.received >= before.received {
-                    vitals.receivedRate = (totals.received - before.received) / seconds
-                }
-                if totals.sent >= before.sent { vitals.sentRate = (totals.sent - before.sent) / seconds }
+                vitals.receivedRate = Self.rate(totals.received - before.received, seconds)
+                vitals.sentRate = Self.rate(totals.sent - before.sent, seconds)
             }
         }
         self.vitals = vitals
         self.totals = totals
+    }
+
+    /// Nil for a counter that began anew, and for sums that no card can have carried: JSON has no infinity.
+    private static func rate(_ difference: Double, _ seconds: Double) -> Double? {
+        difference >= 0 && difference.isFinite ? difference / seconds : nil
     }
 
     private static func share(_ value: Double) -> Double { min(1, max(0, value)) }

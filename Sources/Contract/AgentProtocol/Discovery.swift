@@ -185,7 +185,14 @@ public struct DiscoveryProgress: Codable, Sendable, Hashable {
     /// Progress of an order.
     public init(order: UInt64, stage: Stage) {
         self.order = order
-        self.stage = stage
+        self.stage = stage.bounded
+    }
+
+    /// Reads a report; its texts become printable and short, its counts possible ones.
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            order: try fields.decode(UInt64.self, forKey: .order), stage: try fields.decode(Stage.self, forKey: .stage))
     }
 }
 

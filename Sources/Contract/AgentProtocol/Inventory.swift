@@ -24,6 +24,8 @@ public struct InventoryReport: Hashable, Sendable, Codable {
         public static let memoryModules = 128
         /// Processor flags.
         public static let cpuFlags = 64
+        /// Sentences on what was left out.
+        public static let omissions = 8
     }
 
     /// The version of this document's form.
@@ -66,7 +68,7 @@ public struct InventoryReport: Hashable, Sendable, Codable {
         disks: [Disk], nics: [NIC], pciDevices: [PCIDevice] = [], tpmVersion: String? = nil,
         bmc: BMC? = nil, virtualization: String? = nil, omissions: [String] = [], schemaVersion: Int = 1
     ) {
-        var left = omissions.prefix(8).map { $0.bounded }
+        var left: [String] = []
         self.schemaVersion = schemaVersion
         self.agentVersion = agentVersion.bounded
         self.collectedAt = collectedAt
@@ -82,7 +84,7 @@ public struct InventoryReport: Hashable, Sendable, Codable {
         self.tpmVersion = tpmVersion?.bounded
         self.bmc = bmc?.bounded
         self.virtualization = virtualization?.bounded
-        self.omissions = left
+        self.omissions = (left + omissions).prefix(Limit.omissions).map(\.bounded)
     }
 
     public init(from decoder: any Decoder) throws {

@@ -334,6 +334,9 @@ public struct Node: Resource {
             self.total = total
             self.bytes = bytes
         }
+
+        /// The share that is done in whole percent, 0 to 100; nil when there is nothing to do.
+        public var percent: Int? { total > 0 ? Int(Double(min(max(done, 0), total)) / Double(total) * 100) : nil }
     }
 
     /// One stream of an agent.

@@ -129,7 +129,11 @@ private struct BillCheck {
     }
 
     mutating func memory(_ wanted: SKU.Memory, _ found: InventoryReport.Memory) {
-        let modules = found.modules.reduce(0) { $0 + $1.size.bytes }
+        // A machine may claim modules of any size.
+        let modules = found.modules.reduce(UInt64(0)) { sum, module in
+            let (next, isBeyond) = sum.addingReportingOverflow(module.size.bytes)
+            return isBeyond ? .max : next
+        }
         let installed = ByteCount(bytes: modules > 0 ? modules : found.total.bytes)
         if let least = wanted.min { note("memory", "at least \(least)", "\(installed)", installed >= least) }
         if let exact = wanted.exact {

@@ -202,7 +202,8 @@ extension NodeWalk {
             effects.append(
                 .record(
                     type: "ClockSkewed",
-                    message: "the clock is \(abs(milliseconds)) ms \(milliseconds > 0 ? "ahead of" : "behind") the "
+                    message:
+                        "the clock is \(milliseconds.magnitude) ms \(milliseconds > 0 ? "ahead of" : "behind") the "
                         + "conductor's; look at the time servers of both"))
         } else if milliseconds == nil, wasWrong {
             effects.append(.record(type: "ClockInStep", message: "the clock agrees with the conductor's again"))

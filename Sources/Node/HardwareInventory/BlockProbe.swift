@@ -30,7 +30,7 @@ public enum BlockProbe {
     /// Every signature of the whole device at `path`, also where several contradict each other, and of partition tables;
     /// the signatures inside partitions are not looked for. Throws `SystemError` when the device cannot be opened or
     /// read: then nobody knows what is on it.
-    static func signatures(_ path: String) throws(SystemError) -> [DiskSignature] {
+    public static func signatures(_ path: String) throws(SystemError) -> [DiskSignature] {
         try ProbedFile(path).signatures(path)
     }
 }
@@ -142,14 +142,15 @@ private final class Probe {
             func text(_ pointer: UnsafePointer<CChar>?) -> String? {
                 pointer.map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
             }
+            func bytes(_ sectors: blkid_loff_t) -> UInt64 { min(UInt64(clamping: sectors), .max >> 9) << 9 }
             let type =
                 text(blkid_partition_get_type_string(entry))
                 ?? "0x" + String(blkid_partition_get_type(entry), radix: 16)
             return InventoryReport.Partition(
                 number: Int(blkid_partition_get_partno(entry)), name: text(blkid_partition_get_name(entry)),
                 uuid: text(blkid_partition_get_uuid(entry)), type: type,
-                start: UInt64(clamping: blkid_partition_get_start(entry)) * 512,
-                size: ByteCount(bytes: UInt64(clamping: blkid_partition_get_size(entry)) * 512))
+                start: bytes(blkid_partition_get_start(entry)),
+                size: ByteCount(bytes: bytes(blkid_partition_get_size(entry))))
         }
     }
 }

@@ -2,12 +2,12 @@ import AgentProtocol
 import Primitives
 
 /// Reads the memory modules from the table of SMBIOS structures (DSP0134 section 7.18, type 17).
-enum MemoryModules {
+public enum MemoryModules {
     private static let memoryDevice: UInt8 = 17
     private static let endOfTable: UInt8 = 127
 
     /// The modules that `table` names, without empty slots; total over any bytes.
-    static func parse(_ table: [UInt8]) -> [InventoryReport.Memory.Module] {
+    public static func parse(_ table: [UInt8]) -> [InventoryReport.Memory.Module] {
         var modules: [InventoryReport.Memory.Module] = []
         var at = 0
         while at + 4 <= table.count, modules.count < InventoryReport.Limit.memoryModules {

@@ -128,7 +128,7 @@ struct SendScreen {
         let now = Int(done * 100 / total)
         guard now != percent else { return }
         percent = now
-        terminal.redraw("\(what) \(ProgressBar.text(done: now, total: 100))  \(ByteCount(bytes: done))")
+        terminal.redraw("\(what) \(ProgressBar.text(percent: now))  \(ByteCount(bytes: done))")
     }
 
     mutating func end() {

@@ -127,7 +127,7 @@ struct WatchScreen {
     /// Shows a node when what is worth a line has changed.
     mutating func show(_ node: NodeSummary, _ line: WatchLine) {
         if terminal.isJSON { return terminal.print(JSONText.line(line)) }
-        let percent = node.progress.map { $0.total > 0 ? $0.done * 100 / $0.total : 0 }
+        let percent = node.progress.map { $0.percent ?? 0 }
         let isWriting = node.phase == .writing && percent != nil
         // On a terminal the bar is drawn anew at every change; elsewhere a line every `step` percent will do.
         let grain = isWriting ? "\((percent ?? 0) / (terminal.isInteractive ? 1 : step))" : ""
@@ -164,7 +164,7 @@ struct WatchScreen {
         let head = "\(Ages.clock(now))  \(node.name)  \(node.state)"
         var rest = node.phase.map { " (\(NodeText.words($0)))" } ?? ""
         if node.phase == .writing, let progress = node.progress {
-            let bar = ProgressBar.text(done: progress.done, total: progress.total)
+            let bar = ProgressBar.text(percent: progress.percent ?? 0)
             rest += "  \(bar)  \(ByteCount(bytes: progress.bytes))  \(age)"
         } else {
             let waiting = NodeText.waiting(node)

@@ -53,8 +53,8 @@ struct NodeInventory: FleetCommand {
 
     /// Nil below 5 s: it is measured against a clock that tells whole seconds, and the boot takes its time.
     private static func skew(_ milliseconds: Int64) -> String? {
-        guard abs(milliseconds) >= 5000 else { return nil }
-        let text = Ages.text(.milliseconds(abs(milliseconds)))
+        guard milliseconds.magnitude >= 5000 else { return nil }
+        let text = Ages.text(.milliseconds(Int64(clamping: milliseconds.magnitude)))
         return "was \(text) \(milliseconds > 0 ? "fast" : "slow") when it booted; look at its battery"
     }
 

@@ -39,10 +39,9 @@ enum Ages {
 
 /// A bar that fills.
 enum ProgressBar {
-    /// `[######----]  61 %` for `done` of `total`.
-    static func text(done: Int, total: Int, width: Int = 20) -> String {
-        let percent = total > 0 ? min(100, done * 100 / total) : 0
-        let filled = total > 0 ? min(width, done * width / total) : 0
+    /// `[######----]  61 %` for `percent`, 0 to 100.
+    static func text(percent: Int, width: Int = 20) -> String {
+        let filled = percent * width / 100
         let number = String(repeating: " ", count: percent < 10 ? 2 : percent < 100 ? 1 : 0) + "\(percent)"
         return "[\(String(repeating: "#", count: filled))\(String(repeating: "-", count: width - filled))] \(number) %"
     }

@@ -8,10 +8,10 @@ enum NodeText {
     /// The state with its phase and how far an image is, for example `deploying (writing 43 %)`.
     static func state(_ node: NodeSummary) -> String {
         guard let phase = node.phase else { return node.state }
-        guard phase == .writing, let progress = node.progress, progress.total > 0 else {
+        guard phase == .writing, let percent = node.progress?.percent else {
             return "\(node.state) (\(words(phase)))"
         }
-        return "\(node.state) (writing \(progress.done * 100 / progress.total) %)"
+        return "\(node.state) (writing \(percent) %)"
     }
 
     static func words(_ phase: DeployPhase) -> String {
