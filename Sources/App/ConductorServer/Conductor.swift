@@ -33,16 +33,23 @@ public struct Conductor: Sendable {
         let blobs = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
         let vault = try await SecretVault.open(
             store: store, keyFile: "\(configuration.stateDirectory)/master.key", clock: clock)
-        let authority = try await SiteAuthority.open(vault: vault, name: "Muster", clock: clock)
-        try PrivateFile.replace("\(configuration.stateDirectory)/ca.pem", Array(authority.certificatePEM.utf8))
+        let keys = AuthorityVault(vault: vault, name: "Muster", clock: clock)
+        let authorities = SiteAuthorities(try await AuthorityController.open(store: store, keys: keys))
+        try Self.writeAuthorities(authorities.now, in: configuration)
         let operators = OperatorTokens(store: store, clock: clock)
         try await operators.load()
         try await operators.ensureFirstOperator(file: "\(configuration.stateDirectory)/operator.token")
         let parts = try ConductorParts(
-            configuration: configuration, store: store, blobs: blobs, vault: vault, authority: authority,
-            operators: operators, mediaKey: try await MediaDesk.key(in: vault), clock: clock, logger: logger)
+            configuration: configuration, store: store, blobs: blobs, vault: vault, keys: keys,
+            authorities: authorities, operators: operators, mediaKey: try await MediaDesk.key(in: vault), clock: clock,
+            logger: logger)
         try await parts.run()
         try await store.close()
+    }
+
+    /// Keeps `ca.pem`, which operators and Prometheus trust, what it should be.
+    static func writeAuthorities(_ set: AuthoritySet, in configuration: ConductorConfiguration) throws {
+        try PrivateFile.replace("\(configuration.stateDirectory)/ca.pem", Array(set.bundlePEM.utf8))
     }
 
     private func preparePrivateDirectory() throws(ConductorStartError) {
