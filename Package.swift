@@ -366,7 +366,8 @@ let package = Package(
         suite(
             "ConductorTests",
             [
-                "ConductorServer", "NodeAgent", "LinuxSystem", "RoleCompute", "RoleController", "RoleNetwork",
+                "ConductorServer", "AgentPort", "NodeAgent", "NodeTransport", "WebSocketMessages", "LinuxSystem",
+                "RoleCompute", "RoleController", "RoleNetwork",
                 "RoleStorage",
                 "BMCDrivers", "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
                 "CLICommands",

@@ -129,7 +129,27 @@ import Testing
                 who: "operator:admin", from: "10.77.0.9", requestID: "r1", verb: "create",
                 resource: ResourceKey(kind: Node.kind, name: node.raw), outcome: .ok, before: digest, after: digest,
                 summary: "let in as network"))
-        return try [line(secret), line(token), line(enrolment), line(audit)]
+        return try [line(secret), line(token), line(enrolment), line(audit)] + certificateDocuments()
+    }
+
+    /// Certificates of nodes, and the authority half way through a rotation.
+    private static func certificateDocuments() throws -> [String] {
+        var certificates = NodeCertificates(node: node.raw, created: time)
+        let end = time.advanced(by: .seconds(7 * 86_400))
+        certificates.add(NodeCertificates.Issued(serial: "4a01", authority: digest, at: time, notAfter: end))
+        certificates.revokeAll(at: time, by: "operator:admin", reason: "stolen")
+        certificates.add(NodeCertificates.Issued(serial: "4a02", authority: digest, at: time, notAfter: end))
+        certificates.status.held = "4a02"
+        certificates.status.trusted = [digest]
+        func authority(_ number: Int) -> SiteAuthority.Authority {
+            SiteAuthority.Authority(
+                number: number, fingerprint: digest, certificatePEM: "-----BEGIN CERTIFICATE-----\n", notAfter: end)
+        }
+        var site = SiteAuthority(created: time, first: authority(1))
+        site.spec.rotation = SiteAuthority.Rotation(number: 2, by: "operator:admin", at: time, isHastened: true)
+        site.spec.rotation?.forced = [.serve]
+        site.status.state = .introducing(newer: authority(2), older: authority(1), cross: "cross")
+        return try [line(certificates), line(site)]
     }
 
     private static let facts = RoleFacts(

@@ -69,7 +69,7 @@ import Testing
         let digest = Digest(bytes: [UInt8](repeating: 1, count: 32))
         func desk(_ key: String) -> MediaDesk {
             MediaDesk(
-                catalog: LiveCatalog(cache: cache), ports: ConductorPorts(), authorityDigest: digest,
+                catalog: LiveCatalog(cache: cache), ports: ConductorPorts(), authorityDigest: { digest },
                 key: SecretText(key))
         }
         try await withThrowingTaskGroup(of: Void.self) { group in

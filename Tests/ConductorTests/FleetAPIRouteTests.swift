@@ -16,7 +16,7 @@ import Testing
         let read = [
             "nodes", "nodes/{node}", "nodes/{node}/inventory", "nodes/{node}/why", "nodes/{node}/explain",
             "nodes/{node}/events", "nodes/{node}/logs", "top", "watch", "events", "bmcs", "bmcs/{bmc}", "segments",
-            "segments/{segment}/events", "leases", "rules", "conflicts", "images",
+            "segments/{segment}/events", "leases", "rules", "conflicts", "images", "authority",
         ]
         for path in read { table["GET /fleet/v1/\(path)"] = everybody }
         for path in ["/metrics", "/metrics/nodes/{node}", "/metrics/http_sd"] { table["GET \(path)"] = everybody }
@@ -29,7 +29,9 @@ import Testing
         table["PATCH /fleet/v1/nodes/{node}"] = workers
         for path in ["nodes/{node}", "conflicts/{conflict}"] { table["DELETE /fleet/v1/\(path)"] = workers }
         let administration = [
-            "GET /fleet/v1/audit", "POST /fleet/v1/site/check", "POST /fleet/v1/bmcs/{bmc}/power", "PUT /fleet/v1/site",
+            "GET /fleet/v1/audit", "POST /fleet/v1/authority/rotate",
+            "POST /fleet/v1/nodes/{node}/revoke-certificate", "POST /fleet/v1/site/check",
+            "POST /fleet/v1/bmcs/{bmc}/power", "PUT /fleet/v1/site",
             "POST /fleet/v1/blobs",
             "PUT /fleet/v1/images/{image}", "PUT /fleet/v1/ramdisks/{ramdisk}", "PUT /fleet/v1/blobs/{digest}",
         ]

@@ -1,3 +1,4 @@
+import CatalogIdentity
 import Identity
 import Logging
 import NIOSSL
@@ -20,7 +21,8 @@ import Testing
     private func certificate() throws -> ServerCertificate {
         let addresses = addresses
         return try ServerCertificate(
-            authority: try CertificateAuthority.makeRoot(name: "site", clock: clock), names: ["conductor.site"],
+            authorities: SiteAuthorities(try .only(CertificateAuthority.makeRoot(name: "site", clock: clock))),
+            names: ["conductor.site"],
             addresses: { addresses.list.withLock { $0 } }, clock: clock, logger: Logger(label: "test"))
     }
 
@@ -44,5 +46,12 @@ import Testing
         #expect(second !== first)
         try certificate.renewIfDue()
         #expect(certificate.context === second)
+    }
+}
+
+extension AuthoritySet {
+    /// The set of a site that has one authority.
+    static func only(_ authority: CertificateAuthority) throws -> AuthoritySet {
+        AuthoritySet(state: .steady(SiteAuthority.Authority(authority, number: 1)), newest: authority, older: nil)
     }
 }

@@ -46,7 +46,7 @@ import Testing
         let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
         let housekeeper = Housekeeper(
             catalog: LiveCatalog(cache: cache), store: store, blobs: blobs, audit: AuditLog(store: store, clock: clock),
-            clock: clock, logger: logger)
+            register: CertificateRegister(store: store, clock: clock), clock: clock, logger: logger)
         let (image, chunk) = try addImage()
         let kernel = try blobs.put(Array("kernel".utf8))
         let unnamed = try blobs.put(Array("unnamed".utf8))

@@ -9,7 +9,8 @@ import Testing
     private let authorizer = Authorizer()
     private static let kinds = [
         "baremetal.node", "baremetal.bmc", "baremetal.segment", "baremetal.image", "baremetal.conflict", "fleet.site",
-        Secret.kind, AuditEvent.kind, OperatorToken.kind, EnrolmentToken.kind, "new.kind",
+        Secret.kind, AuditEvent.kind, OperatorToken.kind, EnrolmentToken.kind, NodeCertificates.kind,
+        SiteAuthority.kind, "new.kind",
     ]
 
     private func isAllowed(_ principal: Principal, _ action: Action, _ kind: String, _ name: String = "x") -> Bool {

@@ -48,7 +48,7 @@ public struct OperatorAPI: Sendable {
     /// The kinds that handlers read from the cache.
     public static let cachedKinds: [any Resource.Type] = [
         Node.self, BMC.self, Segment.self, Rule.self, SKU.self, NodeImage.self, Ramdisk.self, Lease.self,
-        IdentityConflict.self,
+        IdentityConflict.self, NodeCertificates.self, SiteAuthority.self,
     ]
 
     /// What the cache has to find resources by.
@@ -79,6 +79,9 @@ public struct OperatorAPI: Sendable {
         .change(.post, "\(root)/nodes/{node}/rescue", .rescue, Node.kind) { try await $0.rescue(&$1) },
         .change(.post, "\(root)/nodes/{node}/unrescue", .rescue, Node.kind) { try await $0.unrescue(&$1) },
         .change(.post, "\(root)/nodes/{node}/power", .power, Node.kind) { try await $0.powerNode(&$1) },
+        .change(.post, "\(root)/nodes/{node}/revoke-certificate", .rotate, Node.kind) {
+            try await $0.revokeCertificate(&$1)
+        },
         .change(.patch, "\(root)/nodes/{node}", .update, Node.kind) { try await $0.patchNode(&$1) },
         .change(.delete, "\(root)/nodes/{node}", .delete, Node.kind) { try await $0.deleteNode(&$1) },
         .read("\(root)/top", Node.kind) { try await $0.top() },
@@ -98,6 +101,8 @@ public struct OperatorAPI: Sendable {
         .change(.delete, "\(root)/conflicts/{conflict}", .delete, IdentityConflict.kind) {
             try await $0.deleteConflict(&$1)
         },
+        .read("\(root)/authority", SiteAuthority.kind) { try await $0.showAuthority() },
+        .change(.post, "\(root)/authority/rotate", .rotate, SiteAuthority.kind) { try await $0.rotateAuthority(&$1) },
         .read("\(root)/audit", AuditEvent.kind) { try await $0.listAudit() },
         .change(.put, "\(root)/site", .update, Site.kind) { try await $0.applySite(&$1) },
         .change(.post, "\(root)/site/check", .update, Site.kind) { try await $0.checkSite(&$1) },

@@ -4,6 +4,7 @@ import CatalogBareMetal
 import CatalogIdentity
 import FleetContract
 import Hummingbird
+import Identity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -44,6 +45,10 @@ extension FleetCall {
             ])
         transaction.operations += marks.prefix(StoreLimits.operationCountMax - 4).map { .delete($0.value.key) }
         let revision = try await services.store.commit(transaction)
+        // Only what is in the inventory is taken, and what comes back has another identifier; this is for one that is
+        // put back from a copy of the store.
+        try await services.register.revokeAll(
+            of: id, by: context.principal.description, reason: "the node was taken out of the inventory")
         let events = try await services.store.fetchAll(NodeEvent.self).filter { $0.value.spec.node == id }
         for start in stride(from: 0, to: events.count, by: StoreLimits.operationCountMax) {
             let batch = events[start..<min(start + StoreLimits.operationCountMax, events.count)]

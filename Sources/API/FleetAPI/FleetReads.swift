@@ -3,6 +3,7 @@ import AgentProtocol
 import BareMetal
 import BlobStore
 import CatalogBareMetal
+import CatalogIdentity
 import FleetContract
 import FoundationEssentials
 import HTTPTypes
@@ -71,6 +72,7 @@ public struct FleetReads: Sendable {
             throw APIError.notFound("The node's key is not an identifier.")
         }
         detail.node = summary
+        detail.certificate = services.cache.get(NodeCertificates.self, summary.id.raw).flatMap(CertificateRecord.init)
         detail.facts = try await services.store.fetch(NodeFacts.self, summary.id.raw)?.value.status.facts
         return detail
     }
@@ -96,6 +98,7 @@ public struct FleetReads: Sendable {
         return NodeExplanation(
             node: node, summary: summary, bmc: bmcName.flatMap { services.cache.get(BMC.self, $0) }, bmcName: bmcName,
             bmcAtAddress: node.status.summary?.bmcAddress.flatMap(self.bmcName(at:)),
+            certificates: services.cache.get(NodeCertificates.self, summary.id.raw),
             images: services.cache.all(NodeImage.self), conflicts: conflicts, rules: judgement?.cause,
             events: try await events(of: node, limit: eventCount), now: services.clock.now)
     }
@@ -208,5 +211,20 @@ public struct FleetReads: Sendable {
         return EventRecord(
             key: event.metadata.name, time: event.spec.time, node: event.spec.node, nodeName: name,
             type: event.spec.type, message: event.spec.message)
+    }
+}
+
+extension CertificateRecord {
+    /// What is shown of a node's certificates; nil: there is none.
+    init?(_ certificates: NodeCertificates) {
+        if let held = certificates.held {
+            self.init(serial: held.serial, notAfter: held.notAfter, authority: held.authority)
+        } else if let revoked = certificates.shutOut {
+            self.init(
+                serial: revoked.serial, notAfter: revoked.notAfter, authority: nil, revoked: revoked.at,
+                revokedBy: revoked.by, reason: revoked.reason)
+        } else {
+            return nil
+        }
     }
 }

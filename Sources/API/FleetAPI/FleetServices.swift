@@ -3,6 +3,7 @@ import AgentProtocol
 import BareMetal
 import BlobStore
 import CatalogBareMetal
+import CatalogIdentity
 import FleetContract
 import Identity
 import Logging
@@ -34,6 +35,12 @@ public struct FleetServices: Sendable {
     public var siteCheck: @Sendable (SiteDocument?) async -> [SiteCheckReply.Row]
     /// The crypt(5) hash of a password.
     public var hashPassword: @Sendable (SecretText) throws -> String
+    /// Notes and revokes nodes' certificates.
+    public var register: CertificateRegister
+    /// The nodes that hang on the authority that is being replaced.
+    public var dependents: @Sendable (SiteAuthority) -> AuthorityDependents
+    /// Names the events that the API itself writes; another sequence than the node writer's.
+    let events = EventSequence(first: 500_000)
     /// Where failures are written.
     public var logger: Logger
 
@@ -42,8 +49,11 @@ public struct FleetServices: Sendable {
         store: any ResourceStore, cache: ResourceCache, blobs: FileBlobStore, vault: SecretVault, gate: Gate,
         audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger,
         hashPassword: @escaping @Sendable (SecretText) throws -> String,
-        siteCheck: @escaping @Sendable (SiteDocument?) async -> [SiteCheckReply.Row] = { _ in [] }
+        siteCheck: @escaping @Sendable (SiteDocument?) async -> [SiteCheckReply.Row] = { _ in [] },
+        dependents: @escaping @Sendable (SiteAuthority) -> AuthorityDependents = { _ in AuthorityDependents() }
     ) {
+        register = CertificateRegister(store: store, clock: clock)
+        self.dependents = dependents
         self.siteCheck = siteCheck
         self.hashPassword = hashPassword
         self.store = store

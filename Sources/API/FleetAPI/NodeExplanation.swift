@@ -1,5 +1,6 @@
 import AgentProtocol
 import CatalogBareMetal
+import CatalogIdentity
 import FleetContract
 import Primitives
 import ResourceModel
@@ -12,6 +13,7 @@ struct NodeExplanation {
     let bmcName: String?
     /// The site's BMC with the address that the machine's own BMC has, as the machine says.
     let bmcAtAddress: String?
+    let certificates: NodeCertificates?
     let images: [NodeImage]
     let conflicts: [IdentityConflict]
     let rules: WhyReply.Cause?
@@ -21,7 +23,7 @@ struct NodeExplanation {
     var reply: WhyReply {
         let causes =
             [maintenanceCause, stateCause, errorCause, approvalCause] + blockCauses
-            + [rules, imageCause, bmcCause, sessionCause, agentCause]
+            + [rules, imageCause, bmcCause, sessionCause, certificateCause, agentCause]
         let found = causes.compactMap(\.self) + conflicts.map(cause)
         return WhyReply(
             node: summary, time: now, headline: headline(found), causes: found,
@@ -185,6 +187,13 @@ struct NodeExplanation {
         let failing = agent.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }
         let what = failing.isEmpty ? "all checks pass" : "ready, but \(failing.joined(separator: "; "))"
         return WhyReply.Cause(subject: "agent", what: "version \(agent.version), \(what)", since: agent.since)
+    }
+
+    private var certificateCause: WhyReply.Cause? {
+        guard let revoked = certificates?.shutOut, node.status.agent != nil else { return nil }
+        return WhyReply.Cause(
+            subject: "certificate", what: "revoked by \(revoked.by): \(revoked.reason); no conductor takes its agent",
+            since: revoked.at, owner: .operator, next: "muster node deploy \(node.spec.name)", isProblem: true)
     }
 
     private func cause(_ conflict: IdentityConflict) -> WhyReply.Cause {

@@ -1,4 +1,5 @@
 import AgentProtocol
+import FoundationEssentials
 import Identity
 import NIOCore
 import NIOHTTP1
@@ -66,7 +67,7 @@ final class AdmissionHandler: ChannelInboundHandler, RemovableChannelHandler {
                 throw Refusal(status: 404, code: "notFound", message: "The stream is at \(AgentStream.path).")
             }
             let peer = try Self.peer(of: channel)
-            guard !isRevoked(peer.node, peer.serial) else {
+            guard !isRevoked(peer.node, peer.certificate.serial) else {
                 throw Refusal(
                     status: 403, code: "nodeRevoked",
                     message: "This node's certificate is no longer accepted: deploy the node anew.")
@@ -92,7 +93,19 @@ final class AdmissionHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard let certificate, let node = CertificateAuthority.nodeID(of: certificate) else {
             throw Refusal(status: 403, code: "notANode", message: "The certificate is not a node's.")
         }
-        return AgentPeer(node: node, serial: Hex.encode(certificate.serialNumber.bytes))
+        return AgentPeer(
+            node: node,
+            certificate: AgentCertificate(
+                serial: Hex.encode(certificate.serialNumber.bytes),
+                notBefore: Self.timestamp(certificate.notValidBefore),
+                notAfter: Self.timestamp(certificate.notValidAfter),
+                authorityKey: (try? certificate.extensions.authorityKeyIdentifier)?.keyIdentifier.map {
+                    Hex.encode(Array($0))
+                }))
+    }
+
+    private static func timestamp(_ date: Date) -> Timestamp {
+        Timestamp(millisecondsSinceEpoch: Int64(date.timeIntervalSince1970) * 1000)
     }
 }
 

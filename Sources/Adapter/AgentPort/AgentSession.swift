@@ -11,8 +11,8 @@ public final class AgentSession: Sendable, CustomStringConvertible {
     public let id: UInt64
     /// The node, from the peer's certificate.
     public let node: NodeID
-    /// The serial number of the certificate, hexadecimal.
-    public let certificateSerial: String
+    /// The certificate that proved it.
+    public let certificate: AgentCertificate
     /// The peer's address, for logs.
     public let remoteAddress: String
 
@@ -25,7 +25,7 @@ public final class AgentSession: Sendable, CustomStringConvertible {
     ) {
         self.id = id
         node = peer.node
-        certificateSerial = peer.serial
+        certificate = peer.certificate
         self.remoteAddress = remoteAddress
         self.connection = connection
         self.messageSizeMax = messageSizeMax
@@ -94,5 +94,25 @@ public enum AgentSendError: Error, Hashable, CustomStringConvertible {
 /// Who stands at the other end, by certificate.
 struct AgentPeer: Sendable, Hashable {
     let node: NodeID
-    let serial: String
+    let certificate: AgentCertificate
+}
+
+/// What is known of the certificate by which a node has come; its chain is verified.
+public struct AgentCertificate: Sendable, Hashable {
+    /// Its serial number, hexadecimal.
+    public let serial: String
+    /// When it begins.
+    public let notBefore: Timestamp
+    /// When it ends.
+    public let notAfter: Timestamp
+    /// The identifier of the key of the authority that issued it, hexadecimal; nil when it names none.
+    public let authorityKey: String?
+
+    /// A certificate.
+    public init(serial: String, notBefore: Timestamp, notAfter: Timestamp, authorityKey: String?) {
+        self.serial = serial
+        self.notBefore = notBefore
+        self.notAfter = notAfter
+        self.authorityKey = authorityKey
+    }
 }

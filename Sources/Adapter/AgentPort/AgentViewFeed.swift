@@ -58,6 +58,11 @@ public final class AgentViewFeed: Sendable {
         }
     }
 
+    /// The certificate by which the node's stream was opened; nil: it has none here.
+    public func certificate(of node: NodeID) -> AgentCertificate? {
+        entries.withLock { $0[node]?.session.certificate }
+    }
+
     /// Tells a node to go, and closes its stream.
     public func dismiss(_ node: NodeID, _ message: String, retryAfterSeconds: Int) {
         entries.withLock { $0[node] }?.session.goodbye(message, retryAfterSeconds: retryAfterSeconds)

@@ -1,7 +1,7 @@
 import Glibc
 import Primitives
 
-/// Reads files that operators name.
+/// Reads and writes files that operators name.
 enum TextFile {
     /// Why a file cannot be read.
     struct Unreadable: UserFacingError {
@@ -53,6 +53,32 @@ enum TextFile {
         let end = lseek(file, 0, SEEK_END)
         guard end >= 0 else { throw failure(path) }
         return UInt64(end)
+    }
+
+    /// Puts `text` in the place of the file at `path`, all of it or nothing; others may read it.
+    static func replace(_ path: String, with text: String) throws(Unreadable) {
+        let temporary = "\(path).new"
+        let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        guard file >= 0 else { throw unwritable(path) }
+        let bytes = Array(text.utf8)
+        var done = 0
+        while done < bytes.count {
+            let count = bytes[done...].withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            done += count
+        }
+        let isWritten = done == bytes.count && fsync(file) == 0
+        close(file)
+        guard isWritten, rename(temporary, path) == 0 else {
+            let error = unwritable(path)
+            unlink(temporary)
+            throw error
+        }
+    }
+
+    private static func unwritable(_ path: String) -> Unreadable {
+        Unreadable(path: path, why: "cannot be written: \(String(cString: strerror(errno)))")
     }
 
     private static func failure(_ path: String) -> Unreadable {

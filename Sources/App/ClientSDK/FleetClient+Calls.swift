@@ -86,6 +86,19 @@ extension FleetClient {
             .DELETE, FleetPath.below("nodes", node), query: [("force", force ? "true" : nil)], [String: String]())
     }
 
+    /// Has all certificates of the node accepted no more.
+    public func revokeCertificate(of node: String, _ request: RevokeRequest) async throws -> NodeOrderReply {
+        try await send(.POST, FleetPath.below("nodes", node, "revoke-certificate"), request)
+    }
+
+    /// The site's certificate authorities.
+    public func authority() async throws -> AuthorityRecord { try await get(FleetPath.below("authority")) }
+
+    /// Begins the rotation of the authority, or hurries it.
+    public func rotateAuthority(_ request: RotateAuthorityRequest) async throws -> AuthorityRecord {
+        try await send(.POST, FleetPath.below("authority", "rotate"), request)
+    }
+
     /// Forgets an identity conflict.
     public func deleteConflict(_ name: String) async throws -> RemovalReply {
         try await send(.DELETE, FleetPath.below("conflicts", name), [String: String]())

@@ -20,7 +20,8 @@ struct AgentHub: AgentPortDelegate, Service {
     let metrics: NodeMetrics
     let logs: NodeLogs
     let board: ViewBoard
-    let authority: CertificateAuthority
+    let authorities: SiteAuthorities
+    let register: CertificateRegister
     let audit: AuditLog
     let clock: any WallClock
     /// The port of this conductor's API.
@@ -47,14 +48,64 @@ struct AgentHub: AgentPortDelegate, Service {
             session.goodbye("this node is not in the inventory any more", retryAfterSeconds: 300)
             return
         }
+        guard accepts(session, in: ground.now) else { return session.goodbye(Self.revoked, retryAfterSeconds: 300) }
         if hello.viewRevision > ground.now.revision { await noteAhead(session, hello.viewRevision, ground.now.revision) }
+        await noteCertificate(of: session, in: ground.now)
         feed.open(session, hello: hello, view: view(of: node, on: ground))
         // What changed while the session was not there to be told.
         let later = board.ground
         if later.now.revision > ground.now.revision {
             publish(ViewBoard.News(ground: later, nodes: .some([node.metadata.name])))
         }
+        endRefused(session.node, in: catalog.cache.snapshot())
         await pass(.agentConnected(hello, stream(session)), session)
+    }
+
+    private static let revoked = "this node's certificate was revoked: deploy the node again"
+
+    private func accepts(_ session: AgentSession, in now: CacheSnapshot) -> Bool {
+        let certificates = now.get(NodeCertificates.self, session.node.raw)
+        return certificates?.accepts(session.certificate.serial) ?? true
+    }
+
+    /// Notes by which certificate a node has come; `told` is what it says itself of what it keeps on its disk.
+    private func noteCertificate(
+        of session: AgentSession, in now: CacheSnapshot, told: NodeStatusReport.Trust? = nil
+    ) async {
+        let known = now.get(NodeCertificates.self, session.node.raw)
+        let own = session.certificate
+        // A node may hold a newer one than its stream was opened by, and none that nobody gave it.
+        let held =
+            known?.status.issued.first { $0.serial == told?.certificate }
+            ?? NodeCertificates.Issued(
+                serial: own.serial,
+                authority: authorities.now.authority(withKey: own.authorityKey)
+                    ?? authorities.now.issuing.fingerprint, at: own.notBefore, notAfter: own.notAfter)
+        do {
+            try await register.noteHeld(
+                held, by: session.node, known: known,
+                trusted: told.map { Array($0.authorities.prefix(TrustItem.authorityCountMax)) })
+        } catch {
+            logger.warning("\(session): its certificate was not noted: \(error)")
+        }
+    }
+
+    /// Ends the streams of nodes that are not to have one any more.
+    func endRefused() {
+        let now = catalog.cache.snapshot()
+        for id in newest.nodes { endRefused(id, in: now) }
+    }
+
+    /// Ends the stream of a node that is gone, or whose certificate was revoked or is an authority's no more.
+    private func endRefused(_ id: NodeID, in now: CacheSnapshot) {
+        guard let certificate = feed.certificate(of: id) else { return }
+        if now.get(Node.self, id.raw) == nil, now.undecodable[Node.key(id.raw)] == nil {
+            feed.dismiss(id, "this node is not in the inventory any more", retryAfterSeconds: 300)
+        } else if now.get(NodeCertificates.self, id.raw)?.accepts(certificate.serial) == false {
+            feed.dismiss(id, Self.revoked, retryAfterSeconds: 300)
+        } else if let key = certificate.authorityKey, authorities.now.authority(withKey: key) == nil {
+            feed.dismiss(id, "the authority of this node's certificate is not trusted any more", retryAfterSeconds: 1)
+        }
     }
 
     func agentSent(_ message: AgentMessage, from session: AgentSession) async {
@@ -63,6 +114,9 @@ struct AgentHub: AgentPortDelegate, Service {
         case .hello:
             break
         case .status(let report):
+            if let trust = report.trust {
+                await noteCertificate(of: session, in: catalog.cache.snapshot(), told: trust)
+            }
             await pass(.agentReported(report), session)
         case .metrics(let report):
             let roundTrip = await session.roundTrip()
@@ -111,7 +165,10 @@ struct AgentHub: AgentPortDelegate, Service {
 
     private func renew(_ request: String, _ session: AgentSession) async {
         do {
+            let authority = authorities.now.issuing
             let issued = try authority.issueNode(session.node, signingRequestPEM: request)
+            try await register.note(
+                issued, of: authority.fingerprint, for: session.node, presented: session.certificate.serial)
             try await audit.record(.machine(session.node, verb: "renew", "certificate \(issued.serial)"))
             try session.send(
                 .certificate(EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)))
@@ -125,7 +182,9 @@ struct AgentHub: AgentPortDelegate, Service {
         let server = node.spec.role == .controller ? LiveCatalog.serverAddress(for: node, in: ground.now) : nil
         return NodeViewProjection.view(
             of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
-            conductors: server.map { ["\($0):\(apiPort)"] } ?? [], revision: ground.now.revision)
+            conductors: server.map { ["\($0):\(apiPort)"] } ?? [],
+            trust: ground.now.get(SiteAuthority.self, SiteAuthority.name).map(TrustItem.init),
+            revision: ground.now.revision)
     }
 
     /// Publishes the views that changes of the catalog concern, and ends streams of nodes that are gone, until cancelled.
@@ -140,10 +199,19 @@ struct AgentHub: AgentPortDelegate, Service {
             if let node = now.get(Node.self, id.raw) {
                 guard news.nodes.concerns(node) else { continue }
                 views.append((id, view(of: node, on: news.ground)))
-            } else if now.undecodable[Node.key(id.raw)] == nil {
-                feed.dismiss(id, "this node is not in the inventory any more", retryAfterSeconds: 300)
+            }
+            endRefused(id, in: now)
             }
         }
         feed.publish(views)
+    }
+}
+
+extension TrustItem {
+    /// What nodes are told of the site's authorities.
+    init(_ authority: SiteAuthority) {
+        self.init(
+            authorities: authority.status.state.trusted.map(\.certificatePEM),
+            hastensRenewal: authority.status.state.older != nil && authority.spec.rotation?.isHastened == true)
     }
 }

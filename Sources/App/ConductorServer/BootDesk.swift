@@ -2,6 +2,7 @@ import BareMetal
 import BlobStore
 import BootServer
 import CatalogBareMetal
+import Identity
 import ImageChunks
 import Logging
 import NIOCore
@@ -13,7 +14,7 @@ struct BootDesk: Sendable {
     let catalog: LiveCatalog
     let ports: ConductorPorts
     let programs: BootPrograms
-    let authorityDigest: Digest
+    let authorities: SiteAuthorities
     let clock: any WallClock
     let logger: Logger
 
@@ -38,7 +39,7 @@ struct BootDesk: Sendable {
                     retry: retry,
                     conductor: DiscoveryBoot.Conductor(
                         address: server, httpPort: ports.boot, tlsPort: ports.provisioning,
-                        caFingerprint: authorityDigest, time: clock.now),
+                        caFingerprint: authorities.now.issuing.fingerprint, time: clock.now),
                     bootInterface: request.mac))
         } catch {
             logger.error("no boot script for \(request.mac): \(error)")

@@ -35,15 +35,17 @@ public struct Conductor: Sendable {
         let blobs = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
         let vault = try await SecretVault.open(
             store: store, keyFile: "\(configuration.stateDirectory)/master.key", clock: clock)
-        let authority = try await SiteAuthority.open(vault: vault, name: "Muster", clock: clock)
-        try writeAuthority(authority)
+        let keys = AuthorityVault(vault: vault, name: "Muster", clock: clock)
+        let authorities = SiteAuthorities(try await AuthorityController.open(store: store, keys: keys))
+        try Self.writeAuthorities(authorities.now, in: configuration)
         let operators = OperatorTokens(store: store, clock: clock)
         try await operators.load()
         try await operators.ensureFirstOperator(file: "\(configuration.stateDirectory)/operator.token")
         let watch = StoreWatch(store: store, mark: mark, clock: clock, logger: logger)
         let parts = try ConductorParts(
-            configuration: configuration, store: store, watch: watch, blobs: blobs, vault: vault, authority: authority,
-            operators: operators, mediaKey: try await MediaDesk.key(in: vault), clock: clock, logger: logger)
+            configuration: configuration, store: store, watch: watch, blobs: blobs, vault: vault, keys: keys,
+            authorities: authorities, operators: operators, mediaKey: try await MediaDesk.key(in: vault), clock: clock,
+            logger: logger)
         if let accepted { try await parts.audit.record(accepted) }
         watch.saveMark()
         try await parts.run()
@@ -51,10 +53,11 @@ public struct Conductor: Sendable {
         try await store.close()
     }
 
-    /// Writes the certificate for people to take; a file that is right already is left, also when the disk is full.
-    private func writeAuthority(_ authority: CertificateAuthority) throws {
+    /// Keeps `ca.pem`, which operators and Prometheus trust, what it should be; a file that is right already is left, also
+    /// when the disk is full.
+    static func writeAuthorities(_ set: AuthoritySet, in configuration: ConductorConfiguration) throws {
         let path = "\(configuration.stateDirectory)/ca.pem"
-        let bytes = Array(authority.certificatePEM.utf8)
+        let bytes = Array(set.bundlePEM.utf8)
         if let found = try? PrivateFile.read(path), found == bytes { return }
         try PrivateFile.replace(path, bytes)
     }

@@ -6,6 +6,7 @@ import BareMetal
 import BlobStore
 import BootServer
 import CatalogBareMetal
+import CatalogIdentity
 import Dashboard
 import FleetAPI
 import Hummingbird
@@ -17,9 +18,6 @@ import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 import UnixSignals
-import SwiftASN1
-import X509
-import struct Crypto.SHA256
 
 /// Everything that runs in one conductor, wired together.
 struct ConductorParts {
@@ -27,7 +25,9 @@ struct ConductorParts {
     private let store: any ResourceStore
     private let blobs: FileBlobStore
     private let vault: SecretVault
-    private let authority: CertificateAuthority
+    private let keys: AuthorityVault
+    private let authorities: SiteAuthorities
+    private let register: CertificateRegister
     private let operators: OperatorTokens
     private let clock: any WallClock
     private let logger: Logger
@@ -52,8 +52,8 @@ struct ConductorParts {
 
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, watch: StoreWatch, blobs: FileBlobStore,
-        vault: SecretVault,
-        authority: CertificateAuthority, operators: OperatorTokens, mediaKey: SecretText, clock: any WallClock,
+        vault: SecretVault, keys: AuthorityVault, authorities: SiteAuthorities, operators: OperatorTokens,
+        mediaKey: SecretText, clock: any WallClock,
         logger: Logger
     ) throws {
         self.configuration = configuration
@@ -61,7 +61,9 @@ struct ConductorParts {
         self.watch = watch
         self.blobs = blobs
         self.vault = vault
-        self.authority = authority
+        self.keys = keys
+        self.authorities = authorities
+        register = CertificateRegister(store: store, clock: clock)
         self.operators = operators
         self.clock = clock
         self.logger = logger
@@ -70,7 +72,7 @@ struct ConductorParts {
         let catalog = LiveCatalog(cache: cache)
         self.catalog = catalog
         let media = MediaDesk(
-            catalog: catalog, ports: configuration.ports, authorityDigest: Self.digest(of: authority.certificate),
+            catalog: catalog, ports: configuration.ports, authorityDigest: { authorities.now.issuing.fingerprint },
             key: mediaKey)
         self.media = media
         let medium: MediumURL = { try media.url(of: $0) }
@@ -109,14 +111,15 @@ struct ConductorParts {
             }, readInventory: { await StoredInventory.read($0, in: blobs) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
-            authority: authority, names: configuration.names, clock: clock, logger: logger)
+            authorities: authorities, names: configuration.names, clock: clock, logger: logger)
         let logs = NodeLogs(directory: "\(configuration.stateDirectory)/logs", clock: clock)
         hub = AgentHub(
             catalog: catalog, controller: controller,
             feed: AgentViewFeed(logger: logger, clock: clock) {
                 catalog.segments().map { "\($0.spec.server):\(configuration.ports.agents)" }
             },
-            metrics: NodeMetrics(), logs: logs, board: ViewBoard(cache), authority: authority, audit: audit,
+            metrics: NodeMetrics(), logs: logs, board: ViewBoard(cache), authorities: authorities, register: register,
+            audit: audit,
             clock: clock,
             apiPort: configuration.ports.api, conductor: run, logger: logger)
         consoleDesk = ConsoleDesk(
@@ -149,12 +152,7 @@ struct ConductorParts {
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
             tls: certificate.agents,
             delegate: hub, logger: logger,
-            isRevoked: { node, _ in
-                // A node that this version cannot read has not been deleted.
-                let snapshot = catalog.cache.snapshot()
-                return snapshot.isLoaded && snapshot.get(Node.self, node.raw) == nil
-                    && snapshot.undecodable[Node.key(node.raw)] == nil
-            })
+            isRevoked: { catalog.isRefused($0, serial: $1) })
     }
 
     func run() async throws {
@@ -170,13 +168,15 @@ struct ConductorParts {
         let services: [any Service] = [
             watch, BMCSessionsEnd(opener: opener), catalog.cache, consoleDesk, controller, rules, bmcs, addresses, hub,
             agentPort,
-            certificate,
+            certificate, authorityController(),
             provisioning(), bootFiles(),
             operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, programs: programs,
                 counters: bootCounters, logger: logger),
-            Housekeeper(catalog: catalog, store: store, blobs: blobs, audit: audit, clock: clock, logger: logger),
+            Housekeeper(
+                catalog: catalog, store: store, blobs: blobs, audit: audit, register: register, clock: clock,
+                logger: logger),
         ]
         logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
         try await ServiceGroup(
@@ -186,12 +186,26 @@ struct ConductorParts {
         ).run()
     }
 
+    private func authorityController() -> AuthorityController {
+        let (catalog, configuration, certificate, progress) = (catalog, configuration, certificate, progress)
+        let (clock, hub) = (clock, hub)
+        return AuthorityController(
+            store: store, keys: keys, authorities: authorities,
+            dependents: { catalog.dependents(of: $0, heard: { progress.lastHeard($0) }, now: clock.now) },
+            inForce: { set in
+                try certificate.renewIfDue()
+                try Conductor.writeAuthorities(set, in: configuration)
+                hub.endRefused()
+            }, audit: audit, clock: clock, logger: logger)
+    }
+
     // MARK: Servers
 
     private func provisioning() -> any Service {
         let service = DiscoveryService(
             catalog: catalog, store: store, registrar: registrar, controller: controller,
-            tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit, authority: authority,
+            tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit, authorities: authorities,
+            register: register,
             readBlob: { [blobs] digest in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
             }, logs: hub.logs, progress: progress,
@@ -207,12 +221,12 @@ struct ConductorParts {
     private func bootFiles() -> any Service {
         let desk = BootDesk(
             catalog: catalog, ports: configuration.ports, programs: programs,
-            authorityDigest: Self.digest(of: authority.certificate),
+            authorities: authorities,
             clock: clock, logger: logger)
         let catalog = catalog
         let blobs = blobs
         let media = media
-        let authorityPEM = authority.certificatePEM
+        let authorities = authorities
         return BootHTTP(
             content: BootContent(
                 decide: { desk.decide($0) },
@@ -223,7 +237,7 @@ struct ConductorParts {
                 isPublic: { digest in
                     catalog.ramdisk().map { $0.spec.kernel == digest || $0.spec.initrd == digest } ?? false
                 },
-                authorityPEM: { authorityPEM },
+                authorityPEM: { authorities.now.bundlePEM },
                 manifest: { digest in
                     // Role images are public on the segment; nothing else that is stored is.
                     guard catalog.isImage(digest) else { return nil }
@@ -258,7 +272,7 @@ struct ConductorParts {
                 progress.remove(node)
             })
         let checks = SiteCheckDesk(
-            catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authority: authority,
+            catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authorities: authorities,
             missingPrograms: missingPrograms, clock: clock, logger: logger)
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
@@ -270,7 +284,10 @@ struct ConductorParts {
                 }, isStoreWritable: { [watch] in watch.isWritable }),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
-            siteCheck: { await checks.findings($0) })
+            siteCheck: { await checks.findings($0) },
+            dependents: { [progress] in
+                catalog.dependents(of: $0, heard: { progress.lastHeard($0) }, now: clock.now)
+            })
         let operators = operators
         let api = OperatorAPI(services: services)
         let verify: @Sendable (String) -> Principal? = { operators.verify($0) }
@@ -315,13 +332,5 @@ struct ConductorParts {
                     change: "\(change); then start the conductor again"))
         }
         return (programs, missing)
-    }
-
-    private static func digest(of certificate: Certificate) -> Digest {
-        var serializer = DER.Serializer()
-        guard (try? serializer.serialize(certificate)) != nil else {
-            preconditionFailure("an issued certificate has a DER form")
-        }
-        return Digest(bytes: Array(SHA256.hash(data: serializer.serializedBytes)))
     }
 }

@@ -22,7 +22,8 @@ struct DiscoveryService: Sendable {
     let tokens: EnrolmentTokens
     let addresses: AddressController
     let audit: AuditLog
-    let authority: CertificateAuthority
+    let authorities: SiteAuthorities
+    let register: CertificateRegister
     let readBlob: @Sendable (Primitives.Digest) async throws -> [UInt8]
     let logs: NodeLogs
     let progress: LiveProgress
@@ -76,6 +77,8 @@ struct DiscoveryService: Sendable {
         case .clean(let order):
             guard isNew else { return .wait(reason: "the order was given") }
             progress.begin(try node.id)
+            // What is on its disks is given away with them.
+            try await register.revokeAll(of: try node.id, by: "conductor", reason: "its disks are emptied")
             try await audit.record(
                 .machine(
                     try node.id, verb: "order cleaning",
@@ -120,11 +123,16 @@ struct DiscoveryService: Sendable {
         if node.status.image == nil { try await controller.submit(.imageChosen(manifest), to: id) }
         progress.begin(id)
         let generation = node.status.attempted
+        let trust = authorities.now
+        let now = clock.now
+        try await register.beginDeployment(
+            of: id, trusting: trust.state.trusted.map(\.fingerprint),
+            until: now.advanced(by: EnrolmentTokens.lifetime))
         let event = try audit.operation(.machine(id, verb: "issue enrolment token", "for its deployment"))
-        let token = try await tokens.make(for: id, generation: generation, now: clock.now, with: [event])
+        let token = try await tokens.make(for: id, generation: generation, now: now, with: [event])
         return DeployOrder(
             generation: generation, manifest: manifest, rootDisk: node.spec.rootDisk,
-            stateFiles: try stateFiles(for: node, token: token, network: network))
+            stateFiles: try stateFiles(for: node, token: token, trust: trust, network: network))
     }
 
     /// The node's network with its addresses; ends the deployment when it cannot be put together.
@@ -139,7 +147,7 @@ struct DiscoveryService: Sendable {
 
     /// What the deployed system needs to find its conductor and be reached by its operators.
     private func stateFiles(
-        for node: Node, token: SecretText, network: NodeNetworkItem?
+        for node: Node, token: SecretText, trust: AuthoritySet, network: NodeNetworkItem?
     ) throws -> [StateFile] {
         let server = catalog.serverAddress(for: node)
         let identity = AgentIdentityFile(
@@ -153,7 +161,7 @@ struct DiscoveryService: Sendable {
             StateFile(
                 path: "muster/agent.json",
                 content: String(decoding: try encoder.encode(identity), as: UTF8.self) + "\n", mode: 0o600),
-            StateFile(path: "muster/ca.pem", content: authority.certificatePEM),
+            StateFile(path: "muster/ca.pem", content: trust.bundlePEM),
             StateFile(path: "muster/authorized_keys", content: keys.map { $0 + "\n" }.joined(), mode: 0o600),
         ]
         // On trial: when the conductor is not reached over it, the node falls back to DHCP on every card.
@@ -213,7 +221,9 @@ struct DiscoveryService: Sendable {
         do {
             let key = try Self.keyDigest(ofSigningRequest: request.signingRequest)
             _ = try await tokens.redeem(request.token, by: request.node, publicKey: key, now: now)
+            let authority = authorities.now.issuing
             let issued = try authority.issueNode(request.node, signingRequestPEM: request.signingRequest)
+            try await register.note(issued, of: authority.fingerprint, for: request.node)
             try await controller.submit(.agentEnrolled, to: request.node)
             try await audit.record(.machine(request.node, verb: "enrol", "certificate \(issued.serial)"))
             return EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)

@@ -13,6 +13,7 @@ struct Housekeeper: Service {
     let store: any ResourceStore
     let blobs: FileBlobStore
     let audit: AuditLog
+    let register: CertificateRegister
     let clock: any WallClock
     let logger: Logger
 
@@ -31,6 +32,7 @@ struct Housekeeper: Service {
                     try await pruneEvents()
                     try await pruneSegments()
                     _ = try await audit.prune(before: clock.now.advanced(by: .zero - Self.auditAge))
+                    try await register.prune { catalog.node($0) != nil }
                     try await sweepBlobs()
                 } catch let error as CancellationError {
                     throw error

@@ -3,6 +3,7 @@ import BareMetal
 import CatalogBareMetal
 import CatalogIdentity
 import FleetAPI
+import Identity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -15,6 +16,7 @@ struct LiveCatalog: Sendable {
     static let kinds: [any Resource.Type] = [
         Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
         Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
+        NodeCertificates.self, SiteAuthority.self,
     ]
 
     /// Nodes by the marks of their identity; see `IdentityFusion.marks`.
@@ -55,6 +57,41 @@ struct LiveCatalog: Sendable {
         NetworkCatalog(
             networks: now.all(PlaneNetwork.self), templates: now.all(NodeNetwork.self),
             assignments: now.all(AddressAssignment.self), site: now.get(Site.self, Site.name)?.spec)
+    }
+
+    /// Whether no stream is opened for a node with this certificate: it is gone, or the certificate was revoked.
+    ///
+    /// False before the catalog is read; `AgentHub` looks again then.
+    func isRefused(_ node: NodeID, serial: String) -> Bool {
+        let now = cache.snapshot()
+        guard now.isLoaded else { return false }
+        if now.get(NodeCertificates.self, node.raw)?.accepts(serial) == false { return true }
+        // A node that this version cannot read has not been deleted.
+        return now.get(Node.self, node.raw) == nil && now.undecodable[Node.key(node.raw)] == nil
+    }
+
+    /// How long a ramdisk may be silent before it is taken to be switched off.
+    private static let ramdiskSilence: Duration = .seconds(600)
+
+    /// The nodes that hang on the authority that is being replaced; `heard` tells when a ramdisk was heard last, nil
+    /// when it was not in this run of the conductor.
+    func dependents(
+        of authority: SiteAuthority, heard: (NodeID) -> Timestamp?, now: Timestamp
+    ) -> AuthorityDependents {
+        let state = authority.status.state
+        guard state.older != nil else { return AuthorityDependents() }
+        let snapshot = cache.snapshot()
+        var begun = authority.status.since
+        if case .replacing = state { begun = authority.spec.rotation?.at ?? begun }
+        let facts = snapshot.all(Node.self).compactMap { node -> AuthorityDependents.Facts? in
+            guard let id = try? node.id else { return nil }
+            let isSilent = heard(id).map { now.since($0) > Self.ramdiskSilence } ?? false
+            return AuthorityDependents.Facts(
+                node: id, isEnrolled: node.status.agent != nil,
+                certificates: snapshot.get(NodeCertificates.self, id.raw),
+                ramdiskSince: isSilent ? nil : node.status.session?.opened)
+        }
+        return AuthorityDependents(of: state, since: begun, facts, now: now)
     }
 
     func images() -> [NodeImage] { cache.all(NodeImage.self) }

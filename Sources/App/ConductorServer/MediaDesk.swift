@@ -18,10 +18,13 @@ struct MediaDesk: Sendable {
 
     let catalog: LiveCatalog
     let ports: ConductorPorts
-    let authorityDigest: Primitives.Digest
+    let authorityDigest: @Sendable () -> Primitives.Digest
     private let key: SymmetricKey
 
-    init(catalog: LiveCatalog, ports: ConductorPorts, authorityDigest: Primitives.Digest, key: SecretText) {
+    init(
+        catalog: LiveCatalog, ports: ConductorPorts, authorityDigest: @escaping @Sendable () -> Primitives.Digest,
+        key: SecretText
+    ) {
         self.catalog = catalog
         self.ports = ports
         self.authorityDigest = authorityDigest
@@ -57,7 +60,7 @@ struct MediaDesk: Sendable {
         let server = node.map { catalog.serverAddress(for: $0) } ?? catalog.segments().first?.spec.server
         guard let server else { return nil }
         let text = BootMedium(
-            address: server, httpPort: ports.boot, tlsPort: ports.provisioning, caFingerprint: authorityDigest)
+            address: server, httpPort: ports.boot, tlsPort: ports.provisioning, caFingerprint: authorityDigest())
         return BootContent.Medium(image: media.image, place: media.place, bytes: text.bytes)
     }
 

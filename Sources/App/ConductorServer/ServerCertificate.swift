@@ -1,4 +1,5 @@
 import AgentPort
+import CatalogIdentity
 import HummingbirdCore
 import Identity
 import Logging
@@ -8,12 +9,14 @@ import Primitives
 import ServiceLifecycle
 import Synchronization
 
-/// The conductor's own certificate: issued at the start, and anew when a third of its life is over or the machine's
-/// addresses have changed. Servers take the newest for each connection, so that none needs a restart.
+/// The conductor's own certificate: issued at the start, and anew when a third of its life is over, the machine's
+/// addresses have changed or other authorities are in force. Servers take the newest for each connection, so that none
+/// needs a restart.
 final class ServerCertificate: Service {
     private struct State {
         var context: NIOSSLContext
         var addresses: [IPv4Address]
+        var authorities: SiteAuthority.State
         var renewal: Timestamp
     }
 
@@ -22,7 +25,7 @@ final class ServerCertificate: Service {
 
     /// The contexts of the agents' port, which asks for a certificate in return.
     let agents: TLSContextHolder
-    private let authority: CertificateAuthority
+    private let authorities: SiteAuthorities
     private let names: [String]
     private let addresses: @Sendable () -> [IPv4Address]
     private let clock: any WallClock
@@ -33,20 +36,23 @@ final class ServerCertificate: Service {
     ///
     /// Throws `AuthorityError`, `AgentPortError` or what NIOSSL throws.
     init(
-        authority: CertificateAuthority, names: [String],
+        authorities: SiteAuthorities, names: [String],
         addresses: @escaping @Sendable () -> [IPv4Address] = { LocalAddresses.all() }, clock: any WallClock,
         logger: Logger
     ) throws {
-        self.authority = authority
+        self.authorities = authorities
         self.names = names
         self.addresses = addresses
         self.clock = clock
         self.logger = logger
         let own = addresses()
-        let issued = try Self.issue(authority, names, own)
-        agents = try TLSContextHolder(Self.agentCertificates(issued, authority))
+        let set = authorities.now
+        let issued = try Self.issue(set, names, own)
+        agents = try TLSContextHolder(Self.agentCertificates(issued, set))
         state = Mutex(
-            State(context: try Self.context(issued), addresses: own, renewal: Self.renewal(after: clock.now)))
+            State(
+                context: try Self.context(issued), addresses: own, authorities: set.state,
+                renewal: Self.renewal(after: clock.now)))
     }
 
     /// The context for a connection that is accepted now.
@@ -66,12 +72,18 @@ final class ServerCertificate: Service {
     /// Issues a new one when it is time; connections that are open keep theirs.
     func renewIfDue() throws {
         let own = addresses()
-        let isDue = state.withLock { $0.renewal <= clock.now || $0.addresses != own }
+        let set = authorities.now
+        let isDue = state.withLock {
+            $0.renewal <= clock.now || $0.addresses != own || $0.authorities != set.state
+        }
         guard isDue else { return }
-        let issued = try Self.issue(authority, names, own)
+        let issued = try Self.issue(set, names, own)
         let context = try Self.context(issued)
-        try agents.swap(to: Self.agentCertificates(issued, authority))
-        state.withLock { $0 = State(context: context, addresses: own, renewal: Self.renewal(after: clock.now)) }
+        try agents.swap(to: Self.agentCertificates(issued, set))
+        state.withLock {
+            $0 = State(
+                context: context, addresses: own, authorities: set.state, renewal: Self.renewal(after: clock.now))
+        }
         logger.info("the conductor has a new certificate for \(own.map(\.description).joined(separator: ", "))")
     }
 
@@ -79,20 +91,21 @@ final class ServerCertificate: Service {
         now.advanced(by: .milliseconds(CertificateAuthority.serverLifetime.milliseconds / 3))
     }
 
+    /// A certificate with what is shown after it.
     private static func issue(
-        _ authority: CertificateAuthority, _ names: [String], _ addresses: [IPv4Address]
+        _ set: AuthoritySet, _ names: [String], _ addresses: [IPv4Address]
     ) throws -> IssuedServer {
-        try authority.issueServer(
+        let issued = try set.serving.issueServer(
             dnsNames: names.filter { (try? IPv4Address($0)) == nil } + ["localhost"],
             addresses: addresses + names.compactMap { try? IPv4Address($0) })
+        return IssuedServer(
+            certificatePEM: issued.certificatePEM + set.servingChainPEM, privateKeyPEM: issued.privateKeyPEM)
     }
 
-    private static func agentCertificates(
-        _ issued: IssuedServer, _ authority: CertificateAuthority
-    ) -> AgentPortCertificates {
+    private static func agentCertificates(_ issued: IssuedServer, _ set: AuthoritySet) -> AgentPortCertificates {
         AgentPortCertificates(
             certificateChainPEM: issued.certificatePEM, privateKeyPEM: issued.privateKeyPEM,
-            authoritiesPEM: authority.certificatePEM)
+            authoritiesPEM: set.bundlePEM)
     }
 
     private static func context(_ issued: IssuedServer) throws -> NIOSSLContext {

@@ -1,6 +1,7 @@
 import AgentProtocol
 import BareMetal
 import CatalogBareMetal
+import CatalogIdentity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -15,12 +16,15 @@ struct ViewGround: Sendable {
     /// Where the tunnels end.
     var ends = TunnelEnds()
 
+    /// What a change of concerns all nodes.
+    private static let commonKinds = [Site.kind, SiteAuthority.kind, PlaneNetwork.kind, NodeNetwork.kind]
+
     /// Takes the next snapshot, in which `change` has happened; which nodes' views may be others by that.
     mutating func advance(to next: CacheSnapshot, _ change: CacheChange) -> ViewBoard.Concerned {
         let before = now
         now = next
         let kinds = Set(change.keys.map(\.kind))
-        guard !change.isEverything, kinds.isDisjoint(with: [Site.kind, PlaneNetwork.kind, NodeNetwork.kind]) else {
+        guard !change.isEverything, kinds.isDisjoint(with: Self.commonKinds) else {
             networks = LiveCatalog.networks(in: next)
             ends = TunnelEnds(of: next.all(Node.self), in: networks)
             return .all
@@ -37,6 +41,7 @@ struct ViewGround: Sendable {
                 let new = next.get(AddressAssignment.self, key.name)
                 networks.replace(old, by: new)
                 concerned.formUnion([old, new].compactMap { $0?.spec.node.raw })
+            case NodeCertificates.kind: concerned.insert(key.name)
             default: break
             }
         }

@@ -120,6 +120,22 @@ public struct NodeStatusReport: Codable, Sendable, Hashable {
     public var addresses: [IPv4Address]
     /// What holds of the node itself, whatever its roles are; nil: the agent does not tell.
     public var conditions: [Condition]?
+    /// Whom the node trusts, and by which certificate it will come next; nil: the agent does not tell.
+    public var trust: Trust?
+
+    /// What a node keeps on its disk of certificates.
+    public struct Trust: Codable, Sendable, Hashable {
+        /// SHA-256 of the certificates of the authorities that it trusts, at most `TrustItem.authorityCountMax`.
+        public var authorities: [Digest]
+        /// The serial number of its own certificate, hexadecimal; nil: it has none.
+        public var certificate: String?
+
+        /// Certificates.
+        public init(authorities: [Digest], certificate: String?) {
+            self.authorities = authorities
+            self.certificate = certificate
+        }
+    }
 
     /// One role's state.
     public struct RoleStatus: Codable, Sendable, Hashable {

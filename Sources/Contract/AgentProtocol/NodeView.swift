@@ -140,3 +140,23 @@ public struct OverlayItem: Codable, Sendable, Hashable {
         self.mtu = mtu
     }
 }
+
+/// `node.trust`: the site's certificate authorities. Key `trust`.
+public struct TrustItem: Codable, Sendable, Hashable {
+    /// The item's kind in the view.
+    public static let kind = "node.trust"
+    /// The item's key in the view.
+    public static let key = "trust"
+    /// The most authorities of one item.
+    public static let authorityCountMax = 4
+    /// The certificates that are trusted, in PEM, the one that issues nodes' certificates first.
+    public var authorities: [String]
+    /// Whether a certificate that another than the first has issued is renewed at once.
+    public var hastensRenewal: Bool
+
+    /// Authorities.
+    public init(authorities: [String], hastensRenewal: Bool = false) {
+        self.authorities = authorities
+        self.hastensRenewal = hastensRenewal
+    }
+}

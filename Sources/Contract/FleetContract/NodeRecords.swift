@@ -109,6 +109,8 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     public var rescued: UInt64?
     /// How to log in, while it is in rescue.
     public var rescue: Node.Rescue?
+    /// The certificate that its agent holds, or the one that was revoked last; nil: none is known.
+    public var certificate: CertificateRecord?
     /// What its roles told of it; nil when they told nothing.
     public var facts: RoleFacts?
     /// The conductor's time, to tell ages by.
@@ -169,6 +171,7 @@ extension NodeDetail {
         case blocks
         case rescued
         case rescue
+        case certificate
         case facts
         case time
     }
@@ -190,6 +193,7 @@ extension NodeDetail {
         blocks = try fields.decodeIfPresent([Node.Block].self, forKey: .blocks)
         rescued = try fields.decodeIfPresent(UInt64.self, forKey: .rescued)
         rescue = try fields.decodeIfPresent(Node.Rescue.self, forKey: .rescue)
+        certificate = try fields.decodeIfPresent(CertificateRecord.self, forKey: .certificate)
         facts = try fields.decodeIfPresent(RoleFacts.self, forKey: .facts)
         time = try fields.decode(Timestamp.self, forKey: .time)
     }
@@ -211,6 +215,7 @@ extension NodeDetail {
         try fields.encodeIfPresent(blocks, forKey: .blocks)
         try fields.encodeIfPresent(rescued, forKey: .rescued)
         try fields.encodeIfPresent(rescue, forKey: .rescue)
+        try fields.encodeIfPresent(certificate, forKey: .certificate)
         try fields.encodeIfPresent(facts, forKey: .facts)
         try fields.encode(time, forKey: .time)
     }

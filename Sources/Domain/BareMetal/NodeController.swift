@@ -275,11 +275,13 @@ public struct UnknownNode: UserFacingError, Hashable {
 
 /// Names events so that they sort by time, also within one millisecond.
 public final class EventSequence: Sendable {
-    private let counter = Atomic<UInt64>(0)
+    private let counter: Atomic<UInt64>
 
-    init() {}
+    /// Names that begin with number `first`: two sequences beside each other begin far apart.
+    public init(first: UInt64 = 0) { counter = Atomic(first) }
 
-    func event(node: NodeID, type: String, message: String, now: Timestamp) -> NodeEvent {
+    /// A new event of `node`; a long message is cut.
+    public func event(node: NodeID, type: String, message: String, now: Timestamp) -> NodeEvent {
         let number = counter.wrappingAdd(1, ordering: .relaxed).newValue
         let time = padded(String(max(0, now.millisecondsSinceEpoch)), to: 14)
         let name = "\(node).\(time)-\(padded(String(number % 1_000_000), to: 6))"

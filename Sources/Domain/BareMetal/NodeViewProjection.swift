@@ -5,11 +5,11 @@ import ResourceModel
 
 /// Makes a node's view from the catalog: a pure function.
 public enum NodeViewProjection {
-    /// What `node` may see at `revision`, given the site, its networks, the ends of all tunnels and the API's addresses
-    /// (`host:port`) of the conductors as this node reaches them.
+    /// What `node` may see at `revision`, given the site, its networks, the ends of all tunnels, the API's addresses
+    /// (`host:port`) of the conductors as this node reaches them, and the site's authorities.
     public static func view(
         of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), ends: TunnelEnds = TunnelEnds(),
-        conductors: [String] = [], revision: Revision
+        conductors: [String] = [], trust: TrustItem? = nil, revision: Revision
     ) -> NodeView {
         var items: [String: NodeView.Item] = [:]
         let generation = node.metadata.generation
@@ -17,6 +17,9 @@ public enum NodeViewProjection {
             metricsIntervalSeconds: site?.metricsIntervalSeconds ?? 15, roles: node.spec.role?.modules)
         items[AgentSettings.kind] = try? NodeView.Item(
             kind: AgentSettings.kind, generation: generation, encoding: settings)
+        if let trust {
+            items[TrustItem.key] = try? NodeView.Item(kind: TrustItem.kind, generation: generation, encoding: trust)
+        }
         // What cannot be put together now leaves the node as it is.
         if let network = try? networks.item(for: node) {
             items[NodeNetworkItem.key] = try? NodeView.Item(

@@ -7,7 +7,7 @@ import X509
 
 /// The site's certificate authority (RFC 5280): one P-256 root that issues the conductors' and the nodes' certificates.
 ///
-/// Holds the private key in memory; whoever stores it keeps it in the vault.
+/// Holds the private key in memory; whoever stores it keeps it in the vault. It is replaced by `AuthorityMachine`.
 public struct CertificateAuthority: Sendable {
     /// How long the root is valid.
     public static let rootLifetime: Duration = .seconds(3652 * 86_400)
@@ -49,7 +49,8 @@ public struct CertificateAuthority: Sendable {
                 notValidBefore: date(clock.now.advanced(by: .zero - backdating)),
                 notValidAfter: date(clock.now.advanced(by: rootLifetime)), issuer: subject, subject: subject,
                 extensions: Certificate.Extensions {
-                    Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
+                    // One below: the authority before, while it is being replaced.
+                    Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 1))
                     Critical(KeyUsage(keyCertSign: true, cRLSign: true))
                     SubjectKeyIdentifier(hash: publicKey)
                 }, issuerPrivateKey: Certificate.PrivateKey(key))
@@ -93,6 +94,44 @@ public struct CertificateAuthority: Sendable {
 
     /// The private key in PEM (PKCS #8); a secret.
     public var privateKeyPEM: String { key.pemRepresentation + "\n" }
+
+    /// SHA-256 of the root certificate's DER form (RFC 5280): what boot scripts and operators know it by.
+    public var fingerprint: Primitives.Digest { Self.fingerprint(of: certificate) }
+
+    /// SHA-256 of a certificate's DER form.
+    public static func fingerprint(of certificate: Certificate) -> Primitives.Digest {
+        Primitives.Digest(bytes: Array(SHA256.hash(data: der(certificate))))
+    }
+
+    /// The identifier of the root's key, hexadecimal, by which what it issued names it; nil when it has none.
+    public var keyIdentifier: String? {
+        (try? certificate.extensions.subjectKeyIdentifier).map { Hex.encode(Array($0.keyIdentifier)) }
+    }
+
+    /// A certificate of this root for the key of an `older` one, in PEM (a cross-certificate, RFC 5280 section 3.2):
+    /// whoever trusts only this root verifies with it what the older one has issued.
+    ///
+    /// Throws `AuthorityError`.
+    public func crossCertificate(of older: CertificateAuthority) throws(AuthorityError) -> String {
+        let now = clock.now
+        let end = min(validity.notAfter, older.validity.notAfter)
+        do {
+            let cross = try Certificate(
+                version: .v3, serialNumber: Self.serial(random), publicKey: older.certificate.publicKey,
+                notValidBefore: Self.date(now.advanced(by: .zero - Self.backdating)), notValidAfter: Self.date(end),
+                issuer: certificate.subject, subject: older.certificate.subject,
+                extensions: Certificate.Extensions {
+                    Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 0))
+                    Critical(KeyUsage(keyCertSign: true, cRLSign: true))
+                    SubjectKeyIdentifier(hash: older.certificate.publicKey)
+                    AuthorityKeyIdentifier(
+                        keyIdentifier: try certificate.extensions.subjectKeyIdentifier?.keyIdentifier)
+                }, issuerPrivateKey: Certificate.PrivateKey(key))
+            return Self.pem(cross)
+        } catch {
+            throw AuthorityError(.internalFailure, "\(error)")
+        }
+    }
 
     /// Issues a certificate for a server that is reached by these DNS names and addresses, with a key of its own.
     ///
@@ -195,10 +234,13 @@ public struct CertificateAuthority: Sendable {
     }
 
     private static func pem(_ certificate: Certificate) -> String {
+        PEMDocument(type: Certificate.defaultPEMDiscriminator, derBytes: der(certificate)).pemString + "\n"
+    }
+
+    private static func der(_ certificate: Certificate) -> [UInt8] {
         var serializer = DER.Serializer()
         do { try serializer.serialize(certificate) } catch { preconditionFailure("a certificate can be written") }
-        return PEMDocument(type: Certificate.defaultPEMDiscriminator, derBytes: serializer.serializedBytes).pemString
-            + "\n"
+        return serializer.serializedBytes
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {
@@ -224,6 +266,12 @@ public struct IssuedServer: Sendable, Hashable {
     public let certificatePEM: String
     /// The private key in PEM (PKCS #8); a secret.
     public let privateKeyPEM: String
+
+    /// A server's certificate, and what it shows after it, with its key.
+    public init(certificatePEM: String, privateKeyPEM: String) {
+        self.certificatePEM = certificatePEM
+        self.privateKeyPEM = privateKeyPEM
+    }
 }
 
 /// A node's certificate.

@@ -10,16 +10,26 @@ struct Authority: Hashable, Sendable {
     private static let begin = "-----BEGIN CERTIFICATE-----"
     private static let end = "-----END CERTIFICATE-----"
 
-    /// The first certificate of `text`; nil unless the SHA-256 of its DER form is `fingerprint`.
+    /// The most certificates that are looked at.
+    private static let countMax = 4
+
+    /// The certificate of `text` whose DER form has the SHA-256 `fingerprint`, among several while the site's authority
+    /// is being replaced; nil: there is none.
     init?(_ text: String, fingerprint: Primitives.Digest) {
-        guard let start = text.firstRange(of: Self.begin),
-            let stop = text[start.upperBound...].firstRange(of: Self.end)
-        else { return nil }
-        let base64 = text[start.upperBound..<stop.lowerBound].filter { !$0.isWhitespace }
-        guard let der = Data(base64Encoded: String(base64)), !der.isEmpty else { return nil }
-        let found = Array(der).withUnsafeBytes { ChunkDigest(of: $0) }.digest
-        guard found == fingerprint else { return nil }
-        pem = String(text[start.lowerBound..<stop.upperBound]) + "\n"
+        var rest = text[...]
+        for _ in 0..<Self.countMax {
+            guard let start = rest.firstRange(of: Self.begin),
+                let stop = rest[start.upperBound...].firstRange(of: Self.end)
+            else { return nil }
+            let base64 = rest[start.upperBound..<stop.lowerBound].filter { !$0.isWhitespace }
+            guard let der = Data(base64Encoded: String(base64)), !der.isEmpty else { return nil }
+            if Array(der).withUnsafeBytes({ ChunkDigest(of: $0) }).digest == fingerprint {
+                pem = String(rest[start.lowerBound..<stop.upperBound]) + "\n"
+                return
+            }
+            rest = rest[stop.upperBound...]
+        }
+        return nil
     }
 }
 

@@ -41,6 +41,11 @@ struct AgentDirectory: Sendable {
         return text
     }
 
+    /// Keeps the site's authorities, each in PEM.
+    func store(authorities: [String]) throws {
+        try SystemFile.replace(authorityPath, content: Array(authorities.joined().utf8), mode: 0o644)
+    }
+
     /// Key and certificate; nil before enrolment, and when the file is damaged.
     func credentials() -> NodeCredentials? {
         SystemFile.bytes(credentialsPath).flatMap { try? NodeCredentials(pem: String(decoding: $0, as: UTF8.self)) }

@@ -33,7 +33,6 @@ actor AgentShell {
 
     func start() throws {
         let stored = try readIdentity()
-        _ = try directory.authority()
         handle(.started(stored, directory.view()))
     }
 
@@ -82,6 +81,7 @@ actor AgentShell {
             connection = nil
         case .saveView(let view): keep("the view") { try directory.store(view) }
         case .saveConductors(let list): keep("the list of conductors") { try directory.store(conductors: list) }
+        case .keepAuthorities(let list): return keepAuthorities(list)
         case .apply(let view): work.yield(.apply(view, state.wantedRoles))
         case .check: work.yield(.check(state.wantedRoles))
         case .collectMetrics: work.yield(.metrics(state.wantedRoles))
@@ -110,14 +110,31 @@ actor AgentShell {
     // MARK: Disk
 
     private func readIdentity() throws -> StoredIdentity {
-        StoredIdentity(identity: try directory.identity(), certificate: directory.credentials()?.validity)
+        StoredIdentity(
+            identity: try directory.identity(), certificate: directory.credentials()?.validity,
+            authorities: try KnownAuthority.read(try directory.authority()))
+    }
+
+    /// Keeps the authorities that the conductor names; what cannot be read as such leaves those there are.
+    private func keepAuthorities(_ list: [String]) -> AgentEvent? {
+        do {
+            let authorities = try KnownAuthority.read(list.joined(separator: "\n"))
+            guard authorities.count == list.count else { throw CertificateMismatch(reason: "not one certificate each") }
+            try directory.store(authorities: authorities.map(\.pem))
+            return .authoritiesKept(authorities)
+        } catch {
+            agent.logger.error("The authorities that the conductor names were not kept: \(error)")
+            return nil
+        }
     }
 
     private func reload() -> AgentEvent? {
         do { return .reloaded(try readIdentity()) } catch {
             agent.logger.error("\(error)")
             guard let identity = state.identity else { return nil }
-            return .reloaded(StoredIdentity(identity: identity, certificate: state.certificate))
+            return .reloaded(
+                StoredIdentity(
+                    identity: identity, certificate: state.certificate, authorities: state.authorities))
         }
     }
 

@@ -24,6 +24,7 @@ extension AgentState {
         let isNew = identity != stored.identity
         identity = stored.identity
         certificate = stored.certificate
+        authorities = stored.authorities
         if isNew { target = 0 }
     }
 
@@ -145,7 +146,7 @@ extension AgentState {
                 .setClock(welcome.time),
             ]
         }
-        return effects + sendStatus() + renewIfDue(now)
+        return effects + keepAuthorities() + sendStatus() + renewIfDue(now)
     }
 
     /// The conductors to try from now on, the present one first; nil when they are the same as before.
@@ -161,11 +162,30 @@ extension AgentState {
         view = next
         metricsAt = min(metricsAt ?? .zero, now.uptime + metricsInterval)
         wantedWork.insert(.apply)
-        return [.saveView(next)] + startRoleWork()
+        return [.saveView(next)] + keepAuthorities() + startRoleWork() + renewIfDue(now)
+    }
+
+    /// The site's authorities as the view has them.
+    private var trust: TrustItem? {
+        view?.items[TrustItem.key].flatMap { $0.kind == TrustItem.kind ? try? $0.decode(TrustItem.self) : nil }
+    }
+
+    /// Keeps the authorities of the view unless they are kept already.
+    private func keepAuthorities() -> [AgentEffect] {
+        guard let wanted = trust?.authorities, !wanted.isEmpty, wanted.count <= TrustItem.authorityCountMax,
+            wanted != authorities.map(\.pem)
+        else { return [] }
+        return [.keepAuthorities(wanted)]
+    }
+
+    /// Whether another authority than the newest has issued the certificate, and that is to end soon.
+    private func isHastened(_ certificate: CertificateValidity) -> Bool {
+        guard trust?.hastensRenewal == true, let newest = authorities.first?.key else { return false }
+        return certificate.authorityKey != newest
     }
 
     mutating func renewIfDue(_ now: AgentTime) -> [AgentEffect] {
-        guard phase == .open, let certificate, certificate.renewal <= now.wall,
+        guard phase == .open, let certificate, certificate.renewal <= now.wall || isHastened(certificate),
             renewalAskedAt.map({ now.uptime - $0 >= Self.renewalPause }) ?? true
         else { return [] }
         renewalAskedAt = now.uptime

@@ -107,7 +107,10 @@ extension AgentState {
 
     /// Reports when there is something new to report.
     mutating func sendStatus() -> [AgentEffect] {
-        guard phase == .open, hasStatus, status != statusSent else { return [] }
+        guard phase == .open, hasStatus else { return [] }
+        status.trust = NodeStatusReport.Trust(
+            authorities: authorities.map(\.fingerprint), certificate: certificate?.serial)
+        guard status != statusSent else { return [] }
         statusSent = status
         return [.send(.status(status))]
     }

@@ -12,10 +12,14 @@ struct AgentTime: Sendable, Hashable {
     var isSynchronised = false
 }
 
-/// From when to when a certificate is valid.
+/// From when to when a certificate is valid, and which it is.
 struct CertificateValidity: Sendable, Hashable {
     var notBefore: Timestamp
     var notAfter: Timestamp
+    /// Its serial number, hexadecimal.
+    var serial: String?
+    /// The identifier of the key that it was signed with, hexadecimal.
+    var authorityKey: String?
 
     /// When a third of the life is gone: the rest is for the time that no conductor can be reached.
     var renewal: Timestamp {
@@ -27,6 +31,18 @@ struct CertificateValidity: Sendable, Hashable {
 struct StoredIdentity: Sendable, Hashable {
     var identity: AgentIdentityFile
     var certificate: CertificateValidity?
+    /// The authorities in `ca.pem`.
+    var authorities: [KnownAuthority] = []
+}
+
+/// An authority that this node trusts.
+struct KnownAuthority: Sendable, Hashable {
+    /// SHA-256 of its certificate.
+    var fingerprint: Digest
+    /// The identifier of its key, hexadecimal.
+    var key: String?
+    /// Its certificate.
+    var pem: String
 }
 
 /// Why an enrolment failed.
@@ -56,6 +72,7 @@ enum AgentEvent: Sendable, Hashable {
     case renewalReady(signingRequest: String)
     case certificateInstalled(CertificateValidity)
     case certificateRefused(String)
+    case authoritiesKept([KnownAuthority])
 }
 
 /// What an agent does.
@@ -68,6 +85,7 @@ enum AgentEffect: Sendable, Hashable {
     case disconnect(String)
     case saveView(NodeView)
     case saveConductors([String])
+    case keepAuthorities([String])
     case apply(NodeView)
     case check
     case collectMetrics
@@ -129,6 +147,8 @@ struct AgentState: Sendable, Hashable {
     let bootID: String
     var identity: AgentIdentityFile?
     var certificate: CertificateValidity?
+    /// The authorities in `ca.pem`.
+    var authorities: [KnownAuthority] = []
     /// What the node shall be; nil while nothing is known of that, and then the roles leave all as it is.
     var view: NodeView?
     var phase = Phase.starting
@@ -199,9 +219,14 @@ struct AgentState: Sendable, Hashable {
         case .certificateInstalled(let validity):
             certificate = validity
             renewalAskedAt = nil
-            return [.log(.info, "The new certificate is good until \(validity.notAfter).")]
+            return [.log(.info, "The new certificate is good until \(validity.notAfter).")] + sendStatus()
         case .certificateRefused(let reason):
             return [.log(.error, "The conductor's certificate cannot be used: \(reason)")]
+        case .authoritiesKept(let authorities):
+            self.authorities = authorities
+            let names = authorities.map(\.fingerprint.hex).joined(separator: ", ")
+            return [.log(.info, "The authorities that are trusted from now on: \(names).")]
+                + sendStatus() + renewIfDue(now)
         }
     }
 }

@@ -47,7 +47,9 @@ struct NodeKey: Sendable {
         }
         return CertificateValidity(
             notBefore: Self.timestamp(first.notValidBefore.timeIntervalSince1970),
-            notAfter: Self.timestamp(first.notValidAfter.timeIntervalSince1970))
+            notAfter: Self.timestamp(first.notValidAfter.timeIntervalSince1970),
+            serial: Hex.encode(first.serialNumber.bytes),
+            authorityKey: (try? first.extensions.authorityKeyIdentifier)?.keyIdentifier.map { Hex.encode(Array($0)) })
     }
 
     private static func timestamp(_ seconds: Double) -> Timestamp {

@@ -8,7 +8,7 @@ struct NodeCommand: ParsableCommand {
             NodeRescue.self, NodeUnrescue.self,
             NodePower.self, NodeSet.self, NodeWhy.self, NodeEvents.self, NodeStages.self, NodeWatch.self, NodeLogs.self,
             NodeConsole.self, NodeSSH.self,
-            NodeDelete.self,
+            NodeRevoke.self, NodeDelete.self,
         ])
 }
 

@@ -46,6 +46,8 @@ struct NodeShow: FleetCommand {
             "on its disk", detail.deployed > Generation(0) ? detail.image.map { "manifest \($0)" } : "nothing of ours")
         facts.add("agent", agent(detail, now))
         facts.add(
+            "certificate", detail.certificate.map(certificate), detail.certificate?.revoked == nil ? .plain : .red)
+        facts.add(
             "clock", detail.agent?.clockOffsetMilliseconds.map { "\($0) ms ahead of the conductor's" }, .yellow)
         facts.add(
             "not so",
@@ -93,6 +95,12 @@ struct NodeShow: FleetCommand {
             let ready = agent.isReady ? ", ready" : ", not ready"
             return "version \(agent.version), \(stream) for \(Ages.since(agent.since, now: now))\(ready)"
         }
+    }
+
+    private static func certificate(_ certificate: CertificateRecord) -> String {
+        guard let revoked = certificate.revoked else { return "\(certificate.serial), until \(certificate.notAfter)" }
+        return "\(certificate.serial), revoked \(revoked) by \(certificate.revokedBy ?? "somebody"): "
+            + (certificate.reason ?? "no reason is known")
     }
 
     private static func hint(_ hint: RootDiskHint) -> String {

@@ -18,7 +18,7 @@ struct SiteCheckDesk: Sendable {
     let vault: SecretVault
     let blobs: FileBlobStore
     let configuration: ConductorConfiguration
-    let authority: CertificateAuthority
+    let authorities: SiteAuthorities
     let missingPrograms: [MissingProgram]
     let clock: any WallClock
     let logger: Logger
@@ -105,7 +105,7 @@ struct SiteCheckDesk: Sendable {
                 facts.missingPrograms = missingPrograms
                 return facts
             },
-            authority: authority.validity)
+            authority: authorities.now.issuing.validity)
     }
 
     private static func images(_ catalog: LiveCatalog, _ blobs: FileBlobStore) -> ImageFacts {
