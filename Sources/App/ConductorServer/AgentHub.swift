@@ -49,7 +49,9 @@ struct AgentHub: AgentPortDelegate, Service {
             return
         }
         guard accepts(session, in: ground.now) else { return session.goodbye(Self.revoked, retryAfterSeconds: 300) }
-        if hello.viewRevision > ground.now.revision { await noteAhead(session, hello.viewRevision, ground.now.revision) }
+        if hello.viewRevision > ground.now.revision {
+            await noteAhead(session, hello.viewRevision, ground.now.revision)
+        }
         await noteCertificate(of: session, in: ground.now)
         feed.open(session, hello: hello, view: view(of: node, on: ground))
         // What changed while the session was not there to be told.
@@ -201,7 +203,6 @@ struct AgentHub: AgentPortDelegate, Service {
                 views.append((id, view(of: node, on: news.ground)))
             }
             endRefused(id, in: now)
-            }
         }
         feed.publish(views)
     }
