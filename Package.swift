@@ -346,8 +346,8 @@ let package = Package(
         suite(
             "ConductorTests",
             [
-                "ConductorServer", "NodeAgent", "LinuxSystem", "RoleCompute", "RoleController", "RoleNetwork",
-                "RoleStorage",
+                "ConductorServer", "NodeAgent", "LinuxSystem", "CLinux", "RoleCompute", "RoleController", "RoleNetwork",
+                "RoleStorage", grdb,
                 "BMCDrivers", "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
                 "CLICommands",
                 "Identity",
