@@ -366,9 +366,8 @@ let package = Package(
         suite(
             "ConductorTests",
             [
-                "ConductorServer", "AgentPort", "NodeAgent", "NodeTransport", "WebSocketMessages", "LinuxSystem",
-                "RoleCompute", "RoleController", "RoleNetwork",
-                "RoleStorage",
+                "ConductorServer", "AgentPort", "NodeAgent", "NodeTransport", "WebSocketMessages", "LinuxSystem", "CLinux",
+                "RoleCompute", "RoleController", "RoleNetwork", "RoleStorage", grdb,
                 "BMCDrivers", "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
                 "CLICommands",
                 "Identity",

@@ -24,6 +24,12 @@ public struct Conductor: Sendable {
         self.logger = logger
     }
 
+    /// Writes a whole copy of the store in a state directory to a file, while a conductor may be using it. Throws
+    /// `StoreError`.
+    public static func copyStore(of stateDirectory: String, to file: String) throws(StoreError) {
+        try SQLiteStore.copy(path: StoreMarkFile(directory: stateDirectory).storePath, to: file)
+    }
+
     /// Opens the state, then serves until SIGINT or SIGTERM.
     ///
     /// Throws `ConductorStartError`, `StoreError`, `VaultError` and the servers' errors, each saying what to do.

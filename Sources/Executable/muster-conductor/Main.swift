@@ -52,6 +52,12 @@ struct ConductorCommand: AsyncParsableCommand {
                 + "What it lacks is lost. For one start only."))
     var acceptOlderStore = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Writes a whole copy of the store to a file, also while a conductor runs, and ends. Keep master.key and the "
+                + "folder blobs too, elsewhere.", valueName: "file"))
+    var copyStore: String?
+
     @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
     var logLevel = "info"
 
@@ -66,6 +72,7 @@ struct ConductorCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if let copyStore { return try copy(to: copyStore) }
         var configuration = ConductorConfiguration(stateDirectory: stateDir)
         configuration.apiHost = apiHost
         configuration.ports.api = apiPort
@@ -81,8 +88,16 @@ struct ConductorCommand: AsyncParsableCommand {
             try await Conductor(configuration: configuration, logger: logger).run()
         } catch let error as any UserFacingError {
             logger.debug("\(error.diagnostic)")
-            try FileHandle.standardError.write(contentsOf: Data("muster-conductor: \(error.publicMessage)\n".utf8))
-            throw ExitCode.failure
+            throw try Self.failure(error)
         }
+    }
+
+    private func copy(to file: String) throws {
+        do { try Conductor.copyStore(of: stateDir, to: file) } catch { throw try Self.failure(error) }
+    }
+
+    private static func failure(_ error: any UserFacingError) throws -> ExitCode {
+        try FileHandle.standardError.write(contentsOf: Data("muster-conductor: \(error.publicMessage)\n".utf8))
+        return .failure
     }
 }

@@ -99,6 +99,30 @@ enum SQLiteSchema {
                 """)
     }
 
+    /// Copies by `VACUUM INTO`, which reads one snapshot; it syncs nothing by itself.
+    static func copy(_ path: String, to copy: String) throws {
+        guard access(path, R_OK) == 0 else { throw StoreError.system("read", path) }
+        let temporary = "\(copy).\(getpid()).tmp"
+        let file = Glibc.open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard file >= 0 else { throw StoreError.system("make", temporary) }
+        defer {
+            Glibc.close(file)
+            unlink(temporary)
+        }
+        var configuration = Configuration()
+        configuration.label = "store-copy"
+        configuration.busyMode = .timeout(30)
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        defer { try? queue.close() }
+        try queue.writeWithoutTransaction { db in
+            guard try isStore(db) else { throw StoreError.unavailable("\(path) holds no store") }
+            try db.execute(sql: "VACUUM INTO ?", arguments: [temporary])
+        }
+        guard fsync(file) == 0 else { throw StoreError.system("sync", temporary) }
+        guard rename(temporary, copy) == 0 else { throw StoreError.system("rename to", copy) }
+        syncParentDirectory(of: copy)
+    }
+
     /// The engine gives its other files the rights of this one.
     private static func makePrivateFile(_ path: String) throws(StoreError) {
         let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)

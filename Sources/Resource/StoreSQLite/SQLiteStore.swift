@@ -112,6 +112,18 @@ public final class SQLiteStore: StoreMaintenance {
         }
     }
 
+    /// Writes a copy of the store in the file `path`, which a conductor may be using, to the file `copy` (mode 0600, in
+    /// the place of one that is there): whole, as of one revision, with all that was acknowledged before. Blocks.
+    ///
+    /// Throws `StoreError.unavailable` or `.diskFull`; an older file `copy` is left as it was then.
+    public static func copy(path: String, to copy: String) throws(StoreError) {
+        do {
+            try SQLiteSchema.copy(path, to: copy)
+        } catch {
+            throw .engine(error, path: path)
+        }
+    }
+
     public func currentRevision() async throws(StoreError) -> Revision {
         let committed = writer.revision
         return seen.withLock { seen in

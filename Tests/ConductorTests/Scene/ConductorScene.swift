@@ -75,6 +75,15 @@ final class ConductorScene {
     /// Runs ip(8) in the conductor's namespace.
     func ip(_ arguments: String) async throws { try await host("ip -n \(namespace) \(arguments)") }
 
+    /// The value of one of the conductor's figures that has no labels; nil: there is none.
+    func metric(_ name: String) async throws -> String? {
+        let answer = try await type(
+            "curl -s --cacert \(state)/ca.pem -H \"Authorization: Bearer $(cat \(state)/operator.token)\" "
+                + "https://127.0.0.1:9443/metrics")
+        return answer.output.split(separator: "\n").first { $0.hasPrefix("\(name) ") }
+            .map { String($0.dropFirst(name.count + 1)) }
+    }
+
     /// Runs a line on the host.
     func host(_ line: String) async throws {
         let answer = try await Shell.run(line)
@@ -106,15 +115,22 @@ final class ConductorScene {
         conductor = nil
     }
 
+    /// Starts the conductor.
+    func begin(_ line: String) { conductor = run(line) }
+
     /// Starts the conductor and waits until it answers.
     func start(_ line: String) async throws {
-        conductor = run(line)
+        begin(line)
         for _ in 0..<150 {
             if try await type("muster version").status == 0 { return }
             try await Task.sleep(for: .milliseconds(100))
         }
-        let log = try String(contentsOfFile: path("log-\(programs.count - 1)"), encoding: .utf8)
-        Issue.record("the conductor does not answer: \(log)")
+        Issue.record("the conductor does not answer: \(lastLog)")
+    }
+
+    /// What the program that was started last has written.
+    var lastLog: String {
+        (try? String(contentsOfFile: path("log-\(programs.count - 1)"), encoding: .utf8)) ?? ""
     }
 
     private var variables: [String: String] {
