@@ -72,6 +72,75 @@ struct AgentStateTests {
         #expect(bench.step(.connected, at: 2) == [.send(.hello(hello))])
     }
 
+    private func told(_ authorities: [String], hastens: Bool = false, revision: UInt64) throws -> NodeView {
+        var view = view
+        view.revision = Revision(revision)
+        view.items[TrustItem.key] = try NodeView.Item(
+            kind: TrustItem.kind, generation: Generation(1),
+            encoding: TrustItem(authorities: authorities, hastensRenewal: hastens))
+        return view
+    }
+
+    private func authority(_ number: UInt8) -> KnownAuthority {
+        KnownAuthority(
+            fingerprint: Digest(bytes: [UInt8](repeating: number, count: 32)), key: "key \(number)", pem: "ca \(number)"
+        )
+    }
+
+    @Test func theAuthoritiesOfTheViewAreKeptOnceAndTold() throws {
+        var bench = opened()
+        let both = try told(["ca 2", "ca 1"], revision: 6)
+        #expect(bench.step(.received(.view(both)), at: 2).contains(.keepAuthorities(["ca 2", "ca 1"])))
+        let effects = bench.step(.authoritiesKept([authority(2), authority(1)]), at: 2)
+        guard case .send(.status(let report))? = effects.first else {
+            Issue.record("the conductor is not told: \(effects)")
+            return
+        }
+        #expect(report.trust?.authorities == [authority(2).fingerprint, authority(1).fingerprint])
+        let again = try told(["ca 2", "ca 1"], revision: 7)
+        #expect(!bench.step(.received(.view(again)), at: 3).contains(.keepAuthorities(["ca 2", "ca 1"])))
+        for list in [[], ["1", "2", "3", "4", "5"]] {
+            let effects = bench.step(.received(.view(try told(list, revision: 8))), at: 4)
+            #expect(!effects.contains(.keepAuthorities(list)), "those there are stay")
+        }
+    }
+
+    @Test func aCertificateOfTheOlderAuthorityIsRenewedAtOnceOnlyWhenThatIsHastened() throws {
+        var bench = opened()
+        bench.state.authorities = [authority(2), authority(1)]
+        bench.state.certificate?.authorityKey = "key 1"
+        #expect(
+            !bench.step(.received(.view(try told(["ca 2", "ca 1"], revision: 6))), at: 2).contains(.prepareRenewal))
+        let hastened = try told(["ca 2", "ca 1"], hastens: true, revision: 7)
+        #expect(bench.step(.received(.view(hastened)), at: 3).contains(.prepareRenewal))
+        var renewed = Self.day
+        (renewed.authorityKey, renewed.serial) = ("key 2", "02")
+        let effects = bench.step(.certificateInstalled(renewed), at: 4)
+        guard case .send(.status(let report))? = effects.first else {
+            Issue.record("the conductor is not told: \(effects)")
+            return
+        }
+        #expect(report.trust?.certificate == "02")
+        #expect(!bench.step(.tick, at: 300).contains(.prepareRenewal))
+    }
+
+    @Test func aRenewalWhoseAnswerIsLostIsAskedForAgain() {
+        var bench = opened()
+        #expect(bench.step(.tick, at: 28_860).contains(.prepareRenewal))
+        _ = bench.step(.renewalReady(signingRequest: "csr 1"), at: 28_860)
+        _ = bench.step(.disconnected("gone"), at: 28_870)
+        _ = bench.step(.reloaded(StoredIdentity(identity: file, certificate: Self.day)), at: 28_880)
+        _ = bench.step(.connected, at: 28_881)
+        #expect(!bench.step(.received(welcome), at: 28_881).contains(.prepareRenewal), "not twice a minute")
+        #expect(bench.step(.tick, at: 28_950).contains(.prepareRenewal))
+        #expect(
+            bench.step(.renewalReady(signingRequest: "csr 2"), at: 28_950) == [.send(.renew(signingRequest: "csr 2"))])
+        // The answer to the first comes late: its key is gone, and the second is still waited for.
+        _ = bench.step(.certificateRefused("it is for another key"), at: 28_951)
+        #expect(!bench.step(.tick, at: 28_990).contains(.prepareRenewal))
+        #expect(bench.step(.tick, at: 29_030).contains(.prepareRenewal))
+    }
+
     @Test func whatIsNotReadyIsMadeSoAgainUntilItIs() {
         var bench = opened()
         let unready = NodeStatusReport.RoleStatus(role: .network, isReady: false, conditions: [])

@@ -73,14 +73,16 @@ private struct Bench: Sendable {
     let machines: [String: FakeBMC]
 
     func controller(
-        bmcs: [BMC] = [], nodes: [Node] = [], sensors: BMCSensors = BMCSensors()
+        bmcs: [BMC] = [], nodes: [Node] = [], sensors: BMCSensors = BMCSensors(),
+        certificateChanged: @escaping @Sendable (BMC, Node?, String) async -> Void = { _, _, _ in }
     ) -> BMCController {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         return BMCController(
             store: store, bmcs: { bmcs }, nodes: { name in nodes.filter { $0.bmcName == name } },
             passwordVersion: { _ in nil },
-            driver: { bmc in try driver(bmc) }, powerRead: { _, _ in }, sensors: sensors, clock: clock, logger: logger)
+            driver: { bmc in try driver(bmc) }, powerRead: { _, _ in },
+            certificateChanged: certificateChanged, sensors: sensors, clock: clock, logger: logger)
     }
 
     func driver(_ bmc: BMC) throws -> FakeBMC { try #require(machines[bmc.spec.address]) }
@@ -122,6 +124,45 @@ private struct Bench: Sendable {
 }
 
 @Suite(.timeLimit(.minutes(1))) struct BMCControllerTests {
+    @Test func `a certificate that changes is an alarm once, and one that nobody approved is none`() async throws {
+        let machine = FakeBMC("uuid-a")
+        let bench = Bench(machines: ["http://a": machine])
+        let (old, new) = (
+            Digest(bytes: [UInt8](repeating: 1, count: 32)), Digest(bytes: [UInt8](repeating: 2, count: 32))
+        )
+        let alarms = Mutex<[String]>([])
+        func ask() async throws -> BMC.Status {
+            let controller = bench.controller(nodes: [bench.node("uuid-a")]) { _, node, message in
+                alarms.withLock { $0.append("\(node?.spec.name ?? "") \(message)") }
+            }
+            _ = await controller.ask(try await bench.bmc(), identifies: true)
+            return try await bench.bmc().status
+        }
+        try await bench.add()
+        machine.state.withLock { $0.failure = .tlsUntrusted(found: old) }
+        let first = try await ask()
+        #expect(first.refusedCertificate?.digest == old)
+        #expect(first.lastError?.contains("muster bmc approve r1 --fingerprint \(old.hex)") == true)
+        #expect(alarms.withLock { $0.isEmpty })
+        try await bench.change {
+            $0.approvedCertificate = BMC.ApprovedCertificate(digest: old, by: "operator:admin", at: bench.clock.now)
+        }
+        machine.state.withLock { $0.failure = nil }
+        #expect(try await ask().refusedCertificate == nil)
+        machine.state.withLock { $0.failure = .tlsUntrusted(found: new) }
+        for _ in 0..<3 {
+            let changed = try await ask()
+            #expect(!changed.isReachable && changed.power == .unknown)
+            #expect(changed.refusedCertificate?.digest == new)
+            #expect(changed.lastError?.contains("from \(old.hex) to \(new.hex)") == true)
+        }
+        #expect(alarms.withLock { $0.count } == 1)
+        #expect(alarms.withLock { $0.first?.hasPrefix("rack1-n1 ") } == true)
+        try await bench.change { $0.certificateDigest = old }
+        let named = try await ask()
+        #expect(named.lastError?.contains("'certificateDigest' of 'r1' in the site file") == true)
+    }
+
     @Test func `a power order is carried out once`() async throws {
         let machine = FakeBMC("uuid-a")
         let bench = Bench(machines: ["http://a": machine])

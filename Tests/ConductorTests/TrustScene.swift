@@ -57,7 +57,7 @@ struct TrustScene: Sendable {
             register: register, audit: audit, clock: clock, apiPort: 9443, conductor: "run-1", logger: logger)
         let rotation = AuthorityController(
             store: store, keys: keys, authorities: authorities,
-            dependents: { catalog.dependents(of: $0, heard: { _ in nil }, now: clock.now) },
+            dependents: { catalog.dependents(of: $0, heard: { _ in clock.now }, now: clock.now) },
             inForce: { _ in
                 try certificate.renewIfDue()
                 hub.endRefused()

@@ -59,6 +59,8 @@ struct TrustTests {
             // The way back: what a new deployment puts on its disk.
             let key = NodeKey()
             let authority = scene.authorities.now.issuing
+            try await scene.register.beginDeployment(
+                of: node.id, trusting: [authority.fingerprint], until: SystemWallClock().now.advanced(by: .seconds(60)))
             let issued = try authority.issueNode(node.id, signingRequestPEM: key.signingRequest(for: node.id))
             try await scene.register.note(issued, of: authority.fingerprint, for: node.id)
             try node.files.store(NodeCredentials(key: key, chainPEM: issued.certificatePEM))
@@ -103,8 +105,9 @@ struct TrustTests {
                 #expect(try await refusal(before, trusting: oldPEM, scene) == nil)
                 #expect(try await refusal(before, trusting: new.certificatePEM, scene) == nil)
                 try await eventually("the agent trusts both") {
-                    try node.files.authority().hasPrefix(new.certificatePEM.dropLast())
-                        && scene.certificates(of: node.id)?.status.trusted == [new.fingerprint, old.fingerprint]
+                    let trusted = try await scene.certificates(of: node.id)?.status.trusted
+                    return try node.files.authority().hasPrefix(new.certificatePEM.dropLast())
+                        && trusted == [new.fingerprint, old.fingerprint]
                 }
                 try await scene.catalog.cache.barrier()
                 #expect(try await scene.rotation.step(), "all trust it")
@@ -124,8 +127,8 @@ struct TrustTests {
                 #expect(try await scene.state == .steady(scene.authorities.now.state.newest))
                 #expect(try await refusal(before, trusting: new.certificatePEM, scene)?.isEmpty == false)
                 try await eventually("the agent is back with its new certificate") {
-                    try await scene.port.session(of: node.id)?.certificate.serial
-                        == scene.certificates(of: node.id)?.held?.serial
+                    let held = try await scene.certificates(of: node.id)?.held?.serial
+                    return held != nil && scene.port.session(of: node.id)?.certificate.serial == held
                 }
                 try await eventually("the agent trusts the newer one only") {
                     try node.files.authority() + "\n" == new.certificatePEM

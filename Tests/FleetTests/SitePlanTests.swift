@@ -93,11 +93,14 @@ private let now = Timestamp(millisecondsSinceEpoch: 1_767_225_600_000)
     }
 
     @Test func whatThePlanDoesNotKnowStays() async throws {
+        let approved = BMC.ApprovedCertificate(
+            digest: Digest(bytes: [UInt8](repeating: 1, count: 32)), by: "operator:admin", at: now)
         let store = MemoryStore()
         _ = try await apply(try site(), to: store)
         try await store.update(BMC.self, "n1-bmc") { stored in
             var stored = stored
             stored?.value.spec.power = Node.PowerRequest(number: 3, action: .on)
+            stored?.value.spec.approvedCertificate = approved
             stored?.value.status.serial = "seen"
             return stored
         }
@@ -107,6 +110,13 @@ private let now = Timestamp(millisecondsSinceEpoch: 1_767_225_600_000)
         #expect(changes.map(\.fields) == [[.init(path: "username", before: "admin", after: "root")]])
         let bmc = try #require(try await store.fetch(BMC.self, "n1-bmc")).value
         #expect(bmc.spec.power?.number == 3)
+        #expect(bmc.spec.approvedCertificate == approved)
+        // What answers elsewhere was not looked at.
+        changed.bmcs[0].address = "https://10.77.0.250"
+        _ = try await apply(changed, to: store)
+        let moved = try #require(try await store.fetch(BMC.self, "n1-bmc")).value
+        #expect(moved.spec.approvedCertificate == nil)
+        #expect(moved.spec.power?.number == 3)
         #expect(bmc.status.serial == "seen")
     }
 

@@ -32,7 +32,7 @@ struct CertificateAuthorityTests {
 
     @Test func rootIsAnAuthorityForTenYears() throws {
         let root = authority.certificate
-        #expect(try root.extensions.basicConstraints == .isCertificateAuthority(maxPathLength: 0))
+        #expect(try root.extensions.basicConstraints == .isCertificateAuthority(maxPathLength: 1))
         #expect(root.subject == root.issuer)
         #expect(root.notValidBefore.timeIntervalSince1970 == 1_800_000_000 - 300)
         #expect(root.notValidAfter.timeIntervalSince1970 == 1_800_000_000 + 3652 * 86_400)

@@ -20,6 +20,12 @@ import Testing
             serial: serial)
     }
 
+    /// Orders a deployment, which may ask for a certificate within an hour.
+    private func deploy() async throws {
+        try await register.beginDeployment(
+            of: nodeA, trusting: [authority], until: clock.now.advanced(by: EnrolmentTokens.lifetime))
+    }
+
     private func certificates(_ node: NodeID = nodeA) async throws -> NodeCertificates {
         try #require(try await store.fetch(NodeCertificates.self, node.raw)?.value)
     }
@@ -37,6 +43,10 @@ import Testing
         for serial in ["01", "02", "unlisted"] { #expect(!revoked.accepts(serial), "\(serial)") }
         #expect(revoked.shutOut?.reason == "stolen")
         #expect(try await certificates(nodeB).accepts("09"), "another node's is its own affair")
+        await #expect(throws: CertificateRefusal.revoked, "a token that was redeemed just before gets none") {
+            try await register.note(issued("03"), of: authority, for: nodeA)
+        }
+        try await deploy()
         try await register.note(issued("03"), of: authority, for: nodeA)
         #expect(try await certificates().accepts("03"))
         #expect(try await certificates().shutOut == nil)
@@ -64,6 +74,7 @@ import Testing
             try await register.note(issued("more"), of: authority, for: nodeA)
         }
         try await register.revokeAll(of: nodeA, by: "operator:admin", reason: "stolen")
+        try await deploy()
         try await register.note(issued("new"), of: authority, for: nodeA)
         clock.advance(by: .seconds(7 * 86_400) + NodeCertificates.grace)
         try await register.prune { _ in true }
@@ -92,12 +103,15 @@ import Testing
 
     @Test func aDeploymentBeginsWithNothingThatIsGood() async throws {
         try await register.note(issued("01"), of: authority, for: nodeA)
-        let end = clock.now.advanced(by: EnrolmentTokens.lifetime)
-        try await register.beginDeployment(of: nodeA, trusting: [authority], until: end)
+        try await deploy()
         #expect(try await !certificates().accepts("01"))
-        #expect(try await certificates().status.enrolsUntil == end)
-        try await register.note(issued("02"), of: authority, for: nodeA)
-        #expect(try await certificates().status.enrolsUntil == nil)
         #expect(try await certificates().status.trusted == [authority])
+        for serial in ["02", "03"] { try await register.note(issued(serial), of: authority, for: nodeA) }
+        #expect(try await certificates().accepts("02"), "its answer may have been lost")
+        clock.advance(by: EnrolmentTokens.lifetime)
+        await #expect(throws: CertificateRefusal.revoked) {
+            try await register.note(issued("04"), of: authority, for: nodeA)
+        }
+        try await register.note(issued("04"), of: authority, for: nodeA, presented: "03")
     }
 }

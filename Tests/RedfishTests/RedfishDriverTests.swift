@@ -2,6 +2,7 @@ import BMCDrivers
 import BareMetal
 import CatalogBareMetal
 import Foundation
+import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -411,6 +412,34 @@ import Testing
             let unpinned = redfish(port: bmc.port, scheme: .https)
             await #expect(throws: BMCError.tlsUntrusted(found: digest)) { try await unpinned.powerState() }
             #expect(bmc.requests.isEmpty)
+        }
+    }
+
+    @Test func aCertificateThatIsSwappedGetsNeitherPasswordNorSessionUntilItIsApproved() async throws {
+        let (first, second) = (try selfSigned(), try selfSigned())
+        try await StubBMC.with(tls: first.tls, reply: proper) { bmc in
+            let opener = BMCOpener(logger: Logger(label: "test"))
+            var spec = BMC.Spec(
+                address: "https://127.0.0.1:\(bmc.port)", system: "1", username: "admin", passwordSecret: "bmc.r1")
+            func power() async throws -> PowerState {
+                try await opener.driver(of: spec, password: SecretText("hunter2")).powerState()
+            }
+            await #expect(throws: BMCError.tlsUntrusted(found: first.digest)) { try await power() }
+            #expect(bmc.requests.isEmpty, "nobody has approved it")
+            let now = Timestamp(millisecondsSinceEpoch: 0)
+            spec.approvedCertificate = BMC.ApprovedCertificate(digest: first.digest, by: "operator:admin", at: now)
+            #expect(try await power() == .on)
+            let count = bmc.requests.count
+            #expect(count > 0)
+            try bmc.swap(to: second.tls)
+            await #expect(throws: BMCError.tlsUntrusted(found: second.digest)) { try await power() }
+            #expect(bmc.requests.count == count, "what it has changed to gets nothing")
+            spec.approvedCertificate = BMC.ApprovedCertificate(digest: second.digest, by: "operator:admin", at: now)
+            #expect(try await power() == .on)
+            // What the site file says goes before.
+            spec.certificateDigest = first.digest
+            await #expect(throws: BMCError.tlsUntrusted(found: second.digest)) { try await power() }
+            await opener.close()
         }
     }
 

@@ -34,10 +34,19 @@ final class StubBMC: Sendable {
 
     fileprivate final class Log: Sendable {
         let requests = Mutex<[StubRequest]>([])
+        let context: Mutex<NIOSSLContext?>
+
+        init(_ context: NIOSSLContext?) { self.context = Mutex(context) }
     }
 
     /// The requests so far.
     var requests: [StubRequest] { log.requests.withLock { $0 } }
+
+    /// Shows another certificate from now on.
+    func swap(to tls: TLSConfiguration) throws {
+        let context = try NIOSSLContext(configuration: tls)
+        log.context.withLock { $0 = context }
+    }
 
     private init(channel: any Channel, log: Log) {
         self.channel = channel
@@ -51,13 +60,12 @@ final class StubBMC: Sendable {
         tls: TLSConfiguration? = nil, reply: @escaping @Sendable (StubRequest, Int) -> StubReply,
         _ body: (StubBMC) async throws -> Result
     ) async throws -> Result {
-        let log = Log()
-        let context = try tls.map { try NIOSSLContext(configuration: $0) }
+        let log = Log(try tls.map { try NIOSSLContext(configuration: $0) })
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    if let context {
+                    if let context = log.context.withLock({ $0 }) {
                         try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
                     }
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: false)

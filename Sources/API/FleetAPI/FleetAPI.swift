@@ -93,6 +93,7 @@ public struct OperatorAPI: Sendable {
         .read("\(root)/bmcs", BMC.kind) { try await $0.listBMCs() },
         .read("\(root)/bmcs/{bmc}", BMC.kind) { try await $0.showBMC() },
         .change(.post, "\(root)/bmcs/{bmc}/power", .power, BMC.kind) { try await $0.powerBMC(&$1) },
+        .change(.post, "\(root)/bmcs/{bmc}/approve", .approve, BMC.kind) { try await $0.approveBMC(&$1) },
         .read("\(root)/segments", Segment.kind) { try await $0.listSegments() },
         .read("\(root)/segments/{segment}/events", Segment.kind) { try await $0.segmentEvents() },
         .read("\(root)/leases", Lease.kind) { try await $0.listLeases() },

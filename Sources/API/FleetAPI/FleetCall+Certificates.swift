@@ -14,7 +14,8 @@ import ResourceModel
 extension FleetCall {
     // MARK: Revocation
 
-    /// Revokes all certificates of a node; its stream ends at once, and no agent port takes it any more.
+    /// Revokes all certificates of a node, and the token of a deployment that has not asked for one yet; its stream ends
+    /// at once, and no agent port takes it any more.
     func revokeCertificate(_ note: inout AuditNote) async throws -> Response {
         let request = try await body(RevokeRequest.self)
         let reason = request.reason ?? "no reason was given"
@@ -29,7 +30,8 @@ extension FleetCall {
         let event = services.events.event(
             node: id, type: "CertificateRevoked", message: "by \(by): \(reason)", now: services.clock.now)
         let revoked = try await services.register.revokeAll(
-            of: id, by: by, reason: reason, beside: [try Stored(new: event).put()])
+            of: id, by: by, reason: reason,
+            beside: [try Stored(new: event).put(), .delete(EnrolmentToken.key(id.raw))])
         note.summary = "\(revoked.count) certificates: \(reason)"
         if let revision = revoked.revision { try await services.cache.wait(for: revision) }
         guard let summary = summary(found) else { throw APIError.notFound("The node '\(found.spec.name)' is gone.") }

@@ -87,8 +87,7 @@ extension FleetCall {
         let records = services.cache.all(BMC.self).map { bmc in
             let name = bmc.metadata.name
             return BMCRecord(
-                name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
-                powersOnForDiscovery: bmc.spec.powersOnForDiscovery, boot: bmc.spec.boot, status: bmc.status,
+                bmc,
                 nodes: nodes.filter { ($0.spec.bmc ?? $0.status.identity.bmc) == name }.map(\.spec.name).sorted())
         }
         return .json(RecordList(items: records))
@@ -105,10 +104,7 @@ extension FleetCall {
         let report = services.live.sensors(name)
         return .json(
             BMCDetail(
-                bmc: BMCRecord(
-                    name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
-                    powersOnForDiscovery: bmc.spec.powersOnForDiscovery, boot: bmc.spec.boot, status: bmc.status,
-                    nodes: nodes.map(\.spec.name).sorted()),
+                bmc: BMCRecord(bmc, nodes: nodes.map(\.spec.name).sorted()),
                 time: services.clock.now, sensors: report?.readings ?? [], sensorsRead: report?.at))
     }
 
@@ -143,11 +139,60 @@ extension FleetCall {
         guard let bmc = try await services.store.fetch(BMC.self, name)?.value else {
             throw APIError.notFound("The BMC '\(name)' is gone.")
         }
-        return .json(
-            BMCRecord(
-                name: name, address: bmc.spec.address, system: bmc.spec.system, username: bmc.spec.username,
-                powersOnForDiscovery: bmc.spec.powersOnForDiscovery, boot: bmc.spec.boot, status: bmc.status, nodes: [])
-        )
+        return .json(BMCRecord(bmc, nodes: []))
+    }
+
+    /// Trusts the certificate that a BMC shows: what the caller has compared, and what it showed last, must be one.
+    func approveBMC(_ note: inout AuditNote) async throws -> Response {
+        let request = try await body(ApproveBMCRequest.self)
+        let name = try parameter("bmc")
+        let by = context.principal.description
+        let now = services.clock.now
+        var documents: (before: [UInt8], after: [UInt8]) = ([], [])
+        let revision = try await services.store.update(BMC.self, name) { stored in
+            guard var stored else {
+                throw APIError.notFound(
+                    "There is no BMC '\(name.printable(limit: 80))'; 'muster bmc list' shows those there are.")
+            }
+            documents.before = try stored.encoded()
+            guard stored.value.spec.approvedCertificate?.digest != request.fingerprint else { return nil }
+            try Self.requireApprovable(stored.value, request.fingerprint)
+            stored.value.spec.approvedCertificate = BMC.ApprovedCertificate(
+                digest: request.fingerprint, by: by, at: now)
+            stored.value.metadata.generation = stored.value.metadata.generation.next
+            documents.after = try stored.encoded()
+            return stored
+        }
+        note.summary = "certificate \(request.fingerprint.hex)"
+        if let revision {
+            (note.before, note.after) = (documents.before, documents.after)
+            try await services.cache.wait(for: revision)
+        }
+        guard let bmc = try await services.store.fetch(BMC.self, name)?.value else {
+            throw APIError.notFound("The BMC '\(name)' is gone.")
+        }
+        return .json(BMCRecord(bmc, nodes: []))
+    }
+
+    private static func requireApprovable(_ bmc: BMC, _ fingerprint: Digest) throws {
+        let name = bmc.metadata.name
+        guard bmc.spec.address.hasPrefix("https://") else {
+            throw APIError.conflict("'\(name)' is reached by \(bmc.spec.address), which has no certificate.")
+        }
+        guard bmc.spec.certificateDigest == nil else {
+            throw APIError.conflict(
+                "The site file names the certificate of '\(name)'; change 'certificateDigest' there and apply it.")
+        }
+        guard let shown = bmc.status.refusedCertificate?.digest else {
+            throw APIError.conflict(
+                bmc.status.isReachable
+                    ? "The certificate that '\(name)' shows is trusted already."
+                    : "'\(name)' has shown no certificate yet; 'muster bmc show \(name)' tells why.")
+        }
+        guard shown == fingerprint else {
+            throw APIError.conflict(
+                "'\(name)' shows another certificate, \(shown.hex). If you have compared that one, approve it instead.")
+        }
     }
 
     // MARK: Lists

@@ -30,7 +30,7 @@ public struct BMCOpener: Sendable {
         case .http, .https:
             return RedfishDriver(
                 address: address, password: password,
-                trust: bmc.certificateDigest.map(BMCTrust.certificate) ?? .systemStore, limits: limits,
+                trust: bmc.trustedCertificate.map(BMCTrust.certificate) ?? .systemStore, limits: limits,
                 logins: logins, group: group, logger: logger)
         case .ipmi:
             return try IPMIDriver(

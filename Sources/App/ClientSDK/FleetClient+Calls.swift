@@ -168,6 +168,11 @@ extension FleetClient {
         try await send(.POST, FleetPath.below("bmcs", name, "power"), PowerCommand(action: action))
     }
 
+    /// Has the certificate trusted that a BMC shows, if it is this one.
+    public func approveBMC(_ name: String, _ request: ApproveBMCRequest) async throws -> BMCRecord {
+        try await send(.POST, FleetPath.below("bmcs", name, "approve"), request)
+    }
+
     /// All segments and how it goes with them.
     public func segments() async throws -> [SegmentRecord] { try await list("segments") }
 

@@ -30,6 +30,8 @@ struct ConductorParts {
     private let register: CertificateRegister
     private let operators: OperatorTokens
     private let clock: any WallClock
+    /// When this run of the conductor began.
+    private let begun: Timestamp
     private let logger: Logger
     private let catalog: LiveCatalog
     private let controller: NodeController
@@ -66,6 +68,7 @@ struct ConductorParts {
         register = CertificateRegister(store: store, clock: clock)
         self.operators = operators
         self.clock = clock
+        begun = clock.now
         self.logger = logger
         (programs, missingPrograms) = Self.bootPrograms(configuration, logger)
         let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
@@ -90,12 +93,31 @@ struct ConductorParts {
             power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver, medium: medium), clock: clock, conductor: run,
             logger: logger)
         let controller = controller
+        let alarms = AuditLog(store: store, clock: clock)
         bmcs = BMCController(
             store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes(ofBMC: $0) },
             passwordVersion: { catalog.passwordVersion(of: $0) }, driver: driver,
             powerRead: { node, reading in
                 do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
                     logger.warning("\(node.spec.name): its power was not noted: \(error)")
+                }
+            },
+            certificateChanged: { bmc, node, message in
+                var operations: [Transaction.Operation] = []
+                do {
+                    let event = try (node?.id).map {
+                        writer.events.event(
+                            node: $0, type: "BMCCertificateChanged", message: message, now: clock.now)
+                    }
+                    if let event { operations.append(try Stored(new: event).put()) }
+                    operations.append(
+                        try alarms.operation(
+                            AuditEventSpec(
+                                who: "conductor", verb: "refuse certificate", resource: bmc.key, outcome: .denied,
+                                summary: message)))
+                    _ = try await store.commit(Transaction(operations: operations))
+                } catch {
+                    logger.error("\(bmc.metadata.name): its event was not written: \(error)")
                 }
             }, sensors: sensors, medium: medium, clock: clock, logger: logger)
         addresses = AddressController(
@@ -191,7 +213,9 @@ struct ConductorParts {
         let (clock, hub) = (clock, hub)
         return AuthorityController(
             store: store, keys: keys, authorities: authorities,
-            dependents: { catalog.dependents(of: $0, heard: { progress.lastHeard($0) }, now: clock.now) },
+            dependents: { [begun] in
+                catalog.dependents(of: $0, heard: { progress.lastHeard($0) ?? begun }, now: clock.now)
+            },
             inForce: { set in
                 try certificate.renewIfDue()
                 try Conductor.writeAuthorities(set, in: configuration)
@@ -285,8 +309,8 @@ struct ConductorParts {
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
             siteCheck: { await checks.findings($0) },
-            dependents: { [progress] in
-                catalog.dependents(of: $0, heard: { progress.lastHeard($0) }, now: clock.now)
+            dependents: { [progress, begun] in
+                catalog.dependents(of: $0, heard: { progress.lastHeard($0) ?? begun }, now: clock.now)
             })
         let operators = operators
         let api = OperatorAPI(services: services)

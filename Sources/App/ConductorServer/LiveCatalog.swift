@@ -73,10 +73,9 @@ struct LiveCatalog: Sendable {
     /// How long a ramdisk may be silent before it is taken to be switched off.
     private static let ramdiskSilence: Duration = .seconds(600)
 
-    /// The nodes that hang on the authority that is being replaced; `heard` tells when a ramdisk was heard last, nil
-    /// when it was not in this run of the conductor.
+    /// The nodes that hang on the authority that is being replaced; `heard` tells when a ramdisk was heard last.
     func dependents(
-        of authority: SiteAuthority, heard: (NodeID) -> Timestamp?, now: Timestamp
+        of authority: SiteAuthority, heard: (NodeID) -> Timestamp, now: Timestamp
     ) -> AuthorityDependents {
         let state = authority.status.state
         guard state.older != nil else { return AuthorityDependents() }
@@ -85,7 +84,7 @@ struct LiveCatalog: Sendable {
         if case .replacing = state { begun = authority.spec.rotation?.at ?? begun }
         let facts = snapshot.all(Node.self).compactMap { node -> AuthorityDependents.Facts? in
             guard let id = try? node.id else { return nil }
-            let isSilent = heard(id).map { now.since($0) > Self.ramdiskSilence } ?? false
+            let isSilent = now.since(heard(id)) > Self.ramdiskSilence
             return AuthorityDependents.Facts(
                 node: id, isEnrolled: node.status.agent != nil,
                 certificates: snapshot.get(NodeCertificates.self, id.raw),

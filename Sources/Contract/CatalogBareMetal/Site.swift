@@ -93,8 +93,11 @@ public struct BMC: Resource {
         public var username: String
         /// The `Secret` that holds the password.
         public var passwordSecret: String
-        /// SHA-256 of the TLS certificate that is trusted; nil: the system's trust store.
+        /// SHA-256 of the TLS certificate that is trusted; nil: the one that was approved, else what the system's trust
+        /// store vouches for.
         public var certificateDigest: Digest?
+        /// The certificate that an operator has approved; nil: none. It goes with the address.
+        public var approvedCertificate: ApprovedCertificate?
         /// The cipher suite of IPMI; nil: 3.
         public var cipherSuite: Int?
         /// Where the machine's serial console is (`ConsoleAddress`); nil: serial over LAN of a BMC that speaks IPMI.
@@ -125,6 +128,23 @@ public struct BMC: Resource {
         }
     }
 
+    /// A certificate that an operator has looked at and found to be the BMC's.
+    public struct ApprovedCertificate: Codable, Sendable, Hashable {
+        /// SHA-256 of the certificate.
+        public var digest: Digest
+        /// Who approved it.
+        public var by: String
+        /// When.
+        public var at: Timestamp
+
+        /// An approval.
+        public init(digest: Digest, by: String, at: Timestamp) {
+            self.digest = digest
+            self.by = by
+            self.at = at
+        }
+    }
+
     /// How a machine boots the ramdisk.
     public enum BootWay: String, Codable, Sendable, Hashable, CaseIterable {
         /// By PXE or the firmware's own network boot.
@@ -139,6 +159,8 @@ public struct BMC: Resource {
     public struct Status: Codable, Sendable, Hashable {
         /// Whether the last call was answered.
         public var isReachable: Bool
+        /// The certificate that it showed and that is not trusted: nothing is sent to it; nil: none.
+        public var refusedCertificate: RefusedCertificate?
         /// Why not.
         public var lastError: String?
         /// The power; `unknown` while the BMC does not answer.
@@ -166,6 +188,26 @@ public struct BMC: Resource {
             power = .unknown
         }
     }
+
+    /// A certificate that a BMC showed and that is not trusted.
+    public struct RefusedCertificate: Codable, Sendable, Hashable {
+        /// SHA-256 of the certificate.
+        public var digest: Digest
+        /// When it was shown first.
+        public var since: Timestamp
+
+        /// A refused certificate.
+        public init(digest: Digest, since: Timestamp) {
+            self.digest = digest
+            self.since = since
+        }
+    }
+}
+
+extension BMC.Spec {
+    /// SHA-256 of the only certificate that is trusted: what the site says, else what was approved; nil: the system's
+    /// trust store has to vouch for it.
+    public var trustedCertificate: Digest? { certificateDigest ?? approvedCertificate?.digest }
 }
 
 /// A rule that a machine's facts are held against when it registers.

@@ -74,7 +74,7 @@ public struct NodeCertificates: Resource {
         /// SHA-256 of the authorities' certificates that the node was deployed with or has told to trust; nil: none is
         /// known.
         public var trusted: [Digest]?
-        /// Until when a deployment that was ordered may ask for its first certificate; nil: none is awaited.
+        /// Until when a deployment that was ordered may ask for its first certificate; nil: none was.
         public var enrolsUntil: Timestamp?
 
         /// Nothing.
@@ -133,6 +133,7 @@ extension NodeCertificates {
         spec.refusesUnlisted = true
         status.issued = []
         status.held = nil
+        status.enrolsUntil = nil
         return revoked.count
     }
 

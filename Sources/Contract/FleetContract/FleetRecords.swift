@@ -1,6 +1,7 @@
 import AgentProtocol
 import CatalogBareMetal
 import Primitives
+import ResourceModel
 
 /// The body of `ready` when a conductor is.
 public struct ReadyReply: Codable, Sendable, Hashable {
@@ -94,25 +95,37 @@ public struct BMCRecord: Codable, Sendable, Hashable {
     public var powersOnForDiscovery: Bool
     /// How its machine boots the ramdisk; nil: from the network.
     public var boot: BMC.BootWay?
+    /// SHA-256 of the certificate that the site file names; nil: none.
+    public var certificateDigest: Digest?
+    /// The certificate that an operator has approved; nil: none.
+    public var approvedCertificate: BMC.ApprovedCertificate?
     /// What was seen.
     public var status: BMC.Status
     /// The nodes that it belongs to, by name.
     public var nodes: [String]
 
-    /// A BMC.
-    public init(
-        name: String, address: String, system: String?, username: String, powersOnForDiscovery: Bool,
-        boot: BMC.BootWay? = nil, status: BMC.Status, nodes: [String]
-    ) {
-        self.boot = boot
-        self.name = name
-        self.address = address
-        self.system = system
-        self.username = username
-        self.powersOnForDiscovery = powersOnForDiscovery
-        self.status = status
+    /// What operators may know of `bmc`, which belongs to `nodes`.
+    public init(_ bmc: BMC, nodes: [String]) {
+        name = bmc.metadata.name
+        address = bmc.spec.address
+        system = bmc.spec.system
+        username = bmc.spec.username
+        powersOnForDiscovery = bmc.spec.powersOnForDiscovery
+        boot = bmc.spec.boot
+        certificateDigest = bmc.spec.certificateDigest
+        approvedCertificate = bmc.spec.approvedCertificate
+        status = bmc.status
         self.nodes = nodes
     }
+}
+
+/// POST `bmcs/{bmc}/approve`: trusts the certificate that a BMC shows.
+public struct ApproveBMCRequest: Codable, Sendable, Hashable {
+    /// SHA-256 of the certificate, as the caller has compared it.
+    public var fingerprint: Digest
+
+    /// A request.
+    public init(fingerprint: Digest) { self.fingerprint = fingerprint }
 }
 
 /// GET `bmcs/{bmc}`: a BMC and what its sensors tell.

@@ -14,6 +14,7 @@ public struct BMCController: Service {
     private let passwordVersion: @Sendable (BMC) -> Metadata?
     private let driver: @Sendable (BMC) async throws -> any BMCDriver
     private let powerRead: @Sendable (Node, PowerReading) async -> Void
+    private let certificateChanged: @Sendable (BMC, Node?, String) async -> Void
     private let sensors: BMCSensors
     private let medium: MediumURL
     private let clock: any WallClock
@@ -29,16 +30,21 @@ public struct BMCController: Service {
     ///   - passwordVersion: the metadata of the secret that holds a BMC's password; when it changes, the BMC is asked
     ///     at once.
     ///   - powerRead: is told when a node's power is not what its status says.
+    ///   - certificateChanged: is told when a BMC that had shown a trusted certificate shows another, with its machine's
+    ///     node if there is one, and what is the matter.
     public init(
         store: any ResourceStore, bmcs: @escaping @Sendable () -> [BMC], nodes: @escaping @Sendable (String) -> [Node],
         passwordVersion: @escaping @Sendable (BMC) -> Metadata?,
         driver: @escaping @Sendable (BMC) async throws -> any BMCDriver,
-        powerRead: @escaping @Sendable (Node, PowerReading) async -> Void, sensors: BMCSensors = BMCSensors(),
+        powerRead: @escaping @Sendable (Node, PowerReading) async -> Void,
+        certificateChanged: @escaping @Sendable (BMC, Node?, String) async -> Void = { _, _, _ in },
+        sensors: BMCSensors = BMCSensors(),
         medium: @escaping MediumURL = noMedium, clock: any WallClock,
         random: RandomSource = .system, logger: Logger
     ) {
         self.store = store
         self.powerRead = powerRead
+        self.certificateChanged = certificateChanged
         self.bmcs = bmcs
         self.nodes = nodes
         self.passwordVersion = passwordVersion
@@ -100,6 +106,7 @@ public struct BMCController: Service {
             if identifies || !status.isReachable || status.power != power { status.lastError = nil }
             status.note(power, at: clock.now)
             status.isReachable = true
+            status.refusedCertificate = nil
             try await switchPower(bmc, driver, &status)
             await readSensors(bmc, driver)
         } catch {
@@ -107,7 +114,7 @@ public struct BMCController: Service {
             // A BMC that does not answer says nothing of the power: unreachable is not off.
             status.isReachable = false
             status.note(.unknown, at: clock.now)
-            status.lastError = Self.text(error)
+            status.lastError = await refuse(error, bmc, &status) ?? Self.text(error)
             failure = (error as? BMCError) == .badCredentials ? .refused : .failed
         }
         for node in nodes(bmc.metadata.name) where !node.hasLost(status) {
@@ -120,6 +127,18 @@ public struct BMCController: Service {
         }
         let isWritten = await write(status, of: bmc)
         return failure ?? (isWritten ? .changed : .notWritten)
+    }
+
+    /// Notes a certificate that is not trusted, and tells what to do; nil when that is not the matter.
+    private func refuse(_ error: any Error, _ bmc: BMC, _ status: inout BMC.Status) async -> String? {
+        guard case .tlsUntrusted(let found?)? = error as? BMCError else { return nil }
+        let text = bmc.untrusted(found)
+        guard status.refusedCertificate?.digest != found else { return text }
+        status.refusedCertificate = BMC.RefusedCertificate(digest: found, since: clock.now)
+        if bmc.spec.trustedCertificate != nil {
+            await certificateChanged(bmc, nodes().first { $0.bmcName == bmc.metadata.name }, text)
+        }
+        return text
     }
 
     /// Reads the sensors when it is time. A BMC that has none, or does not tell, is no worse for it.
@@ -191,6 +210,25 @@ public struct BMCController: Service {
 
     private static func text(_ error: any Error) -> String {
         (error as? any UserFacingError)?.publicMessage ?? "\(error)".printable(limit: 300)
+    }
+}
+
+extension BMC {
+    /// What is the matter with a certificate that is not trusted, and how it is accepted.
+    func untrusted(_ found: Digest) -> String {
+        let name = metadata.name
+        guard let trusted = spec.trustedCertificate else {
+            return
+                "Nobody has said that the certificate of '\(name)' is the right one, so nothing is sent to it. Compare "
+                + "its SHA-256 with what the BMC itself shows, then: muster bmc approve \(name) --fingerprint \(found.hex)"
+        }
+        let way =
+            spec.certificateDigest == nil
+            ? "muster bmc approve \(name) --fingerprint \(found.hex)"
+            : "set 'certificateDigest' of '\(name)' in the site file to it and apply that"
+        return
+            "The certificate of '\(name)' has changed from \(trusted.hex) to \(found.hex), so nothing is sent to it. "
+            + "Somebody may stand between. If the BMC was replaced or made a new one: \(way)"
     }
 }
 

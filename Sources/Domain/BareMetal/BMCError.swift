@@ -75,8 +75,9 @@ public enum BMCError: UserFacingError, Hashable {
         case .protocolViolation(let message):
             "The BMC's answer cannot be understood: \(message). Check that the address is the BMC's."
         case .tlsUntrusted(let found):
-            "The BMC's certificate is not trusted. If the BMC is the right one, set its certificate digest"
-                + (found.map { " (\($0.hex))" } ?? "") + " in the site file."
+            "The BMC's certificate" + (found.map { " (SHA-256 \($0.hex))" } ?? "")
+                + " is not trusted, and nothing was sent to it. If it is the right BMC's: muster bmc approve, or "
+                + "'certificateDigest' in the site file."
         case .manual(let instruction):
             "This machine has no BMC: \(instruction)"
         case .cancelled:

@@ -192,14 +192,18 @@ public struct SitePlan: Sendable {
                 name: bmc.secretName, purpose: "password of the BMC \(bmc.name)", password, replacing: old)
             steps.append(Step(change: change, work: work))
         }
-        let powers = Dictionary(
-            current.bmcs.map { ($0.value.metadata.name, $0.value.spec.power) }, uniquingKeysWith: { first, _ in first })
+        let known = Dictionary(
+            current.bmcs.map { ($0.value.metadata.name, $0.value.spec) }, uniquingKeysWith: { first, _ in first })
         let specs = desired.map { bmc in
             var spec = BMC.Spec(
                 address: bmc.address, system: bmc.system, username: bmc.username, passwordSecret: bmc.secretName,
                 certificateDigest: bmc.certificateDigest, cipherSuite: bmc.cipherSuite,
                 powersOnForDiscovery: bmc.powersOnForDiscovery, boot: bmc.boot)
-            spec.power = powers[bmc.name] ?? nil
+            spec.power = known[bmc.name]?.power
+            // What was looked at is the certificate of what answers there.
+            if known[bmc.name]?.address == bmc.address {
+                spec.approvedCertificate = known[bmc.name]?.approvedCertificate
+            }
             spec.console = bmc.console
             spec.recordsConsole = bmc.recordsConsole
             return (bmc.name, spec)

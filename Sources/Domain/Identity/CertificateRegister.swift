@@ -17,19 +17,19 @@ public struct CertificateRegister: Sendable {
     /// Notes a certificate that is about to be handed to `node`; do so before the node can get it.
     ///
     /// `presented` is the serial number of the certificate by which the node asks for it, nil when it asks by a token.
-    /// Throws `CertificateRefusal` when that was revoked or the node has `NodeCertificates.issuedCountMax` that are
+    /// Throws `CertificateRefusal` when that was revoked, no deployment is awaited any more, or the node has `NodeCertificates.issuedCountMax` that are
     /// good, and `StoreError`.
     public func note(
         _ issued: IssuedNode, of authority: Digest, for node: NodeID, presented: String? = nil
     ) async throws {
         let now = clock.now
         try await change(node) { certificates throws(CertificateRefusal) in
-            if let presented, !certificates.accepts(presented) { throw .revoked }
+            let isAwaited = certificates.status.enrolsUntil.map { now < $0 } ?? !certificates.spec.refusesUnlisted
+            guard presented.map(certificates.accepts) ?? isAwaited else { throw .revoked }
             guard certificates.status.issued.count < NodeCertificates.issuedCountMax else { throw .tooMany }
             certificates.add(
                 NodeCertificates.Issued(
                     serial: issued.serial, authority: authority, at: now, notAfter: issued.notAfter))
-            if presented == nil { certificates.status.enrolsUntil = nil }
         }
     }
 

@@ -33,6 +33,7 @@ actor AgentShell {
 
     func start() throws {
         let stored = try readIdentity()
+        _ = try directory.authority()
         handle(.started(stored, directory.view()))
     }
 
@@ -110,9 +111,11 @@ actor AgentShell {
     // MARK: Disk
 
     private func readIdentity() throws -> StoredIdentity {
-        StoredIdentity(
+        // What cannot be read is told when a connection needs it, and the roles go on all the same.
+        let authorities = (try? KnownAuthority.read(try directory.authority())) ?? []
+        return StoredIdentity(
             identity: try directory.identity(), certificate: directory.credentials()?.validity,
-            authorities: try KnownAuthority.read(try directory.authority()))
+            authorities: authorities)
     }
 
     /// Keeps the authorities that the conductor names; what cannot be read as such leaves those there are.

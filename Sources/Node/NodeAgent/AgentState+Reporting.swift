@@ -108,8 +108,10 @@ extension AgentState {
     /// Reports when there is something new to report.
     mutating func sendStatus() -> [AgentEffect] {
         guard phase == .open, hasStatus else { return [] }
-        status.trust = NodeStatusReport.Trust(
-            authorities: authorities.map(\.fingerprint), certificate: certificate?.serial)
+        if !authorities.isEmpty || certificate?.serial != nil {
+            status.trust = NodeStatusReport.Trust(
+                authorities: authorities.map(\.fingerprint), certificate: certificate?.serial)
+        }
         guard status != statusSent else { return [] }
         statusSent = status
         return [.send(.status(status))]

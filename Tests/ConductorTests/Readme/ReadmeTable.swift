@@ -89,6 +89,13 @@ struct ReadmeCommand: Sendable {
         .typed("muster bmc list", shows: "elm-bmc"),
         .typed("muster bmc show NAME", ["NAME": "elm-bmc"], shows: "http://10.66.0.2:8000"),
         .typed(
+            "muster bmc approve NAME --fingerprint SHA256",
+            ["NAME": "elm-bmc", "SHA256": String(repeating: "0a", count: 32)], exit: 4, shows: "has no certificate",
+            because: "the scene's BMC is reached without TLS"),
+        .typed("muster ca show", shows: "steady"),
+        .typed("muster ca rotate", shows: "The rotation is ordered"),
+        .typed("muster ca trust", shows: "trusts authority"),
+        .typed(
             "muster node approve NAME --role network", ["NAME": "stranger-1"], shows: "let in as network"),
         .typed(
             "muster node approve NAME --accept-difference", ["NAME": "stranger-2"], shows: "let in as network"),
@@ -97,6 +104,8 @@ struct ReadmeCommand: Sendable {
             "muster node set NAME --maintenance on --reason fan", ["NAME": "storage-1"], shows: "changed"),
         .typed("muster node rescue NAME", ["NAME": "compute-1"], shows: "password"),
         .typed("muster node unrescue NAME", ["NAME": "compute-1"], shows: "its disk is booted"),
+        .typed(
+            "muster node revoke-certificate NAME", ["NAME": "compute-1"], shows: "accepted no more"),
         .named("muster node clean"),
         .typed("muster node delete NAME", ["NAME": "stranger-3"], shows: "taken out of the inventory"),
         .typed("muster node deploy NAME", ["NAME": "network-1"], shows: "written anew"),

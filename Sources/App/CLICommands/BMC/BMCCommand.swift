@@ -3,5 +3,5 @@ import ArgumentParser
 struct BMCCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bmc", abstract: "See BMCs, and switch machines that are no nodes yet.",
-        subcommands: [BMCList.self, BMCShow.self, BMCPower.self])
+        subcommands: [BMCList.self, BMCShow.self, BMCApprove.self, BMCPower.self])
 }

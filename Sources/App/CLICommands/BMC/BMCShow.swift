@@ -35,6 +35,9 @@ struct BMCShow: FleetCommand {
         facts.add("answers", answers, status.isReachable ? .green : .red)
         facts.add("power", power(status, detail.time), status.power == .unknown ? .yellow : .plain)
         facts.add("what it says", status.lastError, .red)
+        facts.add("certificate", certificate(bmc))
+        facts.add(
+            "it shows", status.refusedCertificate.map { "\($0.digest), since \($0.since); not trusted" }, .red)
         facts.add("nodes", bmc.nodes.isEmpty ? "none yet" : bmc.nodes.joined(separator: ", "))
         facts.add("machine", status.model)
         facts.add("serial", status.serial)
@@ -43,6 +46,15 @@ struct BMCShow: FleetCommand {
         facts.add("ramdisk", ramdisk(bmc.boot))
         facts.add("discovers", bmc.powersOnForDiscovery ? "yes: a machine that is off and unknown is switched on" : nil)
         return facts
+    }
+
+    private static func certificate(_ bmc: BMCRecord) -> String? {
+        guard bmc.address.hasPrefix("https://") else { return nil }
+        if let digest = bmc.certificateDigest { return "\(digest), as the site file says" }
+        if let approved = bmc.approvedCertificate {
+            return "\(approved.digest), approved by \(approved.by), \(approved.at)"
+        }
+        return "one that the system's trust store vouches for"
     }
 
     private static func ramdisk(_ way: BMC.BootWay?) -> String {

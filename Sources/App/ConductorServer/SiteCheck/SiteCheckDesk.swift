@@ -72,6 +72,11 @@ struct SiteCheckDesk: Sendable {
             address: entry.address, system: entry.system, username: entry.username, passwordSecret: entry.secretName,
             certificateDigest: entry.certificateDigest, powersOnForDiscovery: entry.powersOnForDiscovery)
         spec.cipherSuite = entry.cipherSuite
+        if let known = catalog.bmcs().first(where: { $0.metadata.name == entry.name }),
+            known.spec.address == entry.address
+        {
+            spec.approvedCertificate = known.spec.approvedCertificate
+        }
         guard let password = entry.password else { return await checked(entry.name, spec) }
         return CheckedBMC(name: entry.name, spec: spec, password: SecretText(password.clearText))
     }
