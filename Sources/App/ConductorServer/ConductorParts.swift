@@ -18,6 +18,7 @@ import ResourceModel
 import ServiceLifecycle
 import UnixSignals
 import SwiftASN1
+import TPMVerification
 import X509
 import struct Crypto.SHA256
 
@@ -41,6 +42,7 @@ struct ConductorParts {
     private let consoleDesk: ConsoleDesk
     private let agentPort: AgentPortServer
     private let registrar: Registrar
+    private let attestation: AttestationDesk
     private let audit: AuditLog
     private let progress = LiveProgress()
     private let certificate: ServerCertificate
@@ -95,14 +97,19 @@ struct ConductorParts {
         addresses = AddressController(
             store: store, nodes: { catalog.nodes() }, catalog: { catalog.networks() },
             changes: { catalog.cache.changes() }, clock: clock, logger: logger)
+        let attestation = AttestationDesk(clock: clock)
+        self.attestation = attestation
+        var known = Registrar.Catalog(
+            nodes: { catalog.nodes() }, node: { catalog.node($0) }, rules: { catalog.rules() },
+            bmcs: { catalog.bmcs() }, skus: { catalog.skus() })
+        known.requiredPCRs = { catalog.requiredPCRs() }
         registrar = Registrar(
             store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
-            catalog: Registrar.Catalog(
-                nodes: { catalog.nodes() }, node: { catalog.node($0) }, rules: { catalog.rules() },
-                bmcs: { catalog.bmcs() }, skus: { catalog.skus() }),
+            catalog: known,
             saveInventory: { bytes in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.put(bytes) }
-            }, readInventory: { await StoredInventory.read($0, in: blobs) }, clock: clock)
+            }, readInventory: { await StoredInventory.read($0, in: blobs) },
+            attest: { attestation.finding(of: $0, trust: catalog.tpmTrust()) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
             authority: authority, names: configuration.names, clock: clock, logger: logger)
@@ -180,8 +187,9 @@ struct ConductorParts {
 
     private func provisioning() -> any Service {
         let service = DiscoveryService(
-            catalog: catalog, store: store, registrar: registrar, controller: controller,
-            tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit, authority: authority,
+            catalog: catalog, store: store, registrar: registrar, attestation: attestation,
+            controller: controller, tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit,
+            authority: authority,
             readBlob: { [blobs] digest in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
             }, logs: hub.logs, progress: progress,

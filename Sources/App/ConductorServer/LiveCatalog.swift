@@ -2,9 +2,11 @@ import AgentProtocol
 import BareMetal
 import CatalogBareMetal
 import CatalogIdentity
+import Identity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
+import TPMVerification
 
 /// The catalog as the cache has it now.
 struct LiveCatalog: Sendable {
@@ -14,13 +16,24 @@ struct LiveCatalog: Sendable {
     static let kinds: [any Resource.Type] = [
         Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
         Lease.self, NodeEvent.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
-        SKU.self,
+        SKU.self, TPMAuthority.self,
     ]
 
     func nodes() -> [Node] { cache.all(Node.self) }
     func bmcs() -> [BMC] { cache.all(BMC.self) }
     func rules() -> [Rule] { cache.all(Rule.self) }
     func skus() -> [SKU] { cache.all(SKU.self) }
+    /// What TPMs are trusted by. A stored authority that cannot be read any more vouches for nobody.
+    func tpmTrust() -> TPMTrust {
+        TPMTrust(
+            authorities: cache.all(TPMAuthority.self).compactMap { authority in
+                try? EndorsementAuthority(certificatePEM: authority.spec.certificate)
+            }, keys: Set(site()?.tpm?.keys ?? []))
+    }
+
+    /// The PCRs in which a boot must be as the one that was accepted last.
+    func requiredPCRs() -> Set<Int> { site()?.tpm?.requiredPCRs.map(Set.init) ?? TPMPolicy.requiredPCRsDefault }
+
     func segments() -> [Segment] { cache.all(Segment.self) }
     func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
     func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }

@@ -4,9 +4,10 @@ import Primitives
 
 /// Decides which known machine a claim belongs to, from everything that identifies a machine.
 ///
-/// Strong marks are the SMBIOS UUID and the system's serial number; weak ones the board's serial number and the MAC
+/// Strong marks are the SMBIOS UUID, the system's serial number and a TPM's endorsement key that was proven; weak ones the board's serial number and the MAC
 /// addresses, since boards and NICs are swapped. A claim joins a node when they share a mark and no strong mark
 /// contradicts, or when a contradiction is outvoted by the other strong mark together with a weak one (a new board).
+/// A node that is known by a TPM is never joined by a claim that does not prove that TPM.
 /// Everything else that overlaps is a conflict for an operator.
 public enum IdentityFusion {
     /// What a claim turned out to be.
@@ -36,7 +37,7 @@ public enum IdentityFusion {
         MachineIdentity(
             smbiosUUID: claim.smbiosUUID ?? known.smbiosUUID, serial: claim.serial ?? known.serial,
             boardSerial: claim.boardSerial ?? known.boardSerial, macs: claim.macs.isEmpty ? known.macs : claim.macs,
-            bmc: claim.bmc ?? known.bmc)
+            bmc: claim.bmc ?? known.bmc, endorsementKey: claim.endorsementKey)
     }
 
     /// The marks that one inventory gives, without the placeholders that firmware vendors leave.
@@ -44,7 +45,8 @@ public enum IdentityFusion {
         MachineIdentity(
             smbiosUUID: mark(inventory.system.uuid)?.lowercased(), serial: mark(inventory.system.serial),
             boardSerial: mark(inventory.system.boardSerial),
-            macs: Set(inventory.nics.compactMap(\.permanentMAC).filter { !$0.isGroup && $0.value != 0 }))
+            macs: Set(inventory.nics.compactMap(\.permanentMAC).filter { !$0.isGroup && $0.value != 0 }),
+            endorsementKey: inventory.attestation?.endorsementKey)
     }
 
     /// `text` unless it is empty or one of the texts that firmware carries instead of an identity.
@@ -71,9 +73,11 @@ public enum IdentityFusion {
             let uuid = Self.compare(claim.smbiosUUID, known.smbiosUUID)
             let serial = Self.compare(claim.serial, known.serial)
             let board = Self.compare(claim.boardSerial, known.boardSerial)
+            let tpm = known.endorsementKey.map { claim.endorsementKey == $0 }
             let macs = claim.macs.intersection(known.macs)
             let marks: [(String, Bool?)] = [
                 ("SMBIOS UUID", uuid), ("serial number", serial), ("board serial", board),
+                ("the TPM's endorsement key", tpm),
                 ("MAC addresses", macs.isEmpty ? (claim.macs.isEmpty || known.macs.isEmpty ? nil : false) : true),
             ]
             let agree = marks.filter { $0.1 == true }.map(\.0)
@@ -82,11 +86,11 @@ public enum IdentityFusion {
             explanation =
                 "agrees in \(agree.joined(separator: ", "))"
                 + (differ.isEmpty ? "" : " but differs in \(differ.joined(separator: ", "))")
-            let strong = [uuid, serial]
+            let strong = [uuid, serial, tpm]
             let contradicted = strong.contains(false)
             let confirmed = strong.contains(true)
             let weak = board == true || !macs.isEmpty
-            isSame = contradicted ? confirmed && weak : shared > 0
+            isSame = tpm != false && (contradicted ? confirmed && weak : shared > 0)
         }
 
         private static func compare(_ left: String?, _ right: String?) -> Bool? {

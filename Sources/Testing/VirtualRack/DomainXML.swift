@@ -76,7 +76,7 @@ public enum DomainXML {
               <on_crash>destroy</on_crash>
               <devices>
                 <emulator>/usr/bin/qemu-system-x86_64</emulator>
-            \((disks + controllers + nics).joined(separator: "\n"))
+            \((disks + controllers + nics + (machine.tpm == .present ? [tpm] : [])).joined(separator: "\n"))
                 <serial type='file'>
                   <source path='\(escape(placement.console))' append='on'/>
                   <target port='0'/>
@@ -108,6 +108,12 @@ public enum DomainXML {
             <entry name='opt/org.tianocore/IPv4PXESupport'>n</entry>
             <entry name='opt/org.tianocore/IPv6PXESupport'>n</entry>
           </sysinfo>
+        """
+
+    private static let tpm = """
+            <tpm model='tpm-crb'>
+              <backend type='emulator' version='2.0'/>
+            </tpm>
         """
 
     private static let scsiController = "    <controller type='scsi' index='0' model='virtio-scsi'/>"

@@ -39,6 +39,12 @@ extension Rack {
                 "    powersOnForDiscovery: true",
             ]
         }
+        if file.machines.contains(where: { $0.tpm == .present }) {
+            lines += [
+                "tpm:", "  authorities:",
+                "    - { name: rack, certificateFile: \(Self.quoted("\(layout.tpmMaker)/issuercert.pem")) }",
+            ]
+        }
         lines.append("rules:")
         for machine in file.machines {
             lines += [

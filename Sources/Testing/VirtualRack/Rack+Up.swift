@@ -66,8 +66,10 @@ extension Rack {
             ("/usr/bin/python3", "python3-venv"),
         ]
         let relay = file.network.relay == nil ? [] : [("dhcrelay", "isc-dhcp-relay")]
+        let tpms =
+            file.machines.contains { $0.tpm == .present } ? [("swtpm", "swtpm"), ("swtpm_setup", "swtpm-tools")] : []
         let makers = file.machines.flatMap(\.disks).compactMap { $0.content?.kind.program }
-        for (program, package) in programs + relay + makers where Commands.find(program) == nil {
+        for (program, package) in programs + relay + tpms + makers where Commands.find(program) == nil {
             throw .missing(program, package: package)
         }
         let files = [
@@ -109,6 +111,7 @@ extension Rack {
         }
         let images = try await makeImages(plan.images)
         if images > 0 { done.append("made \(images) disks") }
+        for command in plan.tpms { try await Commands.run(command) }
         try await waitForLibvirt()
         let defined = try await defineMachines(plan)
         if defined > 0 { done.append("defined \(defined) machines") }

@@ -168,6 +168,7 @@ extension RackFile.Machine {
         cpus = try fields.integer("cpus", in: 1...16, default: 1)
         firmware = try fields.choice("firmware", default: .bios)
         networkBoot = try fields.choice("networkBoot", default: .pxe)
+        tpm = try fields.choice("tpm", default: .absent)
         bmc = try fields.choice("bmc", default: .redfish)
         nics = try fields.list("nics", count: 1...8) { fields throws(RackError) in try RackFile.NIC(&fields) }
         disks = try fields.list("disks", count: 0...16) { fields throws(RackError) in try RackFile.Disk(&fields) }
