@@ -14,6 +14,10 @@ public struct ConductorConfiguration: Sendable {
     public var localLoader = "/usr/lib/muster/local.efi"
     /// Where Debian's package ipxe has its programs.
     public var ipxeDirectory = "/usr/lib/ipxe"
+    /// Debian's shim (package shim-signed), for segments with Secure Boot.
+    public var signedShim = "/usr/lib/shim/shimx64.efi.signed"
+    /// Debian's signed GRUB for network boot (package grub-efi-amd64-signed).
+    public var signedGRUB = "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"
     /// Where a console server writes `<node name>.log`; nil: there is none.
     public var consoleDirectory: String?
 

@@ -171,7 +171,7 @@ struct ConductorParts {
             provisioning(), bootFiles(),
             operatorAPI(),
             SegmentSupervisor(
-                catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, programs: programs,
+                catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, files: tftpFiles(),
                 counters: bootCounters, logger: logger),
             Housekeeper(catalog: catalog, store: store, blobs: blobs, audit: audit, clock: clock, logger: logger),
         ]
@@ -202,11 +202,28 @@ struct ConductorParts {
             logger: logger)
     }
 
-    private func bootFiles() -> any Service {
-        let desk = BootDesk(
+    private var desk: BootDesk {
+        BootDesk(
             catalog: catalog, ports: configuration.ports, programs: programs,
             authorityDigest: Self.digest(of: authority.certificate),
             clock: clock, logger: logger)
+    }
+
+    private func tftpFiles() -> TFTPFiles {
+        let (catalog, blobs) = (catalog, blobs)
+        let ramdisk = RamdiskMemory(
+            digest: { catalog.ramdisk()?.digest(of: $0) },
+            read: { digest in
+                try await blobs.offPool { (blobs) throws(BlobError) -> [UInt8]? in
+                    guard let size = try blobs.size(of: digest), size <= RamdiskMemory.sizeMax else { return nil }
+                    return try blobs.get(digest)
+                }
+            }, logger: logger)
+        return TFTPFiles(programs: programs, desk: desk, ramdisk: ramdisk, logger: logger)
+    }
+
+    private func bootFiles() -> any Service {
+        let desk = desk
         let catalog = catalog
         let blobs = blobs
         let media = media
@@ -216,7 +233,7 @@ struct ConductorParts {
                 decide: { desk.decide($0) },
                 file: { image, name in
                     guard image == Ramdisk.discovery, let ramdisk = catalog.ramdisk() else { return nil }
-                    return name == .kernel ? ramdisk.spec.kernel : ramdisk.spec.initrd
+                    return ramdisk.digest(of: name)
                 },
                 isPublic: { digest in
                     catalog.ramdisk().map { $0.spec.kernel == digest || $0.spec.initrd == digest } ?? false
@@ -292,6 +309,8 @@ struct ConductorParts {
         for name in [BootPrograms.Name.biosIPXE, .uefiIPXE] {
             files[name] = "\(configuration.ipxeDirectory)/\(name.rawValue)"
         }
+        files[.signedShim] = configuration.signedShim
+        files[.signedGRUB] = configuration.signedGRUB
         let (programs, problems) = BootPrograms.load(files)
         var missing: [MissingProgram] = []
         for problem in problems {
@@ -301,6 +320,11 @@ struct ConductorParts {
                     ("BIOS machines without iPXE in the network card cannot boot", "install the package ipxe")
                 case .uefiIPXE:
                     ("UEFI machines without iPXE in the network card cannot boot", "install the package ipxe")
+                case .signedShim, .signedGRUB:
+                    (
+                        "UEFI machines on segments with secureBoot cannot boot",
+                        "install the packages shim-signed and grub-efi-amd64-signed"
+                    )
                 case .uefiLocalDisk:
                     (
                         "deployed UEFI machines that ask the network first may never get to their disk",

@@ -79,7 +79,10 @@ extension Rack {
         let ipmi = ipmiBMCs.isEmpty ? [] : [("/usr/bin/ipmi_sim", "openipmi")]
         let isUEFI = file.machines.contains { $0.firmware == .uefi }
         let uefi = isUEFI ? [(DomainXML.firmwareCode, "ovmf"), (DomainXML.firmwareVariables, "ovmf")] : []
-        for (file, package) in files + ipmi + uefi where !FileManager.default.fileExists(atPath: file) {
+        let isSecure = file.machines.contains { $0.firmware == .uefiSecure }
+        let secure =
+            isSecure ? [(DomainXML.secureFirmwareCode, "ovmf"), (DomainXML.secureFirmwareVariables, "ovmf")] : []
+        for (file, package) in files + ipmi + uefi + secure where !FileManager.default.fileExists(atPath: file) {
             throw .missing(file, package: package)
         }
     }

@@ -92,6 +92,8 @@ public struct RackFile: Hashable, Sendable {
         case bios
         /// OVMF without Secure Boot, with the NIC's iPXE or, where the NIC has no ROM, its own network stack.
         case uefi
+        /// OVMF that enforces Secure Boot with Microsoft's keys; iPXE, which is not signed, does not start.
+        case uefiSecure = "uefi-secure"
     }
 
     /// Whether a machine has a TPM 2.0 of software, with the certificate of a maker that the rack has for itself.
