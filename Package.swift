@@ -38,6 +38,7 @@ let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swi
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -96,6 +97,7 @@ let package = Package(
         module("Protocol", "NetworkBoot", ["Primitives"]),
         module("Protocol", "Redfish", ["Primitives"]),
         module("Protocol", "IPMI", ["Primitives"]),
+        module("Protocol", "TPM", ["Primitives", "WireCoding"]),
         module("Protocol", "WebSocketMessages", ["Primitives", nioCore, nioWebSocket]),
         module("Protocol", "ImageChunks", ["Primitives", "WireCoding", "CZstd", crypto]),
 
@@ -142,6 +144,11 @@ let package = Package(
                 lifecycle,
             ]),
         module(
+            "Adapter", "TPMVerification",
+            [
+                "Primitives", "WireCoding", "TPM", "AgentProtocol", "BareMetal", "Identity", crypto, cryptoExtras,
+            ]),
+        module(
             "Adapter", "AgentPort",
             [
                 "Primitives", "ResourceModel", "AgentProtocol", "WebSocketMessages", "Identity", nioCore, nioPosix,
@@ -180,7 +187,7 @@ let package = Package(
         module("Node", "LinuxSystem", ["Primitives", "ProgramRuns", "CLinux", "CNetlink", "CNftables"]),
         module(
             "Node", "HardwareInventory",
-            ["Primitives", "AgentProtocol", "LinuxSystem", "IPMI", "LLDP", "CUdev", "CBlkid", "CLinux"]),
+            ["Primitives", "AgentProtocol", "LinuxSystem", "IPMI", "LLDP", "TPM", "CUdev", "CBlkid", "CLinux"]),
         module(
             "Node", "DiskImaging",
             ["Primitives", "ProgramRuns", "AgentProtocol", "ImageChunks", "LinuxSystem", "CLinux"]),
@@ -212,7 +219,7 @@ let package = Package(
             "Node", "Discovery",
             [
                 "Primitives", "ProgramRuns", "AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks",
-                "NodeTransport", "LinuxSystem", nioCore, nioPosix,
+                "NodeTransport", "LinuxSystem", "TPM", nioCore, nioPosix,
             ]),
 
         // App: composition, client, commands.
@@ -222,7 +229,7 @@ let package = Package(
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
-                "BootServer",
+                "BootServer", "TPMVerification",
                 "AgentPort", "APISupport", "FleetAPI", "Dashboard", "ImageChunks", "NetworkBoot", "CLinux", "CCrypt",
                 crypto,
                 x509, asn1,
@@ -291,6 +298,12 @@ let package = Package(
         suite("TFTPTests", ["TFTP", "Primitives", "WireCoding"]),
         suite("LLDPTests", ["LLDP", "Primitives", "WireCoding"]),
         suite("NetworkBootTests", ["NetworkBoot", "Primitives"]),
+        suite(
+            "TPMTests",
+            [
+                "TPM", "TPMVerification", "Discovery", "HardwareInventory", "Identity", "BareMetal", "AgentProtocol",
+                "ProgramRuns", "Primitives", "WireCoding",
+            ]),
         suite(
             "RedfishTests",
             [
@@ -366,7 +379,8 @@ let package = Package(
         suite(
             "ConductorTests",
             [
-                "ConductorServer", "AgentPort", "NodeAgent", "NodeTransport", "WebSocketMessages", "LinuxSystem", "CLinux",
+                "ConductorServer", "AgentPort", "NodeAgent", "NodeTransport", "WebSocketMessages", "LinuxSystem",
+                "CLinux",
                 "RoleCompute", "RoleController", "RoleNetwork", "RoleStorage", grdb,
                 "BMCDrivers", "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
                 "CLICommands",

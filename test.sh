@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 filter=()
 case "${1:-}" in
 '') ;;
---rack) filter=(--filter 'FirmwareTests|BondTests|CrashRackTests|IPMIRackTests|RelayRackTests|RoleRackTests|RescueTests|MediaTests') && export MUSTER_RACK_TESTS=1 ;;
+--rack) filter=(--filter 'FirmwareTests|BondTests|CrashRackTests|IPMIRackTests|RelayRackTests|RoleRackTests|RescueTests|MediaTests|TPMRackTests|SecureBootTests') && export MUSTER_RACK_TESTS=1 ;;
 *) echo "usage: $0 [--rack]" >&2 && exit 64 ;;
 esac
 
@@ -34,6 +34,6 @@ if ! swift test --skip-build --no-parallel "${filter[@]}" 2>&1 | tee "$log"; the
     exit 1
 fi
 if [ -z "${MUSTER_RACK_TESTS:-}" ]; then
-    step "left to 'make test-rack': BIOS with SATA and SCSI disks, UEFI with iPXE's ROM, UEFI HTTP boot, UEFI from the disk, bonds and VLANs, IPMI BMCs, a DHCP relay, virtual media, rescue, four roles with reboots and agents that are killed and upgraded, a conductor that is killed on the way"
+    step "left to 'make test-rack': BIOS with SATA and SCSI disks, UEFI with iPXE's ROM, UEFI HTTP boot, UEFI from the disk, bonds and VLANs, IPMI BMCs, a DHCP relay, virtual media, rescue, a TPM, Secure Boot, four roles with reboots and agents that are killed and upgraded, a conductor that is killed on the way"
 fi
 step "done"

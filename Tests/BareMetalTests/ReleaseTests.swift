@@ -108,7 +108,12 @@ import Testing
         bill.firmware = SKU.Firmware(mode: .uefi, version: "2.*", secureBoot: true)
         bill.pciDevices = [SKU.PCIGroup(count: 1, device: "10de:20b0")]
         bill.tpm = "2.0"
-        return try [line(lease), line(event), line(SKU(metadata: metadata("compute-v1"), spec: bill))]
+        let authority = TPMAuthority.Spec(
+            certificate: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+        return try [
+            line(lease), line(event), line(SKU(metadata: metadata("compute-v1"), spec: bill)),
+            line(TPMAuthority(metadata: metadata("maker"), spec: authority)),
+        ]
     }
 
     /// Secrets, tokens and the log of who did what.
@@ -235,8 +240,8 @@ import Testing
             NodeFacts.self, Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self,
             NodeEvent.self,
             MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
-            Lease.self, SegmentEvent.self, SKU.self, Secret.self, OperatorToken.self, EnrolmentToken.self,
-            AuditEvent.self,
+            Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self, Secret.self, OperatorToken.self,
+            EnrolmentToken.self, AuditEvent.self,
         ]
         let lines = try Self.frozen("documents.tsv")
         #expect(lines.count == types.count)

@@ -110,7 +110,7 @@ struct FleetPage: Sendable {
         [
             node.name, node.role?.rawValue ?? "", PageWords.stateWords(node), node.address?.description ?? "",
             node.hardware?.model ?? "", node.hardware.map { $0.disks.map(\.serial).joined(separator: " ") } ?? "",
-            node.id.raw, node.wait?.cause ?? "",
+            node.id.raw, node.wait?.cause ?? "", node.trust?.rawValue ?? "",
         ].joined(separator: " ").lowercased()
     }
 

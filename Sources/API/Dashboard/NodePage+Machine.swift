@@ -28,6 +28,8 @@ extension NodePage {
                     "Firmware", ([system.firmwareMode == .uefi ? "UEFI" : "BIOS"] + firmware).joined(separator: " "))
                 Self.fact("Secure Boot", system.secureBoot.map { $0 ? "enforced" : "off" })
                 Self.fact("TPM", inventory.tpmVersion)
+                Self.fact("Vouched for by", detail.attestation?.voucher)
+                Self.fact("Endorsement key", detail.identity.endorsementKey?.hex, isCode: true)
                 Self.fact("Virtual", inventory.virtualization)
                 Self.fact("Node", node.id.raw, isCode: true)
                 Self.fact("Seen first", detail.created.description)

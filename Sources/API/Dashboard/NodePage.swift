@@ -103,6 +103,7 @@ struct NodePage: Sendable {
                 Self.fact("Power", node.power)
                 Self.fact("Agent", agentWords)
                 Self.fact("BMC", detail.spec.bmc ?? detail.identity.bmc)
+                Self.fact("Trust", node.trust?.rawValue)
                 Self.fact("Approved by", detail.spec.approval?.by ?? "nobody")
                 if let maintenance = node.maintenance {
                     Self.fact("Maintenance", "\(maintenance.reason ?? "no reason given"), by \(maintenance.by)")

@@ -83,8 +83,8 @@ extension FleetCall {
         let patch = try await body(NodePatch.self)
         guard !patch.isEmpty else {
             throw APIError.badRequest(
-                "Nothing is to be changed; give name, role, rack, image, rootDisk, dataDisks, bmc, network or "
-                    + "isInMaintenance.")
+                "Nothing is to be changed; give name, role, rack, image, rootDisk, dataDisks, bmc, network, "
+                    + "isInMaintenance or forgetsTPM.")
         }
         let found = try node()
         let name = try patch.name.map { (text) throws(InvalidValue) in try DNSLabel(text, as: "node name").text }
@@ -131,6 +131,7 @@ extension FleetCall {
             if let dataDisks = patch.dataDisks { node.spec.dataDisks = namesNone ? nil : dataDisks }
             if let bmc = patch.bmc { node.spec.bmc = bmc.isEmpty ? nil : bmc }
             if let network = patch.network { node.spec.network = network.isEmpty ? nil : network }
+            if patch.forgetsTPM == true { node.spec.forgottenTPM = node.status.identity.endorsementKey }
             if let isInMaintenance = patch.isInMaintenance {
                 let before = node.spec.maintenance
                 node.spec.maintenance =
@@ -150,7 +151,8 @@ extension FleetCall {
     private func blocks(of node: Node, _ judgement: RuleJudgement?, isAccepted: Bool) throws -> [Node.Block] {
         let known = judgement?.blocks ?? node.status.blocks ?? []
         // Rules say nothing new of a machine that was let in.
-        let blocks = known.filter { $0.kind == .sku || node.spec.approval == nil }
+        let measured = (node.status.session?.claim?.blocks ?? []).filter { $0.kind == .measurements }
+        let blocks = measured + known.filter { $0.kind == .sku || node.spec.approval == nil }
         guard isAccepted || blocks.isEmpty else {
             throw APIError(
                 .conflict, "blocked",

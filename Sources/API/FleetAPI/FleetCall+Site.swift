@@ -28,6 +28,7 @@ extension FleetCall {
         let isDryRun = try flag("dryRun")
         let desired = try await body(SiteDocument.self, limit: Self.siteBodySize)
         note.resource = Site.key(Site.name)
+        try Self.checkAuthorities(of: desired)
         let plan = try SitePlan.make(
             desired: desired, current: try await currentSite(), now: services.clock.now)
         note.summary = Self.summary(of: plan, isDryRun: isDryRun)
@@ -47,6 +48,18 @@ extension FleetCall {
         return .json(SitePlanReply(changes: plan.changes, isDryRun: false))
     }
 
+    /// Throws `SiteError` for a certificate that cannot be that of an authority.
+    private static func checkAuthorities(of desired: SiteDocument) throws(SiteError) {
+        for (index, entry) in (desired.tpmAuthorities ?? []).enumerated() {
+            guard let certificate = entry.certificate else { continue }
+            do throws(EndorsementError) { _ = try EndorsementAuthority(certificatePEM: certificate) } catch {
+                throw SiteError([
+                    SiteProblem(path: "tpm.authorities[\(index)].certificateFile", message: error.why)
+                ])
+            }
+        }
+    }
+
     private static func summary(of plan: SitePlan, isDryRun: Bool) -> String {
         let changes = plan.changes.map { "\($0.action.rawValue) \($0.kind) \($0.name)" }.joined(separator: ", ")
         return (isDryRun ? "dry run: " : "") + (changes.isEmpty ? "nothing to change" : changes)
@@ -59,6 +72,7 @@ extension FleetCall {
             site: try await store.fetch(Site.self, Site.name), segments: try await store.fetchAll(Segment.self),
             bmcs: try await store.fetchAll(BMC.self), rules: try await store.fetchAll(Rule.self))
         current.skus = try await store.fetchAll(SKU.self)
+        current.tpmAuthorities = try await store.fetchAll(TPMAuthority.self)
         current.networks = try await store.fetchAll(PlaneNetwork.self)
         current.nodeNetworks = try await store.fetchAll(NodeNetwork.self)
         for bmc in current.bmcs {

@@ -25,6 +25,11 @@ enum FleetSamples {
         return states.sorted { $0.key < $1.key }.map { state, count in
             Sample(name: "muster_nodes", labels: ["state": state], value: Double(count))
         }
+            + TrustLevel.allCases.map { level in
+                Sample(
+                    name: "muster_nodes_by_trust", labels: ["trust": level.rawValue],
+                    value: Double(nodes.count { $0.trust == level }))
+            }
             + DeployPhase.allCases.flatMap { phase -> [Sample] in
                 guard let entry = phases[phase] else { return [] }
                 let labels = ["phase": phase.rawValue]

@@ -22,7 +22,7 @@ struct NodeExplanation {
 
     var reply: WhyReply {
         let causes =
-            [maintenanceCause, stateCause, errorCause, approvalCause] + blockCauses
+            [maintenanceCause, stateCause, errorCause, approvalCause, tpmCause] + blockCauses
             + [rules, imageCause, bmcCause, sessionCause, certificateCause, agentCause]
         let found = causes.compactMap(\.self) + conflicts.map(cause)
         return WhyReply(
@@ -88,6 +88,22 @@ struct NodeExplanation {
                 owner: isWaiting ? .operator : nil,
                 next: isWaiting ? "mend it, or: muster node approve \(node.spec.name) --accept-difference" : nil,
                 isProblem: true)
+        }
+    }
+
+    /// What its TPM says, and whether the boot that runs now was measured otherwise than the one that was accepted last.
+    private var tpmCause: WhyReply.Cause? {
+        let changed = node.status.session?.claim?.blocks?.first { $0.kind == .measurements }
+        if let changed {
+            return WhyReply.Cause(
+                subject: "tpm", what: changed.message, since: node.status.session?.opened, owner: .operator,
+                next: "find out why, then: muster node approve \(node.spec.name) --accept-difference", isProblem: true)
+        }
+        return node.status.attestation.map { attestation in
+            WhyReply.Cause(
+                subject: "tpm",
+                what: attestation.voucher.map { "attested, vouched for by \($0)" }
+                    ?? "it holds its key, but nobody vouches for it: \(attestation.doubt ?? "no reason is known")")
         }
     }
 

@@ -14,6 +14,13 @@ public struct BootPrograms: Sendable {
         case uefiIPXE = "snponly.efi"
         /// Starts the loader on a deployed machine's disk, for x86-64 UEFI.
         case uefiLocalDisk = "local.efi"
+        /// Debian's shim, signed by Microsoft; under Secure Boot.
+        case signedShim = "shimx64.efi"
+        /// Debian's GRUB for network boot, signed by Debian, under the name that shim asks for.
+        case signedGRUB = "grubx64.efi"
+
+        /// Whether it is needed on segments with `secureBoot` only.
+        public var isSigned: Bool { self == .signedShim || self == .signedGRUB }
     }
 
     /// The most bytes of a program.
@@ -32,6 +39,8 @@ public struct BootPrograms: Sendable {
         for name in Name.allCases {
             guard let path = files[name] else { continue }
             guard let data = FileManager.default.contents(atPath: path), !data.isEmpty else {
+                // Most sites do without; whoever asks for it all the same is told of in the log.
+                if name.isSigned { continue }
                 problems.append((name, "\(path) cannot be read"))
                 continue
             }

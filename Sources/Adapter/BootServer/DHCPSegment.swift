@@ -34,6 +34,8 @@ public struct DHCPSegment: Hashable, Sendable {
     public let leaseTime: Duration
     /// The port of the boot HTTP server at `server`.
     public let httpPort: Int
+    /// Whether UEFI firmware that does PXE is sent programs that are signed for Secure Boot.
+    public var sendsSignedPrograms = false
 
     /// The most addresses of all pools.
     public static let poolCountMax: UInt32 = 65_536
@@ -125,6 +127,7 @@ public struct DHCPSegment: Hashable, Sendable {
             relays: Set(spec.relays), router: spec.router, dnsServers: spec.dnsServers,
             ntpServers: spec.ntpServers.isEmpty ? [spec.server] : spec.ntpServers, domain: spec.domain, mtu: spec.mtu,
             routes: spec.routes, leaseTime: .seconds(Int64(spec.leaseTimeSeconds)), httpPort: httpPort)
+        sendsSignedPrograms = spec.secureBoot ?? false
     }
 
     /// How many addresses all pools have.

@@ -80,7 +80,7 @@ extension DHCPSegment {
         let architecture = request.options.clientArchitectures.first.map(BootArchitecture.init)
         switch BootFileChoice.choose(
             architecture: architecture, userClasses: request.options.userClasses,
-            vendorClass: request.options.text(.vendorClass), script: script)
+            vendorClass: request.options.text(.vendorClass), script: script, signed: sendsSignedPrograms)
         {
         case .script(let url):
             reply.bootFile = Array(url.description.utf8)

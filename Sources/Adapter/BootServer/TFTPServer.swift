@@ -13,7 +13,7 @@ import TFTP
 public struct TFTPServer: Service {
     private let address: IPv4Address
     private let port: UInt16
-    private let files: @Sendable (String) -> [UInt8]?
+    private let files: @Sendable (String) async -> [UInt8]?
     private let limits: Limits
     private let group: any EventLoopGroup
     private let onListening: @Sendable (Int) -> Void
@@ -36,7 +36,7 @@ public struct TFTPServer: Service {
     /// A server on `address`, which must be this machine's when `run` begins; `port` 0 takes a free one, which
     /// `onListening` is given.
     public init(
-        address: IPv4Address, port: UInt16 = 69, files: @escaping @Sendable (String) -> [UInt8]?,
+        address: IPv4Address, port: UInt16 = 69, files: @escaping @Sendable (String) async -> [UInt8]?,
         limits: Limits = Limits(), counters: BootCounters = BootCounters(), logger: Logger,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
@@ -65,9 +65,14 @@ public struct TFTPServer: Service {
                         switch answer(Array(envelope.data.readableBytesView), client, transfers) {
                         case .nothing: break
                         case .packet(let packet): try? await Self.send(packet, to: client, outbound)
-                        case .transfer(let name, let content, let request, let slot):
+                        case .transfer(let name, let request, let slot):
                             group.addTask {
                                 defer { withExtendedLifetime(slot) {} }
+                                guard let content = await files(name) else {
+                                    refuse(request, of: client)
+                                    try? await Self.send(.error(.fileNotFound, "no such file"), to: client, outbound)
+                                    return
+                                }
                                 await transfer(name, content, request, to: client)
                             }
                         }
@@ -80,7 +85,7 @@ public struct TFTPServer: Service {
     private enum Answer {
         case nothing
         case packet(TFTPPacket)
-        case transfer(String, [UInt8], TFTPRequest, TransferTable.Slot)
+        case transfer(String, TFTPRequest, TransferTable.Slot)
     }
 
     private func answer(_ bytes: [UInt8], _ client: SocketAddress, _ transfers: TransferTable) -> Answer {
@@ -93,13 +98,12 @@ public struct TFTPServer: Service {
         case .writeRequest: return .packet(.error(.accessViolation, "nothing can be written here"))
         case .readRequest(let request):
             guard request.mode == "octet" else { return .packet(.error(.undefined, "only mode octet is served")) }
-            guard let name = request.path, let content = files(name) else {
-                counters.count(tftp: .refused)
-                logger.info("no such boot file", metadata: ["file": "\(request.fileName.printable(limit: 80))"])
+            guard let name = request.path else {
+                refuse(request, of: client)
                 return .packet(.error(.fileNotFound, "no such file"))
             }
             switch transfers.take(client) {
-            case .taken(let slot): return .transfer(name, content, request, slot)
+            case .taken(let slot): return .transfer(name, request, slot)
             case .alreadyServed: return .nothing
             case .full:
                 counters.count(tftp: .refused)
@@ -108,6 +112,13 @@ public struct TFTPServer: Service {
             }
         case .data, .acknowledge, .error, .optionAcknowledge: return .nothing
         }
+    }
+
+    private func refuse(_ request: TFTPRequest, of client: SocketAddress) {
+        counters.count(tftp: .refused)
+        logger.info(
+            "no such boot file",
+            metadata: ["file": "\(request.fileName.printable(limit: 80))", "client": "\(client.ipAddress ?? "?")"])
     }
 
     /// One transfer from a port of its own.

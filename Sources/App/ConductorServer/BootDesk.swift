@@ -19,17 +19,19 @@ struct BootDesk: Sendable {
     let logger: Logger
 
     /// A deployed machine boots its disk, every other one the discovery ramdisk.
-    func decide(_ request: BootRequest) -> BootScript {
-        let server = self.server(for: request)
+    func decide(_ request: BootRequest) -> BootScript { script(for: request.mac, at: server(for: request)) }
+
+    /// The same for the machine with the address `mac`, which came to the conductor's address `server`.
+    func script(for mac: MACAddress, at server: IPv4Address) -> BootScript {
         do {
             let retry = try BootURL(
-                host: server, port: ports.boot, path: "/boot/ipxe", query: [.init("mac", "\(request.mac)")])
-            if let node = catalog.node(withMAC: request.mac), node.bootsItsDisk {
+                host: server, port: ports.boot, path: "/boot/ipxe", query: [.init("mac", "\(mac)")])
+            if let node = catalog.node(withMAC: mac), node.bootsItsDisk {
                 logger.info("\(node.spec.name) asked for the network; it is told to boot its disk")
                 return .localDisk(chainLoader: localLoader(at: server))
             }
             guard catalog.ramdisk() != nil else {
-                logger.warning("\(request.mac) asks for the ramdisk, but there is none: muster image push-ramdisk")
+                logger.warning("\(mac) asks for the ramdisk, but there is none: muster image push-ramdisk")
                 return .wait(seconds: 10, retry: retry)
             }
             return .discovery(
@@ -40,9 +42,9 @@ struct BootDesk: Sendable {
                     conductor: DiscoveryBoot.Conductor(
                         address: server, httpPort: ports.boot, tlsPort: ports.provisioning,
                         caFingerprint: authorities.now.issuing.fingerprint, time: clock.now),
-                    bootInterface: request.mac))
+                    bootInterface: mac))
         } catch {
-            logger.error("no boot script for \(request.mac): \(error)")
+            logger.error("no boot script for \(mac): \(error)")
             return .localDisk(chainLoader: localLoader(at: server))
         }
     }
@@ -81,4 +83,9 @@ struct BlobReader: BlobSource {
         }
         return ByteBuffer(bytes: bytes)
     }
+}
+
+extension Ramdisk {
+    /// The blob of one of its files.
+    func digest(of file: BootFileName) -> Digest { file == .kernel ? spec.kernel : spec.initrd }
 }

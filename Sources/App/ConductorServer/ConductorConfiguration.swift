@@ -16,6 +16,10 @@ public struct ConductorConfiguration: Sendable {
     public var ipxeDirectory = "/usr/lib/ipxe"
     /// Whether a store that is older than the one that was there, or another one, is taken all the same.
     public var acceptsOlderStore = false
+    /// Debian's shim (package shim-signed), for segments with Secure Boot.
+    public var signedShim = "/usr/lib/shim/shimx64.efi.signed"
+    /// Debian's signed GRUB for network boot (package grub-efi-amd64-signed).
+    public var signedGRUB = "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"
 
     /// The defaults for a state directory.
     public init(stateDirectory: String) {

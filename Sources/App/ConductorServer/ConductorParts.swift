@@ -18,6 +18,7 @@ import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 import UnixSignals
+import TPMVerification
 
 /// Everything that runs in one conductor, wired together.
 struct ConductorParts {
@@ -45,6 +46,7 @@ struct ConductorParts {
     private let registrar: Registrar
     let audit: AuditLog
     private let watch: StoreWatch
+    private let attestation: AttestationDesk
     private let progress = LiveProgress()
     private let certificate: ServerCertificate
     private let programs: BootPrograms
@@ -125,12 +127,15 @@ struct ConductorParts {
             changes: {
                 catalog.cache.changes(of: [Node.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self])
             }, clock: clock, logger: logger)
+        let attestation = AttestationDesk(clock: clock)
+        self.attestation = attestation
         registrar = Registrar(
             store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
             catalog: catalog.registrations,
             saveInventory: { bytes in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.put(bytes) }
-            }, readInventory: { await StoredInventory.read($0, in: blobs) }, clock: clock)
+            }, readInventory: { await StoredInventory.read($0, in: blobs) },
+            attest: { attestation.finding(of: $0, trust: catalog.tpmTrust()) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
             authorities: authorities, names: configuration.names, clock: clock, logger: logger)
@@ -194,7 +199,7 @@ struct ConductorParts {
             provisioning(), bootFiles(),
             operatorAPI(),
             SegmentSupervisor(
-                catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, programs: programs,
+                catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, files: tftpFiles(),
                 counters: bootCounters, logger: logger),
             Housekeeper(
                 catalog: catalog, store: store, blobs: blobs, audit: audit, register: register, clock: clock,
@@ -227,9 +232,9 @@ struct ConductorParts {
 
     private func provisioning() -> any Service {
         let service = DiscoveryService(
-            catalog: catalog, store: store, registrar: registrar, controller: controller,
-            tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit, authorities: authorities,
-            register: register,
+            catalog: catalog, store: store, registrar: registrar, attestation: attestation,
+            controller: controller, tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit,
+            authorities: authorities, register: register,
             readBlob: { [blobs] digest in
                 try await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
             }, logs: hub.logs, progress: progress,
@@ -242,11 +247,28 @@ struct ConductorParts {
             logger: logger)
     }
 
-    private func bootFiles() -> any Service {
-        let desk = BootDesk(
+    private var desk: BootDesk {
+        BootDesk(
             catalog: catalog, ports: configuration.ports, programs: programs,
             authorities: authorities,
             clock: clock, logger: logger)
+    }
+
+    private func tftpFiles() -> TFTPFiles {
+        let (catalog, blobs) = (catalog, blobs)
+        let ramdisk = RamdiskMemory(
+            digest: { catalog.ramdisk()?.digest(of: $0) },
+            read: { digest in
+                try await blobs.offPool { (blobs) throws(BlobError) -> [UInt8]? in
+                    guard let size = try blobs.size(of: digest), size <= RamdiskMemory.sizeMax else { return nil }
+                    return try blobs.get(digest)
+                }
+            }, logger: logger)
+        return TFTPFiles(programs: programs, desk: desk, ramdisk: ramdisk, logger: logger)
+    }
+
+    private func bootFiles() -> any Service {
+        let desk = desk
         let catalog = catalog
         let blobs = blobs
         let media = media
@@ -256,7 +278,7 @@ struct ConductorParts {
                 decide: { desk.decide($0) },
                 file: { image, name in
                     guard image == Ramdisk.discovery, let ramdisk = catalog.ramdisk() else { return nil }
-                    return name == .kernel ? ramdisk.spec.kernel : ramdisk.spec.initrd
+                    return ramdisk.digest(of: name)
                 },
                 isPublic: { digest in
                     catalog.ramdisk().map { $0.spec.kernel == digest || $0.spec.initrd == digest } ?? false
@@ -334,6 +356,8 @@ struct ConductorParts {
         for name in [BootPrograms.Name.biosIPXE, .uefiIPXE] {
             files[name] = "\(configuration.ipxeDirectory)/\(name.rawValue)"
         }
+        files[.signedShim] = configuration.signedShim
+        files[.signedGRUB] = configuration.signedGRUB
         let (programs, problems) = BootPrograms.load(files)
         var missing: [MissingProgram] = []
         for problem in problems {
@@ -343,6 +367,11 @@ struct ConductorParts {
                     ("BIOS machines without iPXE in the network card cannot boot", "install the package ipxe")
                 case .uefiIPXE:
                     ("UEFI machines without iPXE in the network card cannot boot", "install the package ipxe")
+                case .signedShim, .signedGRUB:
+                    (
+                        "UEFI machines on segments with secureBoot cannot boot",
+                        "install the packages shim-signed and grub-efi-amd64-signed"
+                    )
                 case .uefiLocalDisk:
                     (
                         "deployed UEFI machines that ask the network first may never get to their disk",

@@ -11,6 +11,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 import SwiftASN1
+import TPMVerification
 import X509
 
 /// What machines on a segment may ask for: to be registered, what to do, and a certificate.
@@ -18,6 +19,7 @@ struct DiscoveryService: Sendable {
     let catalog: LiveCatalog
     let store: any ResourceStore
     let registrar: Registrar
+    let attestation: AttestationDesk
     let controller: NodeController
     let tokens: EnrolmentTokens
     let addresses: AddressController
@@ -45,6 +47,11 @@ struct DiscoveryService: Sendable {
         try await catalog.cache.barrier()
         progress.heard(reply.node, at: clock.now)
         return reply
+    }
+
+    /// What only the TPM of `offer` can answer. Throws `AttestationRefusal`.
+    func challenge(_ offer: AttestationOffer) throws(AttestationRefusal) -> AttestationChallenge {
+        try attestation.challenge(offer)
     }
 
     /// The node whose present session has this token.

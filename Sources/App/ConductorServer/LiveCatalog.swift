@@ -7,6 +7,7 @@ import Identity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
+import TPMVerification
 
 /// The catalog as the cache has it now.
 struct LiveCatalog: Sendable {
@@ -16,7 +17,7 @@ struct LiveCatalog: Sendable {
     static let kinds: [any Resource.Type] = [
         Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
         Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
-        NodeCertificates.self, SiteAuthority.self,
+        NodeCertificates.self, SiteAuthority.self, TPMAuthority.self,
     ]
 
     /// Nodes by the marks of their identity; see `IdentityFusion.marks`.
@@ -46,6 +47,17 @@ struct LiveCatalog: Sendable {
     func bmcs() -> [BMC] { cache.all(BMC.self) }
     func rules() -> [Rule] { cache.all(Rule.self) }
     func skus() -> [SKU] { cache.all(SKU.self) }
+    /// What TPMs are trusted by. A stored authority that cannot be read any more vouches for nobody.
+    func tpmTrust() -> TPMTrust {
+        TPMTrust(
+            authorities: cache.all(TPMAuthority.self).compactMap { authority in
+                try? EndorsementAuthority(certificatePEM: authority.spec.certificate)
+            }, keys: Set(site()?.tpm?.keys ?? []))
+    }
+
+    /// The PCRs in which a boot must be as the one that was accepted last.
+    func requiredPCRs() -> Set<Int> { site()?.tpm?.requiredPCRs.map(Set.init) ?? TPMPolicy.requiredPCRsDefault }
+
     func segments() -> [Segment] { cache.all(Segment.self) }
     func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
     func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }
@@ -116,7 +128,7 @@ struct LiveCatalog: Sendable {
 
     /// What the registrar reads.
     var registrations: Registrar.Catalog {
-        Registrar.Catalog(
+        var known = Registrar.Catalog(
             sharing: { claim in
                 let now = cache.snapshot()
                 let nodes = IdentityFusion.marks(of: claim).flatMap { now.all(Self.nodesByMark, $0) }
@@ -125,6 +137,8 @@ struct LiveCatalog: Sendable {
             }, isNamed: { cache.snapshot().contains(FleetReads.nodesByName, $0) },
             strangerCount: { cache.snapshot().count(Self.strangers) }, node: { node($0) }, rules: { rules() },
             bmc: { cache.snapshot().first(Self.bmcsByUUID, SystemUUID.spelling($0)) }, skus: { skus() })
+        known.requiredPCRs = { requiredPCRs() }
+        return known
     }
 
     /// Which nodes have changed, from change to change; see `NodeController`.

@@ -4,6 +4,7 @@ import HTTPTypes
 import Identity
 import Primitives
 import ResourceModel
+import TPMVerification
 
 /// The HTTP form of what goes wrong at the provisioning port.
 struct MachineAnswer {
@@ -38,6 +39,7 @@ struct MachineAnswer {
                 case .wrongNode: (.forbidden, "token_of_another_node")
                 case .store: (.serviceUnavailable, "store")
                 }
+            case is AttestationRefusal: (.badRequest, "bad_attestation")
             case is InvalidTransition: (.conflict, "wrong_state")
             case NodeLogError.unknownSource: (.badRequest, "unknown_source")
             case is AuthorityError: (.badRequest, "bad_signing_request")

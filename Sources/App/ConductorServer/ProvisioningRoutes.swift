@@ -27,6 +27,10 @@ struct ProvisioningRoutes: Sendable {
             Response.json(
                 try await service.register(try await request.decode(InventoryPost.self, limit: Self.inventorySizeMax)))
         }
+        router.post(RouterPath(DiscoveryPath.attestation)) { request, _ in
+            Response.json(
+                try service.challenge(try await request.decode(AttestationOffer.self, limit: Self.requestSizeMax)))
+        }
         router.get(RouterPath(DiscoveryPath.orders)) { request, _ in
             let after = request.uri.queryParameters["after"].flatMap { UInt64($0) }
             let wait = request.uri.queryParameters["wait"].flatMap { Int($0) } ?? 0

@@ -17,7 +17,7 @@ struct SegmentSupervisor: Service {
     private let store: any ResourceStore
     private let clock: any WallClock
     private let bootPort: Int
-    private let programs: BootPrograms
+    private let files: TFTPFiles
     private let counters: BootCounters
     private let logger: Logger
     private let recorder: SegmentRecorder
@@ -34,14 +34,14 @@ struct SegmentSupervisor: Service {
     private static let reportCountMax = 64
 
     init(
-        catalog: LiveCatalog, store: any ResourceStore, clock: any WallClock, bootPort: Int, programs: BootPrograms,
+        catalog: LiveCatalog, store: any ResourceStore, clock: any WallClock, bootPort: Int, files: TFTPFiles,
         counters: BootCounters, logger: Logger
     ) {
         self.catalog = catalog
         self.store = store
         self.clock = clock
         self.bootPort = bootPort
-        self.programs = programs
+        self.files = files
         self.counters = counters
         self.logger = logger
         recorder = SegmentRecorder(store: store, clock: clock, logger: logger)
@@ -142,7 +142,7 @@ struct SegmentSupervisor: Service {
             group.addTask {
                 await keepRunning("TFTP on \(address)") {
                     try await TFTPServer(
-                        address: address, files: { programs.bytes(named: $0) }, counters: counters,
+                        address: address, files: { await files.bytes(named: $0, at: address) }, counters: counters,
                         logger: logger,
                         onListening: { _ in logger.info("serving TFTP on \(address)") }
                     ).run()

@@ -7,6 +7,8 @@ import Primitives
 public enum DiscoveryPath {
     /// POST `InventoryPost` → `InventoryReply`. No authentication: anybody on the segment may ask to be noticed.
     public static let inventory = "/discovery/v1/inventory"
+    /// POST `AttestationOffer` → `AttestationChallenge`. No authentication; the evidence goes with the inventory.
+    public static let attestation = "/discovery/v1/attestation"
     /// GET with the session's token → `DiscoveryOrder`; `?after=N&wait=S` waits up to S ≤ 30 seconds for another order
     /// than number N. Being asked is the machine's heartbeat.
     public static let orders = "/discovery/v1/orders"
@@ -32,9 +34,12 @@ public struct InventoryPost: Codable, Sendable, Hashable {
     public var bootID: String
     /// What udev, blkid and the kernel told.
     public var inventory: InventoryReport
+    /// What its TPM proves; nil: it has none, or it could not be asked.
+    public var evidence: AttestationEvidence?
 
     /// A post of `inventory`.
-    public init(bootID: String, inventory: InventoryReport) {
+    public init(bootID: String, inventory: InventoryReport, evidence: AttestationEvidence? = nil) {
+        self.evidence = evidence
         schemaVersion = 1
         self.bootID = bootID
         self.inventory = inventory

@@ -58,6 +58,8 @@ public struct InventoryReport: Hashable, Sendable, Codable {
     public let bmc: BMC?
     /// The hypervisor when the machine is virtual, for example `qemu`.
     public let virtualization: String?
+    /// What its TPM proved. Never what the machine says: the conductor puts in what it found, and drops what was there.
+    public var attestation: Attestation?
     /// What did not fit into the limits, one sentence each.
     public let omissions: [String]
 
@@ -106,6 +108,7 @@ public struct InventoryReport: Hashable, Sendable, Codable {
             virtualization: try fields.decodeIfPresent(String.self, forKey: .virtualization),
             omissions: try fields.decodeIfPresent([String].self, forKey: .omissions) ?? [],
             schemaVersion: try fields.decode(Int.self, forKey: .schemaVersion))
+        attestation = try fields.decodeIfPresent(Attestation.self, forKey: .attestation)
     }
 
     private static func cut<Item>(_ list: [Item], to limit: Int, named name: String, _ left: inout [String]) -> [Item] {

@@ -22,6 +22,10 @@ public enum FactPath: String, Codable, Sendable, Hashable, CaseIterable {
     case secureBoot = "firmware.secureBoot"
     /// The version of the trusted platform module, for example `2.0`.
     case tpmVersion = "tpm.version"
+    /// `true` or `false`: whether the TPM proved itself and the site vouches for it.
+    case tpmAttested = "tpm.attested"
+    /// SHA-256 of the TPM's endorsement key, once it proved that it holds it.
+    case tpmEndorsementKey = "tpm.endorsementKey"
     /// The instruction set, for example `x86_64`.
     case cpuArchitecture = "cpu.architecture"
     /// The processors' vendor, for example `GenuineIntel`.
@@ -74,8 +78,9 @@ public enum FactPath: String, Codable, Sendable, Hashable, CaseIterable {
         switch self {
         case .cpuSockets, .cpuCores, .cpuThreads, .memoryBytes, .diskCount, .diskBytes, .nicCount, .nicSpeed: true
         case .systemSerial, .systemUUID, .systemVendor, .systemProduct, .boardSerial, .chassisSerial, .firmwareMode,
-            .firmwareVendor, .firmwareVersion, .secureBoot, .tpmVersion, .cpuArchitecture, .cpuVendor, .cpuModel,
-            .cpuFlag, .diskSerial, .diskModel, .diskBus, .diskWWN, .nicMAC, .nicDriver, .nicLLDPSwitch, .nicLLDPPort,
+            .firmwareVendor, .firmwareVersion, .secureBoot, .tpmVersion, .tpmAttested, .tpmEndorsementKey,
+            .cpuArchitecture, .cpuVendor, .cpuModel, .cpuFlag, .diskSerial, .diskModel, .diskBus, .diskWWN, .nicMAC,
+            .nicDriver, .nicLLDPSwitch, .nicLLDPPort,
             .pciDevice, .bootMAC, .virtualization:
             false
         }
@@ -98,7 +103,7 @@ public enum FactPath: String, Codable, Sendable, Hashable, CaseIterable {
     /// Whether letters of either case are the same.
     public var ignoresCase: Bool {
         switch self {
-        case .systemUUID, .nicMAC, .bootMAC, .diskWWN, .pciDevice: true
+        case .systemUUID, .nicMAC, .bootMAC, .diskWWN, .pciDevice, .tpmEndorsementKey: true
         default: false
         }
     }

@@ -14,12 +14,15 @@ public struct MachineIdentity: Codable, Sendable, Hashable {
     public var macs: Set<MACAddress>
     /// The BMC, by name.
     public var bmc: String?
+    /// SHA-256 of the TPM's endorsement key, which it proved to hold; nil: no TPM did.
+    public var endorsementKey: Digest?
 
     /// An identity.
     public init(
         smbiosUUID: String? = nil, serial: String? = nil, boardSerial: String? = nil, macs: Set<MACAddress> = [],
-        bmc: String? = nil
+        bmc: String? = nil, endorsementKey: Digest? = nil
     ) {
+        self.endorsementKey = endorsementKey
         self.smbiosUUID = smbiosUUID
         self.serial = serial
         self.boardSerial = boardSerial

@@ -20,6 +20,12 @@ public struct Node: Resource {
         self.status = status
     }
 
+    /// How far the machine is trusted to be what it says.
+    public var trust: TrustLevel {
+        if status.attestation?.isVouched == true { return .attested }
+        return spec.approval == nil ? .quarantined : .approved
+    }
+
     /// The node's identifier, which is also its key.
     public var id: NodeID {
         get throws(InvalidValue) { try NodeID(metadata.name) }
@@ -55,6 +61,8 @@ public struct Node: Resource {
         public var rescue: RescueRequest?
         /// The newest power order.
         public var power: PowerRequest?
+        /// The endorsement key by which the node is not known any more, as the board or the TPM was replaced.
+        public var forgottenTPM: Digest?
         /// Why nothing shall be done to it; nil: it may.
         public var maintenance: Maintenance?
 
@@ -169,6 +177,8 @@ public struct Node: Resource {
         public var lastError: String?
         /// All that the machine is known by.
         public var identity: MachineIdentity
+        /// What its TPM proved in the boot that was accepted last; nil: nothing.
+        public var attestation: Attestation?
         /// The full inventory in the blob store.
         public var inventory: Digest?
         /// What lists show of it.
@@ -259,6 +269,8 @@ public struct Node: Resource {
             case rules
             /// The machine is not what its bill of materials says.
             case sku
+            /// Its TPM measured another boot than the one that was accepted last.
+            case measurements
         }
 
         /// The most that a node keeps.
@@ -307,11 +319,15 @@ public struct Node: Resource {
         public var summary: InventorySummary
         /// What would keep it from being let in; nil: nothing.
         public var blocks: [Block]?
+        /// What its TPM proved; nil: nothing.
+        public var attestation: Attestation?
 
         /// A claim.
         public init(
-            identity: MachineIdentity, inventory: Digest, summary: InventorySummary, blocks: [Block]? = nil
+            identity: MachineIdentity, inventory: Digest, summary: InventorySummary, blocks: [Block]? = nil,
+            attestation: Attestation? = nil
         ) {
+            self.attestation = attestation
             self.identity = identity
             self.inventory = inventory
             self.summary = summary

@@ -47,6 +47,8 @@ public struct Segment: Resource {
         public var routes: [Route]
         /// Seconds a lease is good for.
         public var leaseTimeSeconds: UInt32
+        /// Whether UEFI firmware that does PXE is sent programs that are signed for Secure Boot; nil: iPXE, which is not.
+        public var secureBoot: Bool?
 
         /// A segment.
         public init(

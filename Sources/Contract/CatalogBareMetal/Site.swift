@@ -42,6 +42,8 @@ public struct Site: Resource {
         public var ntpServers: [String]?
         /// The port at which controller nodes offer the conductors' API; nil: 9443.
         public var proxyPort: Int?
+        /// What TPMs are trusted by, beside the authorities; nil: the defaults.
+        public var tpm: TPMPolicy?
 
         /// An overlay that every network node carries.
         public struct Overlay: Codable, Sendable, Hashable {

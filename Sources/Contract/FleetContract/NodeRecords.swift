@@ -19,6 +19,8 @@ public struct NodeSummary: Codable, Sendable, Hashable {
     public var since: Timestamp
     /// Whether somebody has let it in.
     public var isApproved: Bool
+    /// How far it is trusted to be what it says; nil from a conductor that does not know TPMs.
+    public var trust: TrustLevel?
     /// Whether nothing shall be done to it.
     public var isInMaintenance: Bool
     /// Why, since when, and who said so.
@@ -48,6 +50,7 @@ public struct NodeSummary: Codable, Sendable, Hashable {
         if case .deploying(let phase) = node.status.state { self.phase = phase }
         since = node.status.since
         isApproved = node.spec.approval != nil
+        trust = node.trust
         isInMaintenance = node.spec.isInMaintenance
         maintenance = node.spec.maintenance
         wait = node.status.wait
@@ -105,6 +108,8 @@ public struct NodeDetail: Codable, Sendable, Hashable {
     public var agent: Node.Agent?
     /// What keeps it from being let in until an operator accepts it.
     public var blocks: [Node.Block]?
+    /// What its TPM proved in the boot that was accepted last.
+    public var attestation: Attestation?
     /// The order to begin or end a rescue that was last followed.
     public var rescued: UInt64?
     /// How to log in, while it is in rescue.
@@ -149,6 +154,7 @@ public struct NodeDetail: Codable, Sendable, Hashable {
         powerReading = node.status.power
         agent = node.status.agent
         blocks = node.status.blocks
+        attestation = node.status.attestation
         rescued = node.status.rescued
         rescue = node.status.rescue
         self.time = time
@@ -169,6 +175,7 @@ extension NodeDetail {
         case powerReading
         case agent
         case blocks
+        case attestation
         case rescued
         case rescue
         case certificate
@@ -191,6 +198,7 @@ extension NodeDetail {
         powerReading = try fields.decodeIfPresent(PowerReading.self, forKey: .powerReading)
         agent = try fields.decodeIfPresent(Node.Agent.self, forKey: .agent)
         blocks = try fields.decodeIfPresent([Node.Block].self, forKey: .blocks)
+        attestation = try fields.decodeIfPresent(Attestation.self, forKey: .attestation)
         rescued = try fields.decodeIfPresent(UInt64.self, forKey: .rescued)
         rescue = try fields.decodeIfPresent(Node.Rescue.self, forKey: .rescue)
         certificate = try fields.decodeIfPresent(CertificateRecord.self, forKey: .certificate)
@@ -213,6 +221,7 @@ extension NodeDetail {
         try fields.encodeIfPresent(powerReading, forKey: .powerReading)
         try fields.encodeIfPresent(agent, forKey: .agent)
         try fields.encodeIfPresent(blocks, forKey: .blocks)
+        try fields.encodeIfPresent(attestation, forKey: .attestation)
         try fields.encodeIfPresent(rescued, forKey: .rescued)
         try fields.encodeIfPresent(rescue, forKey: .rescue)
         try fields.encodeIfPresent(certificate, forKey: .certificate)

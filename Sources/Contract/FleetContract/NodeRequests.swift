@@ -80,6 +80,9 @@ public struct NodePatch: Codable, Sendable, Hashable {
     public var isInMaintenance: Bool?
     /// Why, with `isInMaintenance` true only.
     public var maintenanceReason: String?
+    /// True: the node is not known by its TPM any more, as the board or the TPM was replaced; the next boot may show another,
+    /// or none.
+    public var forgetsTPM: Bool?
 
     /// A change.
     public init(

@@ -18,6 +18,8 @@ public struct SiteDocument: Codable, Sendable, Hashable {
     public var networks: [NetworkEntry]?
     /// How nodes are cabled and addressed; nil: all by DHCP.
     public var nodeNetworks: [NodeNetworkEntry]?
+    /// The authorities of TPM makers that are trusted; nil: none.
+    public var tpmAuthorities: [TPMAuthorityEntry]?
 
     /// A segment.
     public struct SegmentEntry: Codable, Sendable, Hashable {
@@ -136,6 +138,20 @@ public struct SiteDocument: Codable, Sendable, Hashable {
         }
     }
 
+    /// An authority of a TPM maker.
+    public struct TPMAuthorityEntry: Codable, Sendable, Hashable {
+        /// Its name.
+        public var name: String
+        /// Its certificate in PEM; nil: the one that is kept already.
+        public var certificate: String?
+
+        /// An authority.
+        public init(name: String, certificate: String?) {
+            self.name = name
+            self.certificate = certificate
+        }
+    }
+
     /// A site's content.
     public init(
         site: Site.Spec, segments: [SegmentEntry] = [], bmcs: [BMCEntry] = [], rules: [RuleEntry] = []
@@ -179,7 +195,7 @@ public struct SitePlanReply: Codable, Sendable, Hashable {
     public struct Change: Codable, Sendable, Hashable {
         /// What is done.
         public var action: Action
-        /// `site`, `segment`, `bmc`, `password`, `rule`, `network` or `node network`.
+        /// `site`, `segment`, `bmc`, `password`, `rule`, `network`, `node network` or `TPM authority`.
         public var kind: String
         /// Its name.
         public var name: String

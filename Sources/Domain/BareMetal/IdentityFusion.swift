@@ -4,9 +4,10 @@ import Primitives
 
 /// Decides which known machine a claim belongs to, from everything that identifies a machine.
 ///
-/// Strong marks are the SMBIOS UUID and the system's serial number; weak ones the board's serial number and the MAC
+/// Strong marks are the SMBIOS UUID, the system's serial number and a TPM's endorsement key that was proven; weak ones the board's serial number and the MAC
 /// addresses, since boards and NICs are swapped. A claim joins a node when they share a mark and no strong mark
 /// contradicts, or when a contradiction is outvoted by the other strong mark together with a weak one (a new board).
+/// A node that is known by a TPM is never joined by a claim that does not prove that TPM.
 /// Everything else that overlaps is a conflict for an operator.
 public enum IdentityFusion {
     /// What a claim turned out to be.
@@ -23,7 +24,7 @@ public enum IdentityFusion {
     public static func marks(of identity: MachineIdentity) -> [String] {
         [
             identity.smbiosUUID.map { "uuid:\($0)" }, identity.serial.map { "serial:\($0)" },
-            identity.boardSerial.map { "board:\($0)" },
+            identity.boardSerial.map { "board:\($0)" }, identity.endorsementKey.map { "tpm:\($0)" },
         ].compactMap { $0 } + identity.macs.sorted().map(mark)
     }
 
@@ -46,7 +47,7 @@ public enum IdentityFusion {
         MachineIdentity(
             smbiosUUID: claim.smbiosUUID ?? known.smbiosUUID, serial: claim.serial ?? known.serial,
             boardSerial: claim.boardSerial ?? known.boardSerial, macs: claim.macs.isEmpty ? known.macs : claim.macs,
-            bmc: claim.bmc ?? known.bmc)
+            bmc: claim.bmc ?? known.bmc, endorsementKey: claim.endorsementKey)
     }
 
     /// The marks that one inventory gives, without the placeholders that firmware vendors leave.
@@ -54,7 +55,8 @@ public enum IdentityFusion {
         MachineIdentity(
             smbiosUUID: mark(inventory.system.uuid)?.lowercased(), serial: mark(inventory.system.serial),
             boardSerial: mark(inventory.system.boardSerial),
-            macs: Set(inventory.nics.compactMap(\.permanentMAC).filter { !$0.isGroup && $0.value != 0 }))
+            macs: Set(inventory.nics.compactMap(\.permanentMAC).filter { !$0.isGroup && $0.value != 0 }),
+            endorsementKey: inventory.attestation?.endorsementKey)
     }
 
     /// `text` unless it is empty or one of the texts that firmware carries instead of an identity.
@@ -75,19 +77,21 @@ public enum IdentityFusion {
     /// Which marks two identities have in common.
     private struct Comparison {
         /// Nil: one of them has none.
-        let uuid, serial, board, macs: Bool?
+        let uuid, serial, board, tpm, macs: Bool?
 
         init(_ claim: MachineIdentity, _ known: MachineIdentity) {
             uuid = Self.compare(claim.smbiosUUID, known.smbiosUUID)
             serial = Self.compare(claim.serial, known.serial)
+            tpm = known.endorsementKey.map { claim.endorsementKey == $0 }
             board = Self.compare(claim.boardSerial, known.boardSerial)
             macs = claim.macs.isEmpty || known.macs.isEmpty ? nil : !claim.macs.isDisjoint(with: known.macs)
         }
 
-        var isOverlap: Bool { [uuid, serial, board, macs].contains(true) }
+        var isOverlap: Bool { [uuid, serial, board, tpm, macs].contains(true) }
 
         var isSame: Bool {
-            let strong = [uuid, serial]
+            guard tpm != false else { return false }
+            let strong = [uuid, serial, tpm]
             guard strong.contains(false) else { return isOverlap }
             return strong.contains(true) && (board == true || macs == true)
         }
@@ -95,7 +99,8 @@ public enum IdentityFusion {
         /// For people.
         var explanation: String {
             let marks = [
-                ("SMBIOS UUID", uuid), ("serial number", serial), ("board serial", board), ("MAC addresses", macs),
+                ("SMBIOS UUID", uuid), ("serial number", serial), ("board serial", board),
+                ("the TPM's endorsement key", tpm), ("MAC addresses", macs),
             ]
             let agree = marks.filter { $0.1 == true }.map(\.0)
             let differ = marks.filter { $0.1 == false }.map(\.0)

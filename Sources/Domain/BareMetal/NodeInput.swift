@@ -56,6 +56,11 @@ public struct Registration: Sendable, Hashable {
     /// In what its hardware differs from last time; see `InventoryDifference`.
     public var changes: [String]
 
+    /// Why its TPM proved nothing; nil: it proved, or nothing was tried.
+    public var attestationProblem: String?
+    /// The PCRs in which a boot must not differ from the one that was accepted last.
+    public var requiredPCRs: Set<Int> = []
+
     /// A registration.
     public init(claim: Node.Claim, tokenHash: Digest, bootID: String, changes: [String] = []) {
         self.changes = changes

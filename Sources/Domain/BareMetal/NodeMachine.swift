@@ -125,10 +125,14 @@ struct NodeWalk {
         let former = node.status.session
         let known = former?.bootID == registration.bootID
         let isFresh = node.spec.approval == nil || node.status.approvalSeen == 0
-        let isTrusted = known ? former?.isTrusted ?? false : isOrdered(registration.bootID) && !isFresh
+        let isDistrusted = !changedRequiredPCRs(registration).isEmpty
+        let isWelcome = isOrdered(registration.bootID) || isAttestedReturn(registration)
+        let isTrusted = known ? former?.isTrusted ?? false : isWelcome && !isFresh && !isDistrusted
+        if !known { noteAttestation(registration) }
+        let measurementWait = measurementWait(registration)
         node.status.session = Node.Session(
             tokenHash: registration.tokenHash, bootID: registration.bootID, opened: now, isTrusted: isTrusted,
-            claim: registration.claim)
+            claim: claim(registration))
         if isTrusted || isFresh { takeClaim() }
         if !known {
             effects.append(
@@ -152,6 +156,9 @@ struct NodeWalk {
             beginWiping(why: "the ramdisk is up")
         case .cleaning(.wiping) where !known:
             failCleaning("the machine rebooted by itself while its disks were emptied")
+        case .deploying(.writing) where !known && isTrusted && node.status.retries < deadlines.retryCountMax:
+            node.status.retries += 1
+            beginWriting(why: "the machine rebooted by itself, and its TPM proves that it is the one")
         case .deploying(.writing) where !known, .deploying(.bootingDisk) where !known:
             distrust("the machine rebooted by itself in the middle of its deployment")
         case .rescuing(.bootingRamdisk) where isTrusted:
@@ -169,6 +176,20 @@ struct NodeWalk {
             break
         }
         followSpec()
+        let owner = node.status.wait?.owner
+        if let measurementWait, !isTrusted, !isFresh, owner == .operator || owner == .machine {
+            node.status.wait = measurementWait
+        }
+    }
+
+    /// What the registration says, with what its measurements have against it.
+    private func claim(_ registration: Registration) -> Node.Claim {
+        var claim = registration.claim
+        let changed = changedRequiredPCRs(registration)
+        if !changed.isEmpty {
+            claim.blocks = Array(([.measurements(changed)] + (claim.blocks ?? [])).prefix(Node.Block.countMax))
+        }
+        return claim
     }
 
     /// Whether the BMC has been told to make just such a boot, and it is not the one that ran before.
@@ -188,10 +209,13 @@ struct NodeWalk {
         node.status.identity = claim.identity
         node.status.inventory = claim.inventory
         node.status.summary = claim.summary
-        if let block = claim.blocks?.first, claim.blocks != node.status.blocks {
+        node.status.attestation = claim.attestation
+        // Measurements that are taken over are accepted by that.
+        let blocks = (claim.blocks ?? []).filter { $0.kind != .measurements }
+        if let block = blocks.first, blocks != node.status.blocks {
             effects.append(.record(type: "Blocked", message: block.message))
         }
-        node.status.blocks = claim.blocks
+        node.status.blocks = blocks.isEmpty ? nil : blocks
     }
 
     /// Lets in the boot that an approval is for, once for each approval.

@@ -13,6 +13,7 @@ public struct Registrar: Sendable {
     private let catalog: Catalog
     private let saveInventory: @Sendable ([UInt8]) async throws -> Digest
     private let readInventory: @Sendable (Digest) async -> InventoryReport?
+    private let attest: @Sendable (InventoryPost) -> AttestationFinding
     private let clock: any WallClock
     private let random: RandomSource
     private let names = NamesUnderWay()
@@ -33,6 +34,8 @@ public struct Registrar: Sendable {
         public var bmc: @Sendable (String) -> BMC?
         /// All bills of materials.
         public var skus: @Sendable () -> [SKU]
+        /// The PCRs that the site requires to stay as they are.
+        public var requiredPCRs: @Sendable () -> Set<Int> = { TPMPolicy.requiredPCRsDefault }
 
         /// A catalog.
         public init(
@@ -77,13 +80,16 @@ public struct Registrar: Sendable {
     /// A registrar that tells nodes by `submit` what happened to them and names events by `events`.
     ///
     /// `readInventory` gives an inventory that was saved; nil when it cannot be read, and then nothing is compared.
+    /// `attest` tells what a post's TPM proves.
     public init(
         store: any ResourceStore, submit: @escaping @Sendable (NodeInput, NodeID) async throws -> Node,
         events: EventSequence, catalog: Catalog, saveInventory: @escaping @Sendable ([UInt8]) async throws -> Digest,
         readInventory: @escaping @Sendable (Digest) async -> InventoryReport? = { _ in nil },
+        attest: @escaping @Sendable (InventoryPost) -> AttestationFinding = { _ in .nothing },
         clock: any WallClock, random: RandomSource = .system
     ) {
         self.readInventory = readInventory
+        self.attest = attest
         self.store = store
         self.submit = submit
         self.events = events
@@ -98,7 +104,9 @@ public struct Registrar: Sendable {
         guard (8...64).contains(post.bootID.utf8.count), post.bootID.hasOnlyPrintableScalars else {
             throw RegistrationError.badBootID
         }
-        let inventory = post.inventory
+        let finding = attest(post)
+        var inventory = post.inventory
+        inventory.attestation = finding.attestation
         var claim = IdentityFusion.claim(of: inventory)
         guard claim.smbiosUUID != nil || claim.serial != nil || !claim.macs.isEmpty else {
             throw RegistrationError.nameless
@@ -113,7 +121,7 @@ public struct Registrar: Sendable {
         for _ in 0..<Self.attemptCountMax {
             let id: NodeID
             let nodes = catalog.sharing(claim)
-            switch IdentityFusion.judge(claim, among: try nodes.map { (try $0.id, $0.status.identity) }) {
+            switch IdentityFusion.judge(claim, among: try nodes.map { (try $0.id, $0.bindingIdentity) }) {
             case .known(let known):
                 id = known
                 guard let node = nodes.first(where: { $0.metadata.name == known.raw }) else { break }
@@ -145,11 +153,13 @@ public struct Registrar: Sendable {
             // Only now: strangers without an identity of their own leave nothing behind.
             let digest = try await saveInventory(Array(try JSONEncoder().encode(inventory)))
             let token = "\(id).\(randomText())"
-            let registration = Registration(
+            var registration = Registration(
                 claim: Node.Claim(
                     identity: claim, inventory: digest, summary: Self.summary(of: inventory),
-                    blocks: blocks.isEmpty ? nil : blocks),
+                    blocks: blocks.isEmpty ? nil : blocks, attestation: finding.attestation),
                 tokenHash: Self.hash(token), bootID: post.bootID, changes: changes)
+            registration.attestationProblem = finding.problem
+            registration.requiredPCRs = catalog.requiredPCRs()
             let node = try await submit(.registered(registration), id)
             return InventoryReply(node: id, name: node.spec.name, session: token)
         }
@@ -324,6 +334,21 @@ extension Node.Spec {
         if rootDisk == RootDiskHint(), let hint = decision.rootDisk { rootDisk = hint }
         if dataDisks == nil { dataDisks = decision.dataDisks }
     }
+}
+
+/// What became of a machine's evidence.
+public enum AttestationFinding: Sendable, Hashable {
+    /// It sent none.
+    case nothing
+    /// It proves this.
+    case proven(Attestation)
+    /// It proves nothing, for this cause.
+    case failed(String)
+
+    /// What is proven.
+    public var attestation: Attestation? { if case .proven(let attestation) = self { attestation } else { nil } }
+    /// Why nothing is.
+    public var problem: String? { if case .failed(let why) = self { why } else { nil } }
 }
 
 /// Why a machine was not registered.

@@ -21,6 +21,8 @@ enum RuleFacts {
         case .firmwareVersion: return one(system.biosVersion)
         case .secureBoot: return one(system.secureBoot.map(String.init))
         case .tpmVersion: return one(inventory.tpmVersion)
+        case .tpmAttested: return [String(inventory.attestation?.isVouched ?? false)]
+        case .tpmEndorsementKey: return one(inventory.attestation?.endorsementKey.hex)
         case .cpuArchitecture: return [cpu.architecture]
         case .cpuVendor: return one(cpu.vendor)
         case .cpuModel: return one(cpu.model)

@@ -22,6 +22,7 @@ extension SiteDocument {
         check.sameBMC(bmcs)
         check.networks(self)
         check.skus(self)
+        check.tpm(self)
         let known = Set(bmcs.map(\.name))
         for (index, entry) in rules.enumerated() { check.rule(entry, at: "rules[\(index)]", bmcs: known) }
         for (index, entry) in rules.enumerated() {

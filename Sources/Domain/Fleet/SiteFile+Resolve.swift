@@ -68,6 +68,10 @@ extension SiteFile {
                 break
             }
         }
+        for (index, authority) in (document.tpmAuthorities ?? []).enumerated() {
+            guard let file = certificateFiles[authority.name] else { continue }
+            document.tpmAuthorities?[index].certificate = read(file, at: "tpm.authorities[\(index)].certificateFile")
+        }
         if problems.isEmpty {
             problems = document.problems().map {
                 SiteProblem(path: $0.path, line: line(of: $0.path), message: $0.message)

@@ -28,6 +28,7 @@ extension SiteFile {
             FieldReader(entry.node, path: entry.path, reading: fields.reading).flatMap(readRoute)
         }
         let leaseTime = fields.value("leaseTime", SiteUnits.leaseTime)
+        let secureBoot = fields.has("secureBoot") ? fields.flag("secureBoot") : nil
         fields.finish()
         if interface == nil, relays.isEmpty, !fields.has("interface"), !fields.has("relays") {
             fields.reading.report(
@@ -36,12 +37,12 @@ extension SiteFile {
                     + "relays that speak for it")
         }
         guard let network, let server, let pools else { return nil }
-        return SiteDocument.SegmentEntry(
-            name: name,
-            spec: Segment.Spec(
-                interface: interface, relays: relays, mode: mode ?? .server, network: network, server: server,
-                pools: pools, reservations: reservations, router: router, dnsServers: dns, ntpServers: ntp,
-                domain: domain, mtu: mtu, routes: routes, leaseTimeSeconds: leaseTime ?? 3600))
+        var spec = Segment.Spec(
+            interface: interface, relays: relays, mode: mode ?? .server, network: network, server: server,
+            pools: pools, reservations: reservations, router: router, dnsServers: dns, ntpServers: ntp,
+            domain: domain, mtu: mtu, routes: routes, leaseTimeSeconds: leaseTime ?? 3600)
+        spec.secureBoot = secureBoot
+        return SiteDocument.SegmentEntry(name: name, spec: spec)
     }
 
     private static func segmentMode(_ text: String) throws(InvalidValue) -> Segment.Mode {

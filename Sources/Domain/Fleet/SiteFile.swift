@@ -14,6 +14,8 @@ public struct SiteFile: Sendable, Hashable {
     public var sshKeyFilesVariable: String?
     /// Where each BMC's password is, by the BMC's name.
     public var passwords: [String: PasswordReference]
+    /// The file of each TPM authority's certificate, relative to the site file, by the authority's name.
+    public var certificateFiles: [String: String] = [:]
     private var lines: [String: Int]
 
     /// Where a password is.
@@ -38,7 +40,7 @@ public struct SiteFile: Sendable, Hashable {
         }
         let reading = SiteReading()
         guard let top = FieldReader(root, path: "", reading: reading) else { throw SiteError(reading.problems) }
-        (document, sshKeyFiles, sshKeyFilesVariable, passwords) = Self.read(top)
+        (document, sshKeyFiles, sshKeyFilesVariable, passwords, certificateFiles) = Self.read(top)
         lines = reading.lines
         var problems = reading.problems
         if problems.isEmpty {
@@ -57,8 +59,10 @@ public struct SiteFile: Sendable, Hashable {
     private static func read(
         _ top: FieldReader
     ) -> (
-        SiteDocument, sshKeyFiles: [String], sshKeyFilesVariable: String?, passwords: [String: PasswordReference]
+        SiteDocument, sshKeyFiles: [String], sshKeyFilesVariable: String?, passwords: [String: PasswordReference],
+        certificateFiles: [String: String]
     ) {
+        var certificateFiles: [String: String] = [:]
         var sshKeyFiles: [String] = []
         var variable: String?
         var passwords: [String: PasswordReference] = [:]
@@ -91,8 +95,14 @@ public struct SiteFile: Sendable, Hashable {
         document.nodeNetworks = top.list("nodeNetworks", countMax: SiteLimit.networkCount).compactMap { entry in
             FieldReader(entry.node, path: entry.path, reading: top.reading).map(readNodeNetwork)
         }
+        if let fields = top.fields("tpm") {
+            let (policy, authorities, files) = readTPM(fields)
+            document.site.tpm = policy
+            document.tpmAuthorities = authorities
+            certificateFiles = files
+        }
         top.finish()
-        return (document, sshKeyFiles, variable, passwords)
+        return (document, sshKeyFiles, variable, passwords, certificateFiles)
     }
 
     private static func readSite(

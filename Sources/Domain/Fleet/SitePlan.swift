@@ -23,6 +23,8 @@ public struct CurrentSite: Sendable {
     public var bmcUsers: [String: [String]]
     /// All bills of materials.
     public var skus: [Stored<SKU>] = []
+    /// All authorities of TPM makers.
+    public var tpmAuthorities: [Stored<TPMAuthority>] = []
     /// All networks.
     public var networks: [Stored<PlaneNetwork>] = []
     /// All node networks.
@@ -101,6 +103,11 @@ public struct SitePlan: Sendable {
             } at: {
                 now
             }
+            try plan.write("TPM authority", authorities(desired, current), current.tpmAuthorities) {
+                TPMAuthority(metadata: $0, spec: $1)
+            } at: {
+                now
+            }
             try plan.write("rule", desired.rules.map { ($0.name, $0.spec) }, current.rules) {
                 Rule(metadata: $0, spec: $1)
             } at: {
@@ -115,6 +122,8 @@ public struct SitePlan: Sendable {
             throw SiteError([SiteProblem(path: "", message: error.publicMessage)])
         }
         plan.delete("rule", current.rules, except: Set(desired.rules.map(\.name)))
+        plan.delete(
+            "TPM authority", current.tpmAuthorities, except: Set((desired.tpmAuthorities ?? []).map(\.name)))
         plan.delete("sku", current.skus, except: Set((desired.skus ?? []).map(\.name)))
         plan.delete("node network", current.nodeNetworks, except: Set((desired.nodeNetworks ?? []).map(\.name)))
         plan.delete("network", current.networks, except: Set((desired.networks ?? []).map(\.name)))
@@ -123,8 +132,24 @@ public struct SitePlan: Sendable {
         return plan
     }
 
+    /// The authorities with their certificates, those that are kept already as they are.
+    private static func authorities(
+        _ desired: SiteDocument, _ current: CurrentSite
+    ) -> [(name: String, spec: TPMAuthority.Spec)] {
+        (desired.tpmAuthorities ?? []).compactMap { entry in
+            let kept = current.tpmAuthorities.first { $0.value.metadata.name == entry.name }?.value.spec.certificate
+            return (entry.certificate ?? kept).map { (entry.name, TPMAuthority.Spec(certificate: $0)) }
+        }
+    }
+
     private static func unmet(_ desired: SiteDocument, _ current: CurrentSite) -> [SiteProblem] {
         var problems: [SiteProblem] = []
+        let known = Set(current.tpmAuthorities.map(\.value.metadata.name))
+        for (index, authority) in (desired.tpmAuthorities ?? []).enumerated()
+        where authority.certificate == nil && !known.contains(authority.name) {
+            let message = "the certificate of '\(authority.name)' is missing"
+            problems.append(SiteProblem(path: "tpm.authorities[\(index)]", message: message))
+        }
         for (index, bmc) in desired.bmcs.enumerated()
         where bmc.password == nil && current.secrets[bmc.secretName] == nil {
             let message = "the password of '\(bmc.name)' is missing"

@@ -83,6 +83,10 @@ public enum SiteLimit {
     public static let skuGroupCount = 16
     /// Values that one fact is compared with.
     public static let factValueCount = 64
+    /// Authorities of TPM makers.
+    public static let tpmAuthorityCount = 64
+    /// Bytes of an authority's certificate in PEM.
+    public static let tpmCertificateSize = 8 << 10
     /// SSH keys.
     public static let sshKeyCount = 24
     /// Bytes of one SSH key.

@@ -13,6 +13,7 @@ public struct DiscoveryProgram: Sendable {
     let limits: TransportLimits
     let imager: Imager
     let rescuePlaces: RescuePlaces
+    let witness: TPMWitness
 
     /// A program for the machine it runs on, with what the boot script told.
     public init(parameters: DiscoveryParameters, agentVersion: String) {
@@ -22,13 +23,15 @@ public struct DiscoveryProgram: Sendable {
             agentVersion: agentVersion, bootInterface: parameters.bootInterface, lldp: LLDPListener())
         self.init(
             parameters: parameters, bootID: Machine.bootID, clock: SystemWallClock(),
-            setClock: { try Machine.setClock($0) }, limits: TransportLimits(), collect: { collector.collect(now: $0) })
+            setClock: { try Machine.setClock($0) }, limits: TransportLimits(), witness: .own,
+            collect: { collector.collect(now: $0) })
     }
 
     init(
         parameters: DiscoveryParameters, bootID: String, clock: any WallClock,
         setClock: @escaping @Sendable (Timestamp) throws -> Void, limits: TransportLimits,
-        rescuePlaces: RescuePlaces = RescuePlaces(), collect: @escaping @Sendable (Timestamp) -> InventoryReport
+        rescuePlaces: RescuePlaces = RescuePlaces(), witness: TPMWitness = .none,
+        collect: @escaping @Sendable (Timestamp) -> InventoryReport
     ) {
         self.parameters = parameters
         self.bootID = bootID
@@ -37,6 +40,7 @@ public struct DiscoveryProgram: Sendable {
         self.limits = limits
         imager = Imager(collect: collect)
         self.rescuePlaces = rescuePlaces
+        self.witness = witness
     }
 
     /// Registers and follows orders until its task is cancelled: after a deployment the power is reset from outside,

@@ -15,6 +15,7 @@ actor DiscoveryShell {
     private let setClock: @Sendable (Timestamp) throws -> Void
     private let imager: Imager
     private let rescue: RescueDesk
+    private let witness: TPMWitness
     private let log: DiscoveryLog
     private let bootID: String
     private let began = ContinuousClock.now
@@ -35,6 +36,7 @@ actor DiscoveryShell {
         imager = program.imager
         rescue = RescueDesk(places: program.rescuePlaces)
         bootID = program.bootID
+        witness = program.witness
         log = DiscoveryLog(clock: program.clock)
     }
 
@@ -153,11 +155,28 @@ actor DiscoveryShell {
         report = report.seen(skew: clockSkew)
         log.write("info", "found \(report.disks.count) disks and \(report.nics.count) interfaces")
         do throws(RequestFailure) {
-            let post = InventoryPost(bootID: bootID, inventory: report)
+            let post = InventoryPost(bootID: bootID, inventory: report, evidence: await evidence(over: connection))
             let reply = try await connection.ask(InventoryReply.self, DiscoveryPath.inventory, body: post)
             handle(.registered(reply))
         } catch {
             handle(.registrationFailed(error))
+        }
+    }
+
+    /// What the TPM proves to the conductor; a TPM that does not work keeps nobody from being registered.
+    private func evidence(over connection: ProvisioningConnection) async -> AttestationEvidence? {
+        do {
+            guard let offer = try await imager.offer(by: witness, bootID: bootID) else { return nil }
+            let challenge = try await connection.ask(
+                AttestationChallenge.self, DiscoveryPath.attestation, body: offer)
+            let evidence = try await imager.answer(challenge, to: offer, by: witness)
+            if evidence != nil { log.write("info", "the TPM has signed how this machine booted") }
+            return evidence
+        } catch {
+            let why =
+                (error as? RequestFailure)?.message ?? (error as? any UserFacingError)?.publicMessage ?? "\(error)"
+            log.write("warning", "the TPM proves nothing: \(why.printable(limit: 300))")
+            return nil
         }
     }
 

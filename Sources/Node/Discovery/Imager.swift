@@ -33,6 +33,18 @@ actor Imager {
 
     func inventory(now: Timestamp) -> InventoryReport { collect(now) }
 
+    /// The TPM's keys; see `TPMWitness`.
+    func offer(by witness: TPMWitness, bootID: String) throws -> AttestationOffer? {
+        try witness.offer(bootID: bootID)
+    }
+
+    /// What the TPM answers; see `TPMWitness`.
+    func answer(
+        _ challenge: AttestationChallenge, to offer: AttestationOffer, by witness: TPMWitness
+    ) throws -> AttestationEvidence? {
+        try witness.answer(challenge, to: offer)
+    }
+
     /// Begins `order`: chooses the disk. Throws `RootDiskError`.
     func choose(order: UInt64, hint: RootDiskHint, now: Timestamp) throws -> InventoryReport.Disk {
         drop()

@@ -55,20 +55,28 @@ public enum BootFileChoice: Hashable, Sendable {
     public static let biosProgram = "undionly.kpxe"
     /// iPXE on UEFI firmware's network stack, x86-64.
     public static let uefiProgram = "snponly.efi"
+    /// The first program under Secure Boot, x86-64: shim, which loads `signedLoader` from beside it.
+    public static let signedProgram = "shimx64.efi"
+    /// GRUB as shim asks for it.
+    public static let signedLoader = "grubx64.efi"
 
     /// The choice for a client by its architecture (option 93), user classes (option 77) and vendor class (option 60).
+    ///
+    /// `signed` sends UEFI's own PXE to programs that Secure Boot lets start; they start without it as well. DHCP does not
+    /// tell whether a machine enforces it.
     ///
     /// iPXE says `iPXE` in its user class, as firmware ROM and when chain-loaded alike. Firmware is sent iPXE first:
     /// PXE clients (vendor class `PXEClient…`) by TFTP, UEFI HTTP boot (`HTTPClient…`) by the URL of `uefiProgram`
     /// on the server and port of `script`.
     public static func choose(
-        architecture: BootArchitecture?, userClasses: [[UInt8]], vendorClass: String?, script: BootURL
+        architecture: BootArchitecture?, userClasses: [[UInt8]], vendorClass: String?, script: BootURL,
+        signed: Bool = false
     ) -> BootFileChoice {
         if userClasses.contains(Array("iPXE".utf8)) { return .script(script) }
         let vendorClass = vendorClass ?? ""
         switch architecture {
         case .bios where vendorClass.hasPrefix("PXEClient"): return .program(biosProgram)
-        case .uefi64 where vendorClass.hasPrefix("PXEClient"): return .program(uefiProgram)
+        case .uefi64 where vendorClass.hasPrefix("PXEClient"): return .program(signed ? signedProgram : uefiProgram)
         case .uefi64HTTP where vendorClass.hasPrefix("HTTPClient"):
             let url = try? BootURL(host: script.host, port: script.port, path: programPath + uefiProgram)
             return url.map(BootFileChoice.programURL) ?? .none

@@ -38,6 +38,10 @@ public enum DomainXML {
     static let firmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.fd"
     static let firmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 
+    /// The same with Secure Boot and Microsoft's keys enrolled.
+    static let secureFirmwareCode = "/usr/share/OVMF/OVMF_CODE_4M.ms.fd"
+    static let secureFirmwareVariables = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
+
     /// The domain's document: nothing but what the machine needs, firmware and iPXE talking on the serial port, the
     /// first NIC before the first disk in the boot order.
     public static func render(_ machine: RackFile.Machine, _ placement: Placement) -> String {
@@ -72,14 +76,14 @@ public enum DomainXML {
             \(firmware(machine, placement))
                 <smbios mode='sysinfo'/>
               </os>
-              <features><acpi/></features>\(processor)
+              <features><acpi/>\(machine.firmware == .uefiSecure ? "<smm state='on'/>" : "")</features>\(processor)
               <clock offset='utc'/>
               <on_poweroff>destroy</on_poweroff>
               <on_reboot>restart</on_reboot>
               <on_crash>destroy</on_crash>
               <devices>
                 <emulator>/usr/bin/qemu-system-x86_64</emulator>
-            \((disks + controllers + nics).joined(separator: "\n"))
+            \((disks + controllers + nics + (machine.tpm == .present ? [tpm] : [])).joined(separator: "\n"))
                 <serial type='tcp'>
                   <source mode='bind' host='\(placement.terminal.address)' service='\(placement.terminal.port)'/>
                   <protocol type='raw'/>
@@ -104,6 +108,11 @@ public enum DomainXML {
                 <loader readonly='yes' type='pflash'>\(firmwareCode)</loader>
                 <nvram template='\(firmwareVariables)'>\(escape(placement.variables))</nvram>
             """
+        case .uefiSecure:
+            """
+                <loader readonly='yes' secure='yes' type='pflash'>\(secureFirmwareCode)</loader>
+                <nvram template='\(secureFirmwareVariables)'>\(escape(placement.variables))</nvram>
+            """
         }
     }
 
@@ -113,6 +122,12 @@ public enum DomainXML {
             <entry name='opt/org.tianocore/IPv4PXESupport'>n</entry>
             <entry name='opt/org.tianocore/IPv6PXESupport'>n</entry>
           </sysinfo>
+        """
+
+    private static let tpm = """
+            <tpm model='tpm-crb'>
+              <backend type='emulator' version='2.0'/>
+            </tpm>
         """
 
     private static let scsiController = "    <controller type='scsi' index='0' model='virtio-scsi'/>"

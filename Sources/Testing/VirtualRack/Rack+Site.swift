@@ -29,8 +29,9 @@ extension Rack {
         lines += [
             "    network: \(network.subnet)",
             "    server: \(network.conductor)", "    pool: { start: \(pool.first), end: \(pool.last) }",
-            "bmcs:",
         ]
+        if file.machines.contains(where: { $0.firmware == .uefiSecure }) { lines.append("    secureBoot: true") }
+        lines.append("bmcs:")
         for machine in file.machines {
             lines += ["  - name: \(machine.name)-bmc", "    address: \(bmcAddress(of: machine))"]
             if machine.bmc == .redfish { lines.append("    system: \(machine.uuid)") }
@@ -38,6 +39,12 @@ extension Rack {
                 "    username: \(Self.quoted(file.bmc.user))", "    passwordEnv: \(Self.passwordVariable)",
                 "    powersOnForDiscovery: true",
                 "    console: tcp://\(file.bmc.address):\(file.terminalPort(of: machine))", "    recordsConsole: true",
+            ]
+        }
+        if file.machines.contains(where: { $0.tpm == .present }) {
+            lines += [
+                "tpm:", "  authorities:",
+                "    - { name: rack, certificateFile: \(Self.quoted("\(layout.tpmMaker)/issuercert.pem")) }",
             ]
         }
         lines.append("rules:")

@@ -66,8 +66,10 @@ extension Rack {
             ("/usr/bin/python3", "python3-venv"),
         ]
         let relay = file.network.relay == nil ? [] : [("dhcrelay", "isc-dhcp-relay")]
+        let tpms =
+            file.machines.contains { $0.tpm == .present } ? [("swtpm", "swtpm"), ("swtpm_setup", "swtpm-tools")] : []
         let makers = file.machines.flatMap(\.disks).compactMap { $0.content?.kind.program }
-        for (program, package) in programs + relay + makers where Commands.find(program) == nil {
+        for (program, package) in programs + relay + tpms + makers where Commands.find(program) == nil {
             throw .missing(program, package: package)
         }
         let files = [
@@ -77,7 +79,10 @@ extension Rack {
         let ipmi = ipmiBMCs.isEmpty ? [] : [("/usr/bin/ipmi_sim", "openipmi")]
         let isUEFI = file.machines.contains { $0.firmware == .uefi }
         let uefi = isUEFI ? [(DomainXML.firmwareCode, "ovmf"), (DomainXML.firmwareVariables, "ovmf")] : []
-        for (file, package) in files + ipmi + uefi where !FileManager.default.fileExists(atPath: file) {
+        let isSecure = file.machines.contains { $0.firmware == .uefiSecure }
+        let secure =
+            isSecure ? [(DomainXML.secureFirmwareCode, "ovmf"), (DomainXML.secureFirmwareVariables, "ovmf")] : []
+        for (file, package) in files + ipmi + uefi + secure where !FileManager.default.fileExists(atPath: file) {
             throw .missing(file, package: package)
         }
     }
@@ -109,6 +114,7 @@ extension Rack {
         }
         let images = try await makeImages(plan.images)
         if images > 0 { done.append("made \(images) disks") }
+        for command in plan.tpms { try await Commands.run(command) }
         try await waitForLibvirt()
         let defined = try await defineMachines(plan)
         if defined > 0 { done.append("defined \(defined) machines") }

@@ -168,10 +168,14 @@ extension RackFile.Machine {
         cpus = try fields.integer("cpus", in: 1...16, default: 1)
         firmware = try fields.choice("firmware", default: .bios)
         networkBoot = try fields.choice("networkBoot", default: .pxe)
+        tpm = try fields.choice("tpm", default: .absent)
         bmc = try fields.choice("bmc", default: .redfish)
         nics = try fields.list("nics", count: 1...8) { fields throws(RackError) in try RackFile.NIC(&fields) }
         disks = try fields.list("disks", count: 0...16) { fields throws(RackError) in try RackFile.Disk(&fields) }
-        guard firmware == .uefi || nics[0].rom == .on else {
+        guard firmware != .uefiSecure || nics[0].rom == .off && networkBoot == .pxe else {
+            throw fields.error("firmware", "uefi-secure starts signed programs only: set 'rom: off', and boot by pxe")
+        }
+        guard firmware != .bios || nics[0].rom == .on else {
             throw fields.error("nics[0].rom", "a BIOS has no network stack of its own; leave the ROM on, or use uefi")
         }
         guard networkBoot == .pxe || nics[0].rom == .off else {

@@ -79,6 +79,8 @@ public struct RackFile: Hashable, Sendable {
         public var firmware: Firmware
         /// How the firmware's own network stack boots; iPXE in a NIC's ROM ignores it.
         public var networkBoot: NetworkBoot
+        /// Whether it has a TPM 2.0.
+        public var tpm: TPM
         /// What its BMC speaks.
         public var bmc: BMCProtocol
         /// The first is the one that boots from the network.
@@ -93,6 +95,14 @@ public struct RackFile: Hashable, Sendable {
         case bios
         /// OVMF without Secure Boot, with the NIC's iPXE or, where the NIC has no ROM, its own network stack.
         case uefi
+        /// OVMF that enforces Secure Boot with Microsoft's keys; iPXE, which is not signed, does not start.
+        case uefiSecure = "uefi-secure"
+    }
+
+    /// Whether a machine has a TPM 2.0 of software, with the certificate of a maker that the rack has for itself.
+    public enum TPM: String, Hashable, Sendable, CaseIterable {
+        case absent = "false"
+        case present = "true"
     }
 
     /// What a machine's BMC speaks.

@@ -26,6 +26,8 @@ struct RackPlan: Hashable, Sendable {
     /// The programs of the BMCs that speak IPMI, by the name they are started under.
     var ipmi: [(name: String, command: [String])] { bmcs.map { ($0.processName, $0.command) } }
     private var bmcs: [IPMIBMC]
+    /// The commands that make the machines' TPMs.
+    var tpms: [[String]]
     /// The program of the router between the segment and the conductor, if there is one.
     var relay: [String]?
     /// The one account of the Redfish service.
@@ -44,14 +46,20 @@ struct RackPlan: Hashable, Sendable {
             File(path: "\(layout.libvirt)/etc/qemu.conf", text: Self.qemuConfiguration),
             File(path: layout.sushyConfiguration, text: Self.sushyConfiguration(rack, layout)),
         ]
-        mounts = [
-            ["mount", "-t", "tmpfs", "tmpfs", "/run"],
-            ["mkdir", "-p", "/run/libvirt", "/run/lock"],
-            ["mount", "--bind", "\(layout.libvirt)/etc", "/etc/libvirt"],
-            ["mount", "--bind", "\(layout.libvirt)/lib", "/var/lib/libvirt"],
-            ["mount", "--bind", "\(layout.libvirt)/log", "/var/log/libvirt"],
-            ["mount", "--bind", "\(layout.libvirt)/cache", "/var/cache/libvirt"],
-        ]
+        let tpms = SoftwareTPMs(rack, layout)
+        self.tpms = tpms?.commands ?? []
+        directories += tpms?.directories ?? []
+        files += tpms?.files ?? []
+        mounts =
+            [
+                ["mount", "-t", "tmpfs", "tmpfs", "/run"],
+                ["mkdir", "-p", "/run/libvirt", "/run/lock"],
+            ] + (tpms == nil ? [] : SoftwareTPMs.mounts) + [
+                ["mount", "--bind", "\(layout.libvirt)/etc", "/etc/libvirt"],
+                ["mount", "--bind", "\(layout.libvirt)/lib", "/var/lib/libvirt"],
+                ["mount", "--bind", "\(layout.libvirt)/log", "/var/log/libvirt"],
+                ["mount", "--bind", "\(layout.libvirt)/cache", "/var/cache/libvirt"],
+            ]
         let bmcs = Self.ipmiBMCs(rack, layout)
         self.bmcs = bmcs
         directories += bmcs.map { "\($0.directory)/state" }
@@ -124,6 +132,8 @@ struct RackPlan: Hashable, Sendable {
     private static let qemuConfiguration = """
         user = "root"
         group = "root"
+        swtpm_user = "root"
+        swtpm_group = "root"
         dynamic_ownership = 0
         remember_owner = 0
         security_driver = "none"
@@ -147,7 +157,7 @@ struct RackPlan: Hashable, Sendable {
 
     /// The whole plan as text: two plans that do the same have the same text.
     var fingerprint: String {
-        let commands = (mounts + network + [libvirtd]).map { $0.joined(separator: " ") }
+        let commands = (mounts + network + tpms + [libvirtd]).map { $0.joined(separator: " ") }
         let images = [user, password] + images.map { "\($0.path) \($0.disk)" }
         return (commands + images + (files + domains).map { "\($0.path)\n\($0.text)" }).joined(separator: "\n")
     }
@@ -180,6 +190,8 @@ struct RackLayout: Hashable, Sendable {
     func console(_ machine: String) -> String { "\(consoles)/\(machine).log" }
     func disk(_ machine: String, _ index: Int) -> String { "\(disks)/\(machine)-\(index).qcow2" }
     func variables(_ machine: String) -> String { "\(disks)/\(machine)-vars.fd" }
+    /// The authority that certifies the machines' TPMs.
+    var tpmMaker: String { "\(root)/tpm" }
     func domain(_ machine: String) -> String { "\(domains)/\(machine).xml" }
     func log(_ process: String) -> String { "\(logs)/\(process).log" }
     func process(_ name: String) -> String { "\(processes)/\(name).json" }

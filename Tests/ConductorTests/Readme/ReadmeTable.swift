@@ -84,6 +84,7 @@ struct ReadmeCommand: Sendable {
             because: "a program in ssh's place tells what it was asked for; the virtual rack's tests log in"),
         .typed("muster node set NODE --network NAME", ["NODE": "compute-1", "NAME": "lacp"], shows: "changed"),
         .typed("muster node set NAME --data-disks all", ["NAME": "storage-1"], shows: "changed"),
+        .typed("muster node set NAME --forget-tpm", ["NAME": "storage-1"], shows: "changed"),
         .typed("muster node power NAME on", ["NAME": "compute-1"], shows: "is told to switch it on"),
         .typed("muster bmc power NAME on", ["NAME": "elm-bmc"], shows: "elm-bmc"),
         .typed("muster bmc list", shows: "elm-bmc"),

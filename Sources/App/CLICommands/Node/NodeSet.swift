@@ -50,6 +50,9 @@ struct NodeSet: FleetCommand {
     @Option(help: "Why, with --maintenance on.")
     var reason: String?
 
+    @Flag(help: "It is not known by its TPM any more: the board or the TPM was replaced.")
+    var forgetTpm = false
+
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
@@ -57,10 +60,10 @@ struct NodeSet: FleetCommand {
         guard reason == nil || maintenance == .on else {
             throw ValidationError("--reason goes with --maintenance on.")
         }
-        guard given.contains(where: { $0 != nil }) else {
+        guard forgetTpm || given.contains(where: { $0 != nil }) else {
             throw ValidationError(
-                "Nothing is to be changed; give --name, --role, --rack, --image, --bmc, --network, --root-disk, --data-disks "
-                    + "or --maintenance.")
+                "Nothing is to be changed; give --name, --role, --rack, --image, --bmc, --network, --root-disk, --data-disks, "
+                    + "--maintenance or --forget-tpm.")
         }
     }
 
@@ -70,9 +73,10 @@ struct NodeSet: FleetCommand {
             let serials = text == "all" ? [] : text.split(separator: ",").map(String.init)
             return DataDisks(pool: pool, all: text == "all", matches: serials.map { DataDisks.Match(serial: $0) })
         }
-        let patch = NodePatch(
+        var patch = NodePatch(
             name: name, role: role, image: image, rootDisk: hint, dataDisks: disks, bmc: bmc, network: network,
             isInMaintenance: maintenance.map { $0 == .on }, maintenanceReason: reason, rack: rack)
+        if forgetTpm { patch.forgetsTPM = true }
         let reply = try await client.change(node.name, patch)
         terminal.isJSON ? terminal.json(reply) : terminal.print("\(reply.node.name): \(reply.message)")
     }

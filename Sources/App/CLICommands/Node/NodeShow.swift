@@ -34,6 +34,7 @@ struct NodeShow: FleetCommand {
         facts.add("maintenance", node.maintenance.map { maintenance($0, now) }, .yellow)
         facts.add(
             "let in", detail.spec.approval.map { "by \($0.by), \($0.at)" } ?? "no: 'muster node approve \(node.name)'")
+        facts.add("trust", trust(detail), NodeText.style(node.trust))
         facts.add("accepted", detail.spec.approval?.accepted?.map(\.message).joined(separator: "; "))
         facts.add("differs", detail.blocks?.map(\.message).joined(separator: "; "), .yellow)
         facts.add("power", power(detail, now))
@@ -66,9 +67,18 @@ struct NodeShow: FleetCommand {
         facts.add("disks", node.hardware?.disks.map { "\($0.serial) (\($0.size))" }.joined(separator: ", "))
         facts.add("serial", detail.identity.serial)
         facts.add("uuid", detail.identity.smbiosUUID)
+        facts.add("endorsement key", detail.identity.endorsementKey?.hex)
         facts.add("MACs", detail.identity.macs.sorted().map(\.description).joined(separator: ", "))
         facts.add("first seen", detail.created.description)
         return facts
+    }
+
+    private static func trust(_ detail: NodeDetail) -> String? {
+        detail.node.trust.map { level in
+            guard let attestation = detail.attestation else { return level.rawValue }
+            let voucher = attestation.voucher.map { "its TPM is vouched for by \($0)" }
+            return "\(level.rawValue); " + (voucher ?? "nobody vouches for its TPM: \(attestation.doubt ?? "unknown")")
+        }
     }
 
     private static func maintenance(_ maintenance: Node.Maintenance, _ now: Timestamp) -> String {

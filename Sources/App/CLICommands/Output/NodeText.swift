@@ -33,6 +33,14 @@ enum NodeText {
         }
     }
 
+    static func style(_ trust: TrustLevel?) -> Style {
+        switch trust {
+        case .attested: .green
+        case .quarantined: .yellow
+        case .approved, nil: .plain
+        }
+    }
+
     /// Whether the state is one that a failure leads to.
     static func hasFailed(_ node: NodeSummary) -> Bool { node.state.hasSuffix("failed") }
 
@@ -83,13 +91,14 @@ enum NodeText {
     static func table(_ nodes: [NodeSummary], now: Timestamp) -> Table {
         var table = Table([
             .init("NAME", priority: 1), .init("ROLE", priority: 2), .init("STATE", priority: 1, least: 12),
-            .init("FOR", priority: 4), .init("POWER", priority: 6), .init("ADDRESS", priority: 3),
-            .init("HARDWARE", priority: 7), .init("WAITING FOR", priority: 5, least: 20),
+            .init("FOR", priority: 4), .init("TRUST", priority: 7), .init("POWER", priority: 6),
+            .init("ADDRESS", priority: 3),
+            .init("HARDWARE", priority: 8, least: 10), .init("WAITING FOR", priority: 5, least: 20),
         ])
         table.rows = nodes.map { node in
             [
                 .init(node.name, .bold), .init(node.role?.rawValue ?? "-"), .init(state(node), style(node)),
-                .init(Ages.since(node.since, now: now)),
+                .init(Ages.since(node.since, now: now)), .init(node.trust?.rawValue ?? "-", style(node.trust)),
                 .init(node.power), .init(node.address?.description ?? "-"), .init(hardware(node.hardware)),
                 .init(waiting(node)),
             ]
