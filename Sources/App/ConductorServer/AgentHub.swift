@@ -95,7 +95,7 @@ struct AgentHub: AgentPortDelegate, Service {
     /// Ends the streams of nodes that are not to have one any more.
     func endRefused() {
         let now = catalog.cache.snapshot()
-        for id in newest.nodes { endRefused(id, in: now) }
+        for id in newest.nodes(among: .all) { endRefused(id, in: now) }
     }
 
     /// Ends the stream of a node that is gone, or whose certificate was revoked or is an authority's no more.

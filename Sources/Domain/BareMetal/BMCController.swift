@@ -136,7 +136,7 @@ public struct BMCController: Service {
         guard status.refusedCertificate?.digest != found else { return text }
         status.refusedCertificate = BMC.RefusedCertificate(digest: found, since: clock.now)
         if bmc.spec.trustedCertificate != nil {
-            await certificateChanged(bmc, nodes().first { $0.bmcName == bmc.metadata.name }, text)
+            await certificateChanged(bmc, nodes(bmc.metadata.name).first, text)
         }
         return text
     }
