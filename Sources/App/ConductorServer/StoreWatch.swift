@@ -2,6 +2,7 @@ import AgentProtocol
 import Glibc
 import Identity
 import Logging
+import NIOPosix
 import Primitives
 import ResourceModel
 import ServiceLifecycle
@@ -14,8 +15,10 @@ final class StoreWatch: Service {
     static let interval: Duration = .seconds(1)
     /// Between two marks at least: each is two waits for the disk.
     static let markInterval: Duration = .seconds(2)
-    /// How long writes have to succeed after one has failed; a full disk may take a small one and no other.
+    /// How long writes have to succeed after one has failed.
     static let calm: Duration = .seconds(5)
+    /// What has to be free before a disk that failed is believed: a full one may take a small write and no other.
+    static let freeBytesMin = 1_048_576.0
 
     private let store: SQLiteStore
     private let mark: StoreMarkFile
@@ -49,15 +52,20 @@ final class StoreWatch: Service {
             .init(
                 name: "muster_store_write_failures_total", value: Double(store.failures.count), isCounter: true),
         ]
-        var info = statvfs()
-        if statvfs(mark.storePath, &info) == 0 {
-            let block = Double(info.f_frsize)
+        if let space {
             samples += [
-                .init(name: "muster_state_disk_free_bytes", value: Double(info.f_bavail) * block),
-                .init(name: "muster_state_disk_size_bytes", value: Double(info.f_blocks) * block),
+                .init(name: "muster_state_disk_free_bytes", value: space.free),
+                .init(name: "muster_state_disk_size_bytes", value: space.size),
             ]
         }
         return samples
+    }
+
+    /// Bytes of the disk that holds the store; nil: it does not tell.
+    private var space: (free: Double, size: Double)? {
+        var info = statvfs()
+        guard statvfs(mark.storePath, &info) == 0 else { return nil }
+        return (Double(info.f_bavail) * Double(info.f_frsize), Double(info.f_blocks) * Double(info.f_frsize))
     }
 
     /// Looks each second until it is cancelled or shut down.
@@ -69,7 +77,8 @@ final class StoreWatch: Service {
                 let isDue = self.state.withLock { state in
                     state.markedAt.map { .now - $0 >= Self.markInterval } ?? true
                 }
-                if isDue { self.saveMark() }
+                // It waits for the disk, so not on Swift's pool of threads.
+                if isDue { try await NIOThreadPool.singleton.runIfActive { self.saveMark() } }
             }
         }
     }
@@ -86,7 +95,9 @@ final class StoreWatch: Service {
         if news.isNew { logger.error("the store takes no writes: \(last?.publicMessage ?? "")") }
         guard news.isFailing else { return }
         do { try await store.tryWriting() } catch { return }
-        guard news.isCalm, store.failures.count == count else { return }
+        guard news.isCalm, store.failures.count == count, space.map({ $0.free >= Self.freeBytesMin }) ?? true else {
+            return
+        }
         state.withLock { $0.failed = nil }
         logger.notice("the store takes writes again, at revision \(store.newestRevision)")
     }

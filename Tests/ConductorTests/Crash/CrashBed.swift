@@ -149,6 +149,15 @@ struct CrashBed {
         }
     }
 
+    /// Waits until every node's agent has its stream.
+    func waitForAgents(within limit: Duration) async throws {
+        let end = ContinuousClock.now + limit
+        while try await nodes()?.values.filter({ $0.isConnected == true }).count != machines.count {
+            guard ContinuousClock.now < end else { throw CrashError(what: "an agent has no stream within \(limit)") }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+    }
+
     private func tellWhy() async {
         var text = scene.lastLog.suffix(4000)
         for machine in machines { text += "\n\(machine.name): " + (await machine.lastWords()) }

@@ -139,7 +139,9 @@ struct OlderStoreTests {
             let pushed = try await scene.type(
                 "muster image push newer --role network --file \(scene.path("image.raw"))")
             #expect(pushed.status == 0, "\(pushed.output)")
-            try await Task.sleep(for: StoreWatch.markInterval + StoreWatch.interval * 2)
+            let newest = try #require(try await scene.metric("muster_store_revision").flatMap { UInt64($0) })
+            let mark = StoreMarkFile(directory: scene.state)
+            try await waitUntil { try (mark.load()?.revision ?? .zero) >= Revision(newest) }
             try await scene.kill()
             try await scene.host(
                 "rm \(scene.state)/store.sqlite*; cp -a \(scene.path("copy"))/store.sqlite* \(scene.state)/")
