@@ -241,7 +241,7 @@ import Testing
             NodeEvent.self,
             MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
             Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self, Secret.self, OperatorToken.self,
-            EnrolmentToken.self, AuditEvent.self,
+            EnrolmentToken.self, AuditEvent.self, NodeCertificates.self, SiteAuthority.self,
         ]
         let lines = try Self.frozen("documents.tsv")
         #expect(lines.count == types.count)

@@ -60,6 +60,28 @@ import Testing
         }
     }
 
+    @Test func aCertificateThatHasEndedIsToldWithTheWayBack() async throws {
+        try await withFleet { fleet in
+            let now = fleet.clock.now
+            let end = now.advanced(by: .seconds(7 * 86_400))
+            let id = try await fleet.addNode("n1", number: 1) { node in
+                node.spec.approval = Node.Approval(by: "admin", at: now, number: 1)
+                node.status.agent = Node.Agent(version: "1", bootID: "b", isConnected: false, since: now)
+            }
+            var certificates = NodeCertificates(node: id.raw, created: now)
+            certificates.add(NodeCertificates.Issued(serial: "4a01", authority: digest, at: now, notAfter: end))
+            try await fleet.put(certificates)
+            for (days, isTold) in [(6, false), (1, true)] {
+                fleet.clock.advance(by: .seconds(days * 86_400))
+                try await fleet.with { (client: FleetClient) async throws in
+                    let cause = try await client.why("n1").causes.first { $0.subject == "certificate" }
+                    #expect((cause != nil) == isTold)
+                    if isTold { #expect(cause?.since == end && cause?.next == "muster node deploy n1") }
+                }
+            }
+        }
+    }
+
     @Test func aDeletedNodesCertificatesStayRefused() async throws {
         try await withFleet { fleet in
             let id = try await fleet.addNode("n1", number: 1)

@@ -37,6 +37,31 @@ import Testing
         #expect(certificate.context !== first)
     }
 
+    @Test func `other authorities that come into force are followed at once`() throws {
+        let (old, new) = (
+            try CertificateAuthority.makeRoot(name: "site", clock: clock),
+            try CertificateAuthority.makeRoot(name: "site 2", clock: clock)
+        )
+        let authorities = SiteAuthorities(try .only(old))
+        let certificate = try ServerCertificate(
+            authorities: authorities, names: [], addresses: { [IPv4Address(0x7F00_0001)] }, clock: clock,
+            logger: Logger(label: "test"))
+        let records = (SiteAuthority.Authority(new, number: 2), SiteAuthority.Authority(old, number: 1))
+        let states: [SiteAuthority.State] = [
+            .introducing(newer: records.0, older: records.1, cross: try new.crossCertificate(of: old)),
+            .replacing(newer: records.0, older: records.1), .steady(records.0),
+        ]
+        for state in states {
+            let before = certificate.context
+            authorities.replace(AuthoritySet(state: state, newest: new, older: state.older == nil ? nil : old))
+            try certificate.renewIfDue()
+            #expect(certificate.context !== before)
+            let now = certificate.context
+            try certificate.renewIfDue()
+            #expect(certificate.context === now, "once")
+        }
+    }
+
     @Test func `an address that the machine gets is in it`() throws {
         let certificate = try certificate()
         let first = certificate.context

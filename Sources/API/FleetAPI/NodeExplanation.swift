@@ -206,7 +206,13 @@ struct NodeExplanation {
     }
 
     private var certificateCause: WhyReply.Cause? {
-        guard let revoked = certificates?.shutOut, node.status.agent != nil else { return nil }
+        guard let certificates, node.status.agent != nil else { return nil }
+        if let held = certificates.held, held.notAfter <= now {
+            return WhyReply.Cause(
+                subject: "certificate", what: "ended while its agent was away; no conductor takes it any more",
+                since: held.notAfter, owner: .operator, next: "muster node deploy \(node.spec.name)", isProblem: true)
+        }
+        guard let revoked = certificates.shutOut else { return nil }
         return WhyReply.Cause(
             subject: "certificate", what: "revoked by \(revoked.by): \(revoked.reason); no conductor takes its agent",
             since: revoked.at, owner: .operator, next: "muster node deploy \(node.spec.name)", isProblem: true)
