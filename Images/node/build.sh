@@ -7,7 +7,9 @@ recipe=node
 
 needs mmdebstrap=mmdebstrap zstd=zstd python3=python3 strip=binutils flock=util-linux sfdisk=fdisk mkfs.ext4=e2fsprogs debugfs=e2fsprogs \
     mkfs.vfat=dosfstools mcopy=mtools grub-mkimage=grub-common
-[ -d /usr/lib/grub/i386-pc ] && [ -d /usr/lib/grub/x86_64-efi ] || die "GRUB is missing: run apt-get install grub-pc-bin grub-efi-amd64-bin"
+[ -d /usr/lib/grub/i386-pc ] || die "GRUB is missing: run apt-get install grub-pc-bin"
+shim=/usr/lib/shim/shimx64.efi.signed signed_grub=/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed
+[ -f $shim ] && [ -f $signed_grub ] || die "signed boot programs are missing: run apt-get install shim-signed grub-efi-amd64-signed"
 parse_options "$@"
 [ -n "$role" ] || die "--role is missing: one of $(basename -as .packages "$images"/node/roles/*.packages | paste -sd' ')"
 [ -f "$images/node/roles/$role.packages" ] || die "no role $role: one of $(basename -as .packages "$images"/node/roles/*.packages | paste -sd' ')"
@@ -131,14 +133,18 @@ file_system "$work/state.ext4" $state_size state "$state" "$work/state" -m 1
 esp=$work/esp.img
 truncate -s ${esp_size}M "$esp"
 mkfs.vfat -s 1 -F 32 -n ESP --invariant -i "$esp_id" "$esp" >/dev/null
-modules=(part_gpt fat ext2 normal configfile linux echo serial terminal terminfo regexp test probe loadenv minicmd ls cat sleep reboot halt true)
-grub-mkimage -O x86_64-efi -p /grub -o "$work/BOOTX64.EFI" "${modules[@]}" efi_gop efi_uga video all_video
-grub-mkimage -O i386-pc -p '(,gpt2)/grub' -o "$work/core.img" "${modules[@]}" biosdisk
+modules=(part_gpt fat ext2 normal configfile linux echo serial terminal terminfo regexp test probe loadenv minicmd ls cat sleep reboot halt true biosdisk)
+grub-mkimage -O i386-pc -p '(,gpt2)/grub' -o "$work/core.img" "${modules[@]}"
 cp "$images/node/grub.cfg" "$work/grub.cfg"
 { printf '# GRUB Environment Block\nslot=a\n'; printf '%1024s' '' | tr ' ' '#'; } | head -c 1024 >"$work/grubenv"
-touch -d "@$SOURCE_DATE_EPOCH" "$work"/{BOOTX64.EFI,grub.cfg,grubenv}
-mmd -i "$esp" ::EFI ::EFI/BOOT ::grub
-mcopy -m -i "$esp" "$work/BOOTX64.EFI" ::EFI/BOOT/BOOTX64.EFI
+# UEFI starts Debian's shim, that starts Debian's signed GRUB from beside it, and that looks for its configuration in EFI/debian.
+install -m 644 $shim "$work/BOOTX64.EFI"
+install -m 644 $signed_grub "$work/grubx64.efi"
+printf 'set prefix=($root)/grub\nconfigfile $prefix/grub.cfg\n' >"$work/signed.cfg"
+touch -d "@$SOURCE_DATE_EPOCH" "$work"/{BOOTX64.EFI,grubx64.efi,signed.cfg,grub.cfg,grubenv}
+mmd -i "$esp" ::EFI ::EFI/BOOT ::EFI/debian ::grub
+mcopy -m -i "$esp" "$work/BOOTX64.EFI" "$work/grubx64.efi" ::EFI/BOOT/
+mcopy -m -i "$esp" "$work/signed.cfg" ::EFI/debian/grub.cfg
 mcopy -m -i "$esp" "$work/grub.cfg" "$work/grubenv" ::grub/
 
 log "disk"

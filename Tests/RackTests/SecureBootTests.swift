@@ -7,8 +7,8 @@ import Testing
 
 @testable import VirtualRack
 
-/// A machine that enforces Secure Boot with Microsoft's keys boots the ramdisk over the network: shim, signed GRUB, signed
-/// kernel.
+/// A machine that enforces Secure Boot with Microsoft's keys boots the ramdisk over the network and its node's disk: shim, signed
+/// GRUB, signed kernel.
 @Suite(
     .serialized, .enabled(if: geteuid() == 0, "a rack needs root"),
     .enabled(if: ProcessInfo.processInfo.environment["MUSTER_RACK_TESTS"] == "1", "make test-rack"))
@@ -30,7 +30,8 @@ struct SecureBootTests {
 
         """
 
-    @Test(.timeLimit(.minutes(15))) func `a machine with Secure Boot is discovered, its kernel locked down`()
+    @Test(.timeLimit(.minutes(40)))
+    func `a machine with Secure Boot is discovered, its kernel locked down, and becomes a node`()
         async throws
     {
         let name = "secure-\(getpid())"
@@ -39,7 +40,10 @@ struct SecureBootTests {
         let rack = try Rack(file: file, stateDirectory: state, options: Rack.Options(package: PathTests.package))
         try await rack.whileUp {
             let bed = PathTests.Bed(rack)
-            do { try await discover(bed) } catch {
+            do {
+                try await discover(bed)
+                try await deploy(bed)
+            } catch {
                 let log = rack.process(named: "conductor")?.logTail(characters: 6000) ?? ""
                 let console = (try? rack.console(machine: bed.node)) ?? ""
                 Issue.record("conductor:\n\(log)\nconsole:\n\(console.suffix(4000))")
@@ -47,6 +51,21 @@ struct SecureBootTests {
             }
         }
         #expect(!FileManager.default.fileExists(atPath: state))
+    }
+
+    /// What is written boots under Secure Boot as well: the disk's shim, signed GRUB and signed kernel.
+    private func deploy(_ bed: PathTests.Bed) async throws {
+        try await bed.must(
+            [
+                "image", "push", "node-network", "--role", "network", "--file",
+                "\(PathTests.images)/node-network.raw",
+            ], timeout: .seconds(300))
+        let before = try bed.rack.console(machine: bed.node).count
+        try await bed.must(["node", "approve", bed.node, "--role", "network"])
+        try await bed.waitForState("active", within: .seconds(900))
+        let console = try bed.rack.console(machine: bed.node).dropFirst(before)
+        let slot = try #require(console.range(of: "muster: slot a"), "GRUB of the disk has not started")
+        #expect(console[slot.upperBound...].contains("Secure Boot is enabled"))
     }
 
     private func discover(_ bed: PathTests.Bed) async throws {
@@ -57,7 +76,7 @@ struct SecureBootTests {
         let site = "\(bed.rack.stateDirectory)/site.yaml"
         try bed.rack.siteFile().write(toFile: site, atomically: true, encoding: .utf8)
         try await bed.must(["site", "apply", site])
-        try await bed.waitForState("enroll", within: .seconds(500))
+        try await bed.waitForState("enroll", within: .seconds(900))
         let inventory = try await bed.json(InventoryReport.self, ["node", "inventory", bed.node])
         #expect(inventory.system.secureBoot == true)
         #expect(inventory.system.firmwareMode == .uefi)

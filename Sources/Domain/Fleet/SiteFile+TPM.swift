@@ -46,9 +46,8 @@ extension SiteCheck {
             guard let certificate = entry.certificate else { continue }
             let path = "tpm.authorities[\(index)].certificateFile"
             let begin = "-----BEGIN CERTIFICATE-----"
-            if certificate.utf8.count > SiteLimit.tpmCertificateSize || certificate.split(separator: begin).count > 2
-                || !certificate.contains(begin)
-            {
+            let isOne = certificate.ranges(of: begin).count == 1
+            if !isOne || certificate.utf8.count > SiteLimit.tpmCertificateSize {
                 report(path, "it is not one certificate in PEM of at most \(SiteLimit.tpmCertificateSize) bytes")
             }
         }
