@@ -25,6 +25,7 @@ public struct BootHTTP: Sendable {
     let content: BootContent
     let limits: Limits
     let logger: Logger
+    let addresses: AddressLimit
     let imageStreams: PlaceLimit
     let fileStreams: PlaceLimit
     let counters: BootCounters
@@ -43,15 +44,19 @@ public struct BootHTTP: Sendable {
         public var headerSizeMax = 16 * 1024
         /// Seconds after which a client that takes nothing, or asks nothing, is disconnected.
         public var stallTimeout = Duration.seconds(60)
+        /// How long a new client may take for the head of its first request.
+        public var firstRequestTimeout = FirstRequestDeadline.timeout
 
         /// The defaults.
         public init() {}
     }
 
-    /// A server of `content`.
+    /// A server of `content`; `addresses` has a place for each connection.
     public init(
-        content: BootContent, limits: Limits = Limits(), counters: BootCounters = BootCounters(), logger: Logger
+        content: BootContent, limits: Limits = Limits(), addresses: AddressLimit = AddressLimit(64),
+        counters: BootCounters = BootCounters(), logger: Logger
     ) {
+        self.addresses = addresses
         self.counters = counters
         self.content = content
         self.limits = limits
@@ -68,12 +73,17 @@ public struct BootHTTP: Sendable {
         let router = Router(context: BootHTTPContext.self)
         addRoutes(to: router)
         let timeout = TimeAmount.milliseconds(limits.stallTimeout.milliseconds)
-        let server = HTTPServerBuilder.http1(
-            configuration: .init(
-                additionalChannelHandlers: [StalledWriteHandler(timeout: timeout)], idleTimeout: timeout,
+        let (limits, addresses) = (limits, addresses)
+        let server = HTTPServerBuilder { responder in
+            let configuration = HTTP1Channel.Configuration(
+                additionalChannelHandlers: [
+                    FirstRequestDeadline(timeout: limits.firstRequestTimeout), StalledWriteHandler(timeout: timeout),
+                ], idleTimeout: timeout,
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: limits.headerSizeMax, maxHeaderListSize: limits.headerSizeMax,
-                    maxHeaderFieldCount: 64)))
+                    maxHeaderFieldCount: 64))
+            return BoundedChannel(HTTP1Channel(responder: responder, configuration: configuration), addresses)
+        }
         return Application(
             router: router, server: server,
             configuration: .init(

@@ -17,6 +17,14 @@ public struct ConductorConfiguration: Sendable {
     /// Where a console server writes `<node name>.log`; nil: there is none.
     public var consoleDirectory: String?
 
+    /// The most connections of one address at a port of machines; nil: 64, and of the host itself any number.
+    public var connectionsPerAddress: Int?
+
+    /// Places for connections, `factor` times as many for each address as at a port of machines.
+    func addressLimit(_ factor: Int = 1) -> AddressLimit {
+        AddressLimit((connectionsPerAddress ?? 64) * factor, boundsLoopback: connectionsPerAddress != nil)
+    }
+
     /// The defaults for a state directory.
     public init(stateDirectory: String) {
         self.stateDirectory = stateDirectory

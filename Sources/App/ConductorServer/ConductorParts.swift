@@ -9,6 +9,7 @@ import CatalogBareMetal
 import Dashboard
 import FleetAPI
 import Hummingbird
+import HummingbirdCore
 import Identity
 import Logging
 import NIOCore
@@ -137,6 +138,7 @@ struct ConductorParts {
             }, clock: clock, logger: logger)
         agentPort = AgentPortServer(
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
+            newcomers: configuration.addressLimit(),
             tls: certificate.agents,
             delegate: hub, logger: logger,
             isRevoked: { node, _ in
@@ -161,7 +163,8 @@ struct ConductorParts {
             BMCSessionsEnd(opener: opener), catalog.cache, consoleDesk, controller, rules, bmcs, addresses, hub,
             agentPort,
             certificate,
-            provisioning(), bootFiles(),
+            provisioning(),
+            bootFiles().application(host: "0.0.0.0", port: configuration.ports.boot),
             operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, programs: programs,
@@ -178,7 +181,11 @@ struct ConductorParts {
 
     // MARK: Servers
 
-    private func provisioning() -> any Service {
+    /// Places for the connections of each address at one port, `factor` times as many as usual.
+    private func places(_ factor: Int = 1) -> AddressLimit { configuration.addressLimit(factor) }
+
+    /// What machines may ask of the provisioning port.
+    func provisioningRouter() -> Router<FleetRequestContext> {
         let service = DiscoveryService(
             catalog: catalog, store: store, registrar: registrar, controller: controller,
             tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit, authority: authority,
@@ -187,14 +194,21 @@ struct ConductorParts {
             }, logs: hub.logs, progress: progress,
             ports: configuration.ports, openSecret: { [vault] in try await vault.open($0) }, clock: clock,
             logger: logger)
-        return Application(
-            router: ProvisioningRoutes(service: service).router(),
-            server: .https(certificate, idleTimeout: .seconds(120)),
-            configuration: .init(address: .hostname("0.0.0.0", port: configuration.ports.provisioning), backlog: 4096),
+        return ProvisioningRoutes(service: service).router()
+    }
+
+    private func provisioning() -> any Service {
+        Application(
+            router: provisioningRouter(),
+            server: .https(certificate, addresses: places(), idleTimeout: .seconds(120)),
+            configuration: .init(
+                address: .hostname("0.0.0.0", port: configuration.ports.provisioning), backlog: 4096,
+                availableConnectionsDelegate: MaximumAvailableConnections(ProvisioningRoutes.concurrencyMax)),
             logger: logger)
     }
 
-    private func bootFiles() -> any Service {
+    /// What machines boot from.
+    func bootFiles() -> BootHTTP {
         let desk = BootDesk(
             catalog: catalog, ports: configuration.ports, programs: programs,
             authorityDigest: Self.digest(of: authority.certificate),
@@ -220,11 +234,11 @@ struct ConductorParts {
                     return try await ImageBlobs.manifest(digest, in: blobs)
                 },
                 medium: { media.medium($0) }, programs: programs, blobs: BlobReader(blobs: blobs)),
-            counters: bootCounters, logger: logger
-        ).application(host: "0.0.0.0", port: configuration.ports.boot)
+            addresses: places(), counters: bootCounters, logger: logger)
     }
 
-    private func operatorAPI() -> any Service {
+    /// What operators may ask, by programs and browsers.
+    func operatorRouter() -> Router<FleetRequestContext> {
         let hub = hub
         let clock = clock
         let catalog = catalog
@@ -269,10 +283,17 @@ struct ConductorParts {
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
             verify: verify, barrier: barrier)
-        let router = api.router(verify: verify, barrier: barrier, pages: { dashboard.addRoutes(to: $0) })
-        return Application(
-            router: router, server: .https(certificate),
-            configuration: .init(address: .hostname(configuration.apiHost, port: configuration.ports.api)),
+        return api.router(verify: verify, barrier: barrier, pages: { dashboard.addRoutes(to: $0) })
+    }
+
+    private func operatorAPI() -> any Service {
+        Application(
+            router: operatorRouter(),
+            // All operators may come through one proxy.
+            server: .https(certificate, addresses: places(8)),
+            configuration: .init(
+                address: .hostname(configuration.apiHost, port: configuration.ports.api),
+                availableConnectionsDelegate: MaximumAvailableConnections(2048)),
             logger: logger)
     }
 

@@ -46,6 +46,12 @@ struct ConductorCommand: AsyncParsableCommand {
             valueName: "file"))
     var localLoader = ConductorConfiguration(stateDirectory: "").localLoader
 
+    @Option(
+        help: ArgumentHelp(
+            "The most connections of one address at each port of machines (64; then the host's own are bounded too).",
+            valueName: "count"))
+    var connectionsPerAddress: Int?
+
     @Option(help: ArgumentHelp("Where a console server writes <node name>.log.", valueName: "dir"))
     var consoleDir: String?
 
@@ -60,6 +66,9 @@ struct ConductorCommand: AsyncParsableCommand {
         guard ports.allSatisfy({ (1...65535).contains($0) }), Set(ports).count == ports.count else {
             throw ValidationError("The four ports must be different and 1 to 65535.")
         }
+        guard connectionsPerAddress.map({ (1...100_000).contains($0) }) ?? true else {
+            throw ValidationError("An address may have 1 to 100000 connections.")
+        }
     }
 
     func run() async throws {
@@ -72,6 +81,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.names = name
         configuration.consoleDirectory = consoleDir
         configuration.localLoader = localLoader
+        configuration.connectionsPerAddress = connectionsPerAddress
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {
