@@ -121,6 +121,39 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1))) func `heads that never end are not waited for, and an address has so many places`()
+        async throws
+    {
+        try await HostileScene.with { scene in
+            var limits = BootHTTP.Limits()
+            limits.firstRequestTimeout = .seconds(4)
+            let (ports, told) = AsyncStream.makeStream(of: Int.self)
+            let application = BootHTTP(
+                content: scene.parts.bootFiles().content, limits: limits,
+                addresses: AddressLimit(3, boundsLoopback: true), logger: Self.quiet
+            ).application(host: "127.0.0.1", port: 0) { told.yield($0) }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await application.run() }
+                defer { group.cancelAll() }
+                var iterator = ports.makeAsyncIterator()
+                let port = try #require(await iterator.next())
+                let begun = ContinuousClock.now
+                let sockets = try (0..<5).map { _ in try RawSocket(from: 71, to: port) }
+                for socket in sockets { socket.send("GET /boot/ca.pem HTTP/1.1\r\nX: ") }
+                let other = try RawSocket(from: 72, to: port)
+                other.send("GET /boot/ca.pem HTTP/1.1\r\nHost: x\r\n\r\n")
+                #expect(other.answer()?.hasPrefix("HTTP/1.1 200") == true, "another address is served")
+                while sockets.count(where: \.isOpen) > 3 { try await Task.sleep(for: .milliseconds(20)) }
+                #expect(sockets.count(where: \.isOpen) == 3)
+                while sockets.contains(where: \.isOpen) {
+                    for socket in sockets { socket.send("a") }
+                    try await Task.sleep(for: .milliseconds(50))
+                }
+                #expect(ContinuousClock.now - begun >= .seconds(4))
+            }
+        }
+    }
+
     /// Texts that may stand in no name, path, address or parameter.
     static let texts = [
         "a\nb", "a\r\nb", "a\tb", "a\u{0}b", "a\u{1B}[2J", "a\u{7F}", "a\u{85}b", "a\u{2028}b", "a\u{202E}b",
