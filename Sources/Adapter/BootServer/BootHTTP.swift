@@ -96,11 +96,12 @@ public struct BootHTTP: Sendable {
     /// Adds the routes of the table to a router.
     public func addRoutes(to router: Router<BootHTTPContext>) {
         router.add(middleware: BootCounterMiddleware(counters: counters))
+        router.add(middleware: HeadAnswers<BootHTTPContext>())
         router.add(middleware: TargetLimit<BootHTTPContext>(sizeMax: limits.targetSizeMax))
         router.get("/boot/ipxe") { request, context in await script(request, context) }
         for method in [HTTPRequest.Method.get, .head] {
-            router.on("/boot/ca.pem", method: method) { request, _ in await authority(request) }
-            router.on("/boot/programs/:name", method: method) { request, context in program(request, context) }
+            router.on("/boot/ca.pem", method: method) { _, _ in await authority() }
+            router.on("/boot/programs/:name", method: method) { _, context in program(context) }
             router.on("/boot/blobs/:digest", method: method) { request, context in
                 await blob(request, context)
             }
@@ -136,23 +137,23 @@ public struct BootHTTP: Sendable {
         }
     }
 
-    private func authority(_ request: Request) async -> Response {
+    private func authority() async -> Response {
         do {
             var response = Self.text(.ok, try await content.authorityPEM())
             response.headers[.contentType] = "application/x-pem-file"
-            return request.method == .head ? response.createHeadResponse() : response
+            return response
         } catch {
             return refuse(error)
         }
     }
 
-    private func program(_ request: Request, _ context: BootHTTPContext) -> Response {
+    private func program(_ context: BootHTTPContext) -> Response {
         guard let name = context.parameters.get("name"), let bytes = content.programs.bytes(named: name) else {
             return Self.notFound("boot program of this name")
         }
         let response = Response(
             status: .ok, headers: [.contentType: "application/efi"], body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
-        return request.method == .head ? response.createHeadResponse() : response
+        return response
     }
 
     private static func uuid(_ text: Substring) throws(InvalidValue) -> String {
@@ -206,6 +207,17 @@ public struct BootHTTPContext: RequestContext {
         coreContext = .init(source: source)
         eventLoop = source.channel.eventLoop
         remoteAddress = source.channel.remoteAddress?.ipAddress
+    }
+}
+
+/// Leaves out the body of every answer to HEAD, refusals too (RFC 9110 section 9.3.2): a client that keeps the connection
+/// would take it for the next answer.
+struct HeadAnswers<Context: RequestContext>: RouterMiddleware {
+    func handle(
+        _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        let response = try await next(request, context)
+        return request.method == .head ? response.createHeadResponse() : response
     }
 }
 
