@@ -33,12 +33,15 @@ final class RunningConductor {
         return String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     }
 
-    /// Runs `body` with a conductor that answers, and a client that trusts its authority.
+    /// Runs `body` with a conductor that answers, and a client that trusts its authority. `prepare` may fill the state
+    /// directory before.
     static func with(
-        more: [String] = [], _ body: (_ state: String, _ ports: [Int], _ client: HTTPClient) async throws -> Void
+        more: [String] = [], prepare: (_ state: String) async throws -> Void = { _ in },
+        _ body: (_ state: String, _ ports: [Int], _ client: HTTPClient) async throws -> Void
     ) async throws {
         let state = FileManager.default.temporaryDirectory.appending(path: "muster-start-\(getpid())").path
         defer { try? FileManager.default.removeItem(atPath: state) }
+        try await prepare(state)
         let ports = freePorts()
         let running = try RunningConductor(state: state, ports: ports, more: more)
         guard try await waitForCertificate(state, ports) else {

@@ -17,8 +17,7 @@ swift build -c release --scratch-path "$build" --target FuzzTargets -Xswiftc -sa
 mapfile -t objects < <(find "$build/release/" -name '*.o' -not -path '*-tool.build/*')
 libraries=$(pkg-config --libs blkid libzstd libudev libnl-route-3.0 libnftables)
 # shellcheck disable=SC2086
-swiftc -O -swift-version 6 -parse-as-library -sanitize=fuzzer,address -I "$build/release/Modules" -module-name Fuzz \
-    Tests/Fuzz/Entry.swift "${objects[@]}" $libraries -o "$build/fuzz"
+swiftc -sanitize=fuzzer,address "${objects[@]}" $libraries -o "$build/fuzz"
 
 declare -A limits
 while read -r name size; do limits[$name]=$size; done < <(MUSTER_FUZZ_TARGET=list "$build/fuzz" -runs=0)

@@ -37,6 +37,8 @@ public struct FleetRequestContext: RequestContext {
 public enum RequestLimits {
     /// Bytes of a body.
     public static let bodySizeMax = 1 << 20
+    /// How long a body may take to come.
+    public static let bodyTimeout: Duration = .seconds(30)
     /// Requests that are worked on at once.
     public static let concurrencyMax = 256
     /// Characters of a caller's own request name.

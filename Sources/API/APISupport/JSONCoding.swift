@@ -20,7 +20,7 @@ extension Request {
         }
         let buffer: ByteBuffer
         do {
-            buffer = try await body.collect(upTo: limit)
+            buffer = try await wholeBody(upTo: limit)
         } catch is NIOTooManyBytesError {
             throw APIError.bodyTooLarge(limit: limit)
         }
@@ -28,6 +28,25 @@ extension Request {
             return try JSONDecoder().decode(type, from: Data(buffer.readableBytesView))
         } catch let error as DecodingError {
             throw APIError(error)
+        }
+    }
+}
+
+extension Request {
+    /// The whole body; throws `APIError` 408 when it has not come within `RequestLimits.bodyTimeout`: who sends a byte now
+    /// and then would hold a place for ever.
+    public func wholeBody(upTo limit: Int) async throws -> ByteBuffer {
+        let body = body
+        return try await withThrowingTaskGroup(of: ByteBuffer.self) { group in
+            group.addTask { try await body.collect(upTo: limit) }
+            group.addTask {
+                try await Task.sleep(for: RequestLimits.bodyTimeout)
+                throw APIError(
+                    .requestTimeout, "too_slow", "The body did not come within \(RequestLimits.bodyTimeout).")
+            }
+            defer { group.cancelAll() }
+            guard let first = try await group.next() else { return ByteBuffer() }
+            return first
         }
     }
 }

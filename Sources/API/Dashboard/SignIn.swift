@@ -20,7 +20,7 @@ extension WebPages {
     func signIn(_ request: Request, _ context: FleetRequestContext) async throws -> Response {
         try Self.requireSameOrigin(request)
         let body: ByteBuffer
-        do { body = try await request.body.collect(upTo: Self.formSizeMax) } catch is NIOTooManyBytesError {
+        do { body = try await request.wholeBody(upTo: Self.formSizeMax) } catch is NIOTooManyBytesError {
             throw APIError(.contentTooLarge, "too_large", "The form is too large.")
         }
         let form = Form(String(buffer: body))

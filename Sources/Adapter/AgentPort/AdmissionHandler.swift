@@ -25,13 +25,16 @@ final class AdmissionHandler: ChannelInboundHandler, RemovableChannelHandler {
         status: 426, code: "notAStream", message: "Only WebSocket streams are served here.")
 
     private let timeout: Duration
+    /// Among the newcomers of its address; given back when the connection is admitted, or gone.
+    private var place: AddressLimit.Place?
     private let refused: @Sendable (String) -> Void
     private var timer: Scheduled<Void>?
     private var hasUpgraded = false
     private var hasFailed = false
 
-    init(timeout: Duration, refused: @escaping @Sendable (String) -> Void) {
+    init(timeout: Duration, place: AddressLimit.Place?, refused: @escaping @Sendable (String) -> Void) {
         self.timeout = timeout
+        self.place = place
         self.refused = refused
     }
 
@@ -45,6 +48,7 @@ final class AdmissionHandler: ChannelInboundHandler, RemovableChannelHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         timer?.cancel()
         timer = nil
+        place = nil
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -13,7 +13,7 @@ let addressInUse = EADDRINUSE
 extension AgentPortServer {
     /// Sets up a new connection: TLS with the certificates of this moment, then HTTP/1.1, then the upgrade.
     func configure(_ channel: any Channel) throws {
-        guard enter(channel) else {
+        guard let place = newcomers.take(channel.remoteAddress?.ipAddress ?? "unknown"), enter(channel) else {
             channel.close(promise: nil)
             return
         }
@@ -21,7 +21,7 @@ extension AgentPortServer {
         let address = channel.remoteAddress.map { "\($0)" } ?? "unknown"
         try pipeline.addHandler(NIOSSLServerHandler(context: tls.context))
         try pipeline.addHandler(
-            AdmissionHandler(timeout: configuration.admissionTimeout) { [weak self] reason in
+            AdmissionHandler(timeout: configuration.admissionTimeout, place: place) { [weak self] reason in
                 self?.refused(reason, address)
             })
         var http = NIOUpgradableHTTPServerPipelineConfiguration(

@@ -16,6 +16,7 @@ public final class AgentPortServer: Service {
     let delegate: any AgentPortDelegate
     let logger: Logger
     let isRevoked: @Sendable (NodeID, _ serial: String) -> Bool
+    let newcomers: AddressLimit
     let accepted: AsyncStream<AgentSession>
     let acceptedEnd: AsyncStream<AgentSession>.Continuation
     private let group: any EventLoopGroup
@@ -34,13 +35,16 @@ public final class AgentPortServer: Service {
 
     /// A port that tells `delegate` what agents say.
     ///
-    /// `isRevoked` is asked with node and certificate serial at each new stream; it must answer at once.
+    /// `isRevoked` is asked with node and certificate serial at each new stream; it must answer at once. `newcomers` has
+    /// a place for each connection until its hello has come.
     public init(
-        configuration: AgentPortConfiguration, tls: TLSContextHolder, delegate: any AgentPortDelegate, logger: Logger,
+        configuration: AgentPortConfiguration, newcomers: AddressLimit = AddressLimit(64), tls: TLSContextHolder,
+        delegate: any AgentPortDelegate, logger: Logger,
         isRevoked: @escaping @Sendable (NodeID, _ serial: String) -> Bool = { _, _ in false },
         on group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     ) {
         self.configuration = configuration
+        self.newcomers = newcomers
         self.tls = tls
         self.delegate = delegate
         self.logger = logger

@@ -25,6 +25,7 @@ public struct BootHTTP: Sendable {
     let content: BootContent
     let limits: Limits
     let logger: Logger
+    let addresses: AddressLimit
     let imageStreams: PlaceLimit
     let fileStreams: PlaceLimit
     let counters: BootCounters
@@ -43,15 +44,19 @@ public struct BootHTTP: Sendable {
         public var headerSizeMax = 16 * 1024
         /// Seconds after which a client that takes nothing, or asks nothing, is disconnected.
         public var stallTimeout = Duration.seconds(60)
+        /// How long a new client may take for the head of its first request.
+        public var firstRequestTimeout = FirstRequestDeadline.timeout
 
         /// The defaults.
         public init() {}
     }
 
-    /// A server of `content`.
+    /// A server of `content`; `addresses` has a place for each connection.
     public init(
-        content: BootContent, limits: Limits = Limits(), counters: BootCounters = BootCounters(), logger: Logger
+        content: BootContent, limits: Limits = Limits(), addresses: AddressLimit = AddressLimit(64),
+        counters: BootCounters = BootCounters(), logger: Logger
     ) {
+        self.addresses = addresses
         self.counters = counters
         self.content = content
         self.limits = limits
@@ -68,12 +73,17 @@ public struct BootHTTP: Sendable {
         let router = Router(context: BootHTTPContext.self)
         addRoutes(to: router)
         let timeout = TimeAmount.milliseconds(limits.stallTimeout.milliseconds)
-        let server = HTTPServerBuilder.http1(
-            configuration: .init(
-                additionalChannelHandlers: [StalledWriteHandler(timeout: timeout)], idleTimeout: timeout,
+        let (limits, addresses) = (limits, addresses)
+        let server = HTTPServerBuilder { responder in
+            let configuration = HTTP1Channel.Configuration(
+                additionalChannelHandlers: [
+                    FirstRequestDeadline(timeout: limits.firstRequestTimeout), StalledWriteHandler(timeout: timeout),
+                ], idleTimeout: timeout,
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: limits.headerSizeMax, maxHeaderListSize: limits.headerSizeMax,
-                    maxHeaderFieldCount: 64)))
+                    maxHeaderFieldCount: 64))
+            return BoundedChannel(HTTP1Channel(responder: responder, configuration: configuration), addresses)
+        }
         return Application(
             router: router, server: server,
             configuration: .init(
@@ -86,11 +96,12 @@ public struct BootHTTP: Sendable {
     /// Adds the routes of the table to a router.
     public func addRoutes(to router: Router<BootHTTPContext>) {
         router.add(middleware: BootCounterMiddleware(counters: counters))
+        router.add(middleware: HeadAnswers<BootHTTPContext>())
         router.add(middleware: TargetLimit<BootHTTPContext>(sizeMax: limits.targetSizeMax))
         router.get("/boot/ipxe") { request, context in await script(request, context) }
         for method in [HTTPRequest.Method.get, .head] {
-            router.on("/boot/ca.pem", method: method) { request, _ in await authority(request) }
-            router.on("/boot/programs/:name", method: method) { request, context in program(request, context) }
+            router.on("/boot/ca.pem", method: method) { _, _ in await authority() }
+            router.on("/boot/programs/:name", method: method) { _, context in program(context) }
             router.on("/boot/blobs/:digest", method: method) { request, context in
                 await blob(request, context)
             }
@@ -126,23 +137,23 @@ public struct BootHTTP: Sendable {
         }
     }
 
-    private func authority(_ request: Request) async -> Response {
+    private func authority() async -> Response {
         do {
             var response = Self.text(.ok, try await content.authorityPEM())
             response.headers[.contentType] = "application/x-pem-file"
-            return request.method == .head ? response.createHeadResponse() : response
+            return response
         } catch {
             return refuse(error)
         }
     }
 
-    private func program(_ request: Request, _ context: BootHTTPContext) -> Response {
+    private func program(_ context: BootHTTPContext) -> Response {
         guard let name = context.parameters.get("name"), let bytes = content.programs.bytes(named: name) else {
             return Self.notFound("boot program of this name")
         }
         let response = Response(
             status: .ok, headers: [.contentType: "application/efi"], body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
-        return request.method == .head ? response.createHeadResponse() : response
+        return response
     }
 
     private static func uuid(_ text: Substring) throws(InvalidValue) -> String {
@@ -196,6 +207,17 @@ public struct BootHTTPContext: RequestContext {
         coreContext = .init(source: source)
         eventLoop = source.channel.eventLoop
         remoteAddress = source.channel.remoteAddress?.ipAddress
+    }
+}
+
+/// Leaves out the body of every answer to HEAD, refusals too (RFC 9110 section 9.3.2): a client that keeps the connection
+/// would take it for the next answer.
+struct HeadAnswers<Context: RequestContext>: RouterMiddleware {
+    func handle(
+        _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        let response = try await next(request, context)
+        return request.method == .head ? response.createHeadResponse() : response
     }
 }
 

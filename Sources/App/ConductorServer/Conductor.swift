@@ -35,6 +35,7 @@ public struct Conductor: Sendable {
     /// Throws `ConductorStartError`, `StoreError`, `VaultError` and the servers' errors, each saying what to do.
     public func run() async throws {
         try preparePrivateDirectory()
+        allowOpenFiles()
         let mark = StoreMarkFile(directory: configuration.stateDirectory)
         let (store, accepted) = try await mark.openStore(
             acceptsOlder: configuration.acceptsOlderStore, clock: clock, logger: logger)
@@ -66,6 +67,21 @@ public struct Conductor: Sendable {
         let bytes = Array(set.bundlePEM.utf8)
         if let found = try? PrivateFile.read(path), found == bytes { return }
         try PrivateFile.replace(path, bytes)
+    }
+
+    /// Files and sockets at once: what the ports' limits come to, with room for the store and the images.
+    private static let openFileCount: rlim_t = 40_000
+
+    /// Raises how many files this process may have open as far as it is needed and the system lets it.
+    private func allowOpenFiles() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < Self.openFileCount
+        else { return }
+        limit.rlim_cur = min(limit.rlim_max, Self.openFileCount)
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        guard limit.rlim_cur < Self.openFileCount else { return }
+        logger.warning(
+            "only \(limit.rlim_cur) files may be open at once: set LimitNOFILE=\(Self.openFileCount) for the conductor")
     }
 
     private func preparePrivateDirectory() throws(ConductorStartError) {

@@ -21,6 +21,14 @@ public struct ConductorConfiguration: Sendable {
     /// Debian's signed GRUB for network boot (package grub-efi-amd64-signed).
     public var signedGRUB = "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"
 
+    /// The most connections of one address at a port of machines; nil: 64, and of the host itself any number.
+    public var connectionsPerAddress: Int?
+
+    /// Places for connections, `factor` times as many for each address as at a port of machines.
+    func addressLimit(_ factor: Int = 1) -> AddressLimit {
+        AddressLimit((connectionsPerAddress ?? 64) * factor, boundsLoopback: connectionsPerAddress != nil)
+    }
+
     /// The defaults for a state directory.
     public init(stateDirectory: String) {
         self.stateDirectory = stateDirectory

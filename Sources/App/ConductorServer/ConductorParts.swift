@@ -10,6 +10,7 @@ import CatalogIdentity
 import Dashboard
 import FleetAPI
 import Hummingbird
+import HummingbirdCore
 import Identity
 import Logging
 import NIOCore
@@ -177,6 +178,7 @@ struct ConductorParts {
             }, clock: clock, logger: logger)
         agentPort = AgentPortServer(
             configuration: AgentPortConfiguration(host: "0.0.0.0", port: configuration.ports.agents),
+            newcomers: configuration.addressLimit(),
             tls: certificate.agents,
             delegate: hub, logger: logger,
             isRevoked: { catalog.isRefused($0, serial: $1) })
@@ -196,7 +198,8 @@ struct ConductorParts {
             watch, BMCSessionsEnd(opener: opener), catalog.cache, consoleDesk, controller, rules, bmcs, addresses, hub,
             agentPort,
             certificate, authorityController(),
-            provisioning(), bootFiles(),
+            provisioning(),
+            bootFiles().application(host: "0.0.0.0", port: configuration.ports.boot),
             operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, files: tftpFiles(),
@@ -230,7 +233,11 @@ struct ConductorParts {
 
     // MARK: Servers
 
-    private func provisioning() -> any Service {
+    /// Places for the connections of each address at one port, `factor` times as many as usual.
+    private func places(_ factor: Int = 1) -> AddressLimit { configuration.addressLimit(factor) }
+
+    /// What machines may ask of the provisioning port.
+    func provisioningRouter() -> Router<FleetRequestContext> {
         let service = DiscoveryService(
             catalog: catalog, store: store, registrar: registrar, attestation: attestation,
             controller: controller, tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit,
@@ -240,10 +247,16 @@ struct ConductorParts {
             }, logs: hub.logs, progress: progress,
             ports: configuration.ports, openSecret: { [vault] in try await vault.open($0) }, clock: clock,
             logger: logger)
-        return Application(
-            router: ProvisioningRoutes(service: service).router(),
-            server: .https(certificate, idleTimeout: .seconds(120)),
-            configuration: .init(address: .hostname("0.0.0.0", port: configuration.ports.provisioning), backlog: 4096),
+        return ProvisioningRoutes(service: service).router()
+    }
+
+    private func provisioning() -> any Service {
+        Application(
+            router: provisioningRouter(),
+            server: .https(certificate, addresses: places(), idleTimeout: .seconds(120)),
+            configuration: .init(
+                address: .hostname("0.0.0.0", port: configuration.ports.provisioning), backlog: 4096,
+                availableConnectionsDelegate: MaximumAvailableConnections(ProvisioningRoutes.concurrencyMax)),
             logger: logger)
     }
 
@@ -267,7 +280,8 @@ struct ConductorParts {
         return TFTPFiles(programs: programs, desk: desk, ramdisk: ramdisk, logger: logger)
     }
 
-    private func bootFiles() -> any Service {
+    /// What machines boot from.
+    func bootFiles() -> BootHTTP {
         let desk = desk
         let catalog = catalog
         let blobs = blobs
@@ -290,11 +304,11 @@ struct ConductorParts {
                     return try await ImageBlobs.manifest(digest, in: blobs)
                 },
                 medium: { media.medium($0) }, programs: programs, blobs: BlobReader(blobs: blobs)),
-            counters: bootCounters, logger: logger
-        ).application(host: "0.0.0.0", port: configuration.ports.boot)
+            addresses: places(), counters: bootCounters, logger: logger)
     }
 
-    private func operatorAPI() -> any Service {
+    /// What operators may ask, by programs and browsers.
+    func operatorRouter() -> Router<FleetRequestContext> {
         let hub = hub
         let clock = clock
         let catalog = catalog
@@ -341,10 +355,17 @@ struct ConductorParts {
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
             verify: verify, barrier: barrier)
-        let router = api.router(verify: verify, barrier: barrier, pages: { dashboard.addRoutes(to: $0) })
-        return Application(
-            router: router, server: .https(certificate),
-            configuration: .init(address: .hostname(configuration.apiHost, port: configuration.ports.api)),
+        return api.router(verify: verify, barrier: barrier, pages: { dashboard.addRoutes(to: $0) })
+    }
+
+    private func operatorAPI() -> any Service {
+        Application(
+            router: operatorRouter(),
+            // All operators may come through one proxy.
+            server: .https(certificate, addresses: places(8)),
+            configuration: .init(
+                address: .hostname(configuration.apiHost, port: configuration.ports.api),
+                availableConnectionsDelegate: MaximumAvailableConnections(2048)),
             logger: logger)
     }
 

@@ -1,3 +1,4 @@
+import BootServer
 import AgentPort
 import CatalogIdentity
 import HummingbirdCore
@@ -115,19 +116,34 @@ final class ServerCertificate: Service {
             },
             privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(issued.privateKeyPEM.utf8), format: .pem)))
         tls.minimumTLSVersion = .tlsv12
+        // For TLS 1.2, whose other suites have no forward secrecy or use CBC.
+        tls.cipherSuiteValues = [
+            .TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, .TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        ]
         return try NIOSSLContext(configuration: tls)
     }
 }
 
 extension HTTPServerBuilder {
-    /// HTTP/1.1 over TLS with the newest certificate.
-    static func https(_ certificate: ServerCertificate, idleTimeout: TimeAmount? = nil) -> HTTPServerBuilder {
+    /// HTTP/1.1 over TLS with the newest certificate, for connections that get a place of `addresses`.
+    static func https(
+        _ certificate: ServerCertificate, addresses: AddressLimit, idleTimeout: TimeAmount? = nil
+    ) -> HTTPServerBuilder {
         HTTPServerBuilder { responder in
-            RenewedTLSChannel(
-                base: HTTP1Channel(responder: responder, configuration: .init(idleTimeout: idleTimeout)),
-                certificate: certificate)
+            let configuration = HTTP1Channel.Configuration(
+                additionalChannelHandlers: [FirstRequestDeadline()], idleTimeout: idleTimeout,
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: headerSizeMax, maxHeaderListSize: headerSizeMax, maxHeaderFieldCount: 64))
+            return BoundedChannel(
+                RenewedTLSChannel(
+                    base: HTTP1Channel(responder: responder, configuration: configuration), certificate: certificate),
+                addresses)
         }
     }
+
+    /// Bytes of all header fields of a request.
+    private static var headerSizeMax: Int { 16 * 1024 }
 }
 
 /// Puts TLS before a server's connections, with the certificate of the moment.

@@ -58,6 +58,12 @@ struct ConductorCommand: AsyncParsableCommand {
                 + "folder blobs too, elsewhere.", valueName: "file"))
     var copyStore: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "The most connections of one address at each port of machines (64; then the host's own are bounded too).",
+            valueName: "count"))
+    var connectionsPerAddress: Int?
+
     @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
     var logLevel = "info"
 
@@ -68,6 +74,9 @@ struct ConductorCommand: AsyncParsableCommand {
         let ports = [apiPort, bootPort, provisioningPort, agentPort]
         guard ports.allSatisfy({ (1...65535).contains($0) }), Set(ports).count == ports.count else {
             throw ValidationError("The four ports must be different and 1 to 65535.")
+        }
+        guard connectionsPerAddress.map({ (1...100_000).contains($0) }) ?? true else {
+            throw ValidationError("An address may have 1 to 100000 connections.")
         }
     }
 
@@ -82,6 +91,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.names = name
         configuration.localLoader = localLoader
         configuration.acceptsOlderStore = acceptOlderStore
+        configuration.connectionsPerAddress = connectionsPerAddress
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {

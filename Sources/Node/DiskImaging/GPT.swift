@@ -99,7 +99,8 @@ public struct GPT: Hashable, Sendable {
             throw .diskTooSmall(needed: ByteCount(bytes: needed), found: ByteCount(bytes: diskSize))
         }
         let lastUsable = sectors - reserved - 1
-        let end = max(last.lastSector, (lastUsable + 1) / Self.alignment * Self.alignment - 1)
+        let aligned = (lastUsable + 1) / Self.alignment * Self.alignment
+        let end = aligned > last.lastSector ? aligned - 1 : last.lastSector
         self.sectors = sectors
         header.setLittle(lastUsable, 48)
         table.setLittle(end, (last.number - 1) * Self.entryLength + 40)

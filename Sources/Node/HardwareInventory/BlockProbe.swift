@@ -21,8 +21,9 @@ public enum BlockProbe {
             let partition = contents.partitions[index]
             // A container of DOS logical partitions holds nothing of its own, and its size is that of a signature.
             guard partition.size.bytes > 1024 else { continue }
-            let inside = try file.probe(path, offset: partition.start, size: partition.size.bytes)
-            contents.partitions[index].signature = inside.signature
+            // A partition may lie beyond the end of a disk that was cut short; the others are told all the same.
+            let inside = try? file.probe(path, offset: partition.start, size: partition.size.bytes)
+            contents.partitions[index].signature = inside?.signature
         }
         return contents
     }
@@ -112,11 +113,9 @@ private final class Probe {
         blkid_probe_set_partitions_flags(handle, BLKID_PARTS_ENTRY_DETAILS)
         let found = isSet ? blkid_do_safeprobe(handle) : 1
         isAmbiguous = found == -2
-        // -1 is an error of reading: a disk that cannot be read has no contents to show.
-        guard isSet else {
-            blkid_free_probe(handle)
-            return nil
-        }
+        // -1 is an error of reading: a disk that cannot be read has no contents to show. The probe is freed by `deinit`,
+        // which runs for an object that is whole, also when it is not given out.
+        guard isSet else { return nil }
     }
 
     deinit { blkid_free_probe(handle) }

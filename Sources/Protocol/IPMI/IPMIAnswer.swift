@@ -98,7 +98,9 @@ extension IPMIAnswer {
     public func guid() throws(IPMIFailure) -> String? {
         guard let text = try fields()["System GUID"]?.lowercased(), text.utf8.count == 36 else { return nil }
         let digits = text.filter { $0 != "-" }
-        guard digits.count == 32, digits.allSatisfy(\.isHexDigit), Set(digits).count > 1 else { return nil }
+        guard digits.count == 32, digits.allSatisfy({ $0.isASCII && $0.isHexDigit }), Set(digits).count > 1 else {
+            return nil
+        }
         return text
     }
 

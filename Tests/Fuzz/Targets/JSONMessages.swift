@@ -38,7 +38,7 @@ extension FuzzTarget {
     }
 
     /// The other bodies that machines send, chosen by the first byte.
-    static let machineMessage = FuzzTarget("machine-message", sizeMax: 8192) { bytes in
+    static let machineMessage = FuzzTarget("machine-message", sizeMax: 16384) { bytes in
         let body = bytes.dropFirst()
         switch (bytes.first ?? 0) % 4 {
         case 0:

@@ -1,7 +1,6 @@
 // What libFuzzer calls. MUSTER_FUZZ_TARGET names the target; `list` prints all, with the most bytes of an input.
 
 import Dispatch
-import FuzzTargets
 import Glibc
 
 private let target: FuzzTarget = {
