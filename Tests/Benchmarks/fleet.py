@@ -52,7 +52,7 @@ class Lab:
             run(*inside(name, "ip", "address", "add", address, "dev", link))
             run(*inside(name, "ip", "link", "set", link, "up"))
         run(*inside(SERVERS, "ip", "route", "add", "10.98.0.0/16", "via", "10.99.0.2"))
-        run(*inside(LOAD, "ip", "address", "add", "10.98.0.1/32", "dev", "lo"))
+        run(*inside(LOAD, "ip", "address", "add", "10.98.0.1/32", "dev", "mbl0"))
         run(*inside(LOAD, "ip", "route", "add", "blackhole", "10.98.0.0/16"))
         return self
 
@@ -278,7 +278,7 @@ def dhcp_servers(options, work):
         KEA["Dhcp4"]["lease-database"]["name"] = f"{work}/kea.csv"
         json.dump(KEA, open(f"{work}/kea.json", "w"))
         environment = {**os.environ, "KEA_PIDFILE_DIR": work, "KEA_LOCKFILE_DIR": work}
-        return start(SERVERS, "kea-dhcp4", "-c", f"{work}/kea.json", env=environment)
+        return start(SERVERS, "kea-dhcp4", "-c", f"{work}/kea.json", env=environment, stdout=subprocess.DEVNULL)
 
     def dnsmasq():
         return start(
@@ -324,6 +324,7 @@ def dhcp(options, work, tables):
             spent = usage(server.pid)[0] - before
             rows.append([name, f"{rate:,}", f"{done / 8:,.0f}", f"{(1 - done / sent) * 100:.1f} %",
                          f"{done / spent:,.0f}" if spent else "-"])
+            print(rows[-1], file=sys.stderr, flush=True)
             if done / sent > 0.98:
                 best[name] = max(best.get(name, (0, 0)), (done / 8, done / spent if spent else 0))
         stop(server)
@@ -366,10 +367,12 @@ def tftp(options, work, tables):
     for name, begin in servers.items():
         server = begin()
         time.sleep(2)
-        for window in (1, 16, 64):
+        for window in (1, 4, 16):
             before = time.time(), children_processor(server.pid)
             report = figures(options, "fetch", "--server", "10.99.0.1:69", "--window-size", str(window), "--count", "10", "local.efi")
             spent = children_processor(server.pid) - before[1]
+            # tftpd-hpa has children that nobody waits for; what they used is not to be had.
+            spent = 0 if name == "tftpd-hpa" else spent
             found[name, window] = report["bytes"] / 2**20 / report["seconds"], report["bytes"] / 2**20 / spent if spent else 0
         stop(server)
     rows = [[name, window, f"{speed:.1f}", f"{found['Muster', window][0] / speed:.2f}", f"{per:.0f}" if per else "-"]

@@ -1,9 +1,10 @@
 import AgentProtocol
-import BareMetal
+@testable import BareMetal
 import CatalogBareMetal
 import Primitives
 import ResourceModel
 import StoreMemory
+import Synchronization
 import Testing
 
 /// An inventory of a machine that differs from others in its number.
@@ -68,6 +69,30 @@ func numberedInventory(_ number: UInt8, serial: String? = nil) -> InventoryRepor
         #expect(NodeNaming.fits("c17", decision, numberedInventory(1)))
         #expect(!NodeNaming.fits("c017", decision, numberedInventory(1)))
         #expect(!NodeNaming.fits("d17", decision, numberedInventory(1)))
+    }
+
+    @Test func theLowestFreeNumberIsFoundWithoutBeginningAnewEachTime() {
+        let names = NamesUnderWay()
+        let looks = Atomic<Int>(0)
+        var decision = RuleDecision()
+        decision.name = "c{n}"
+        func choose(_ known: Set<String>, freed: UInt64) -> (NodeNaming.Outcome, NamesUnderWay.Hold) {
+            let catalog = NodeNames(freed: freed) { name in
+                looks.add(1, ordering: .relaxed)
+                return known.contains(name)
+            }
+            return names.choose(for: decision, numberedInventory(1), otherwise: "x", catalog: catalog, taken: [])
+        }
+        let known = Set((1...500).map { "c\($0)" })
+        #expect(choose(known, freed: 0).0.name == "c501")
+        let before = looks.load(ordering: .relaxed)
+        let (outcome, hold) = choose(known, freed: 0)
+        #expect(outcome.name == "c501", "what nobody holds any more is free again")
+        #expect(choose(known, freed: 0).0.name == "c502", "one that is under way is not")
+        #expect(looks.load(ordering: .relaxed) - before < 10)
+        #expect(choose(known.subtracting(["c7"]), freed: 1).0.name == "c7", "a node has gone")
+        #expect(choose(known, freed: 1).0.name == "c502")
+        withExtendedLifetime(hold) {}
     }
 
     /// Machines that come at the same moment, before any of them is seen in the catalog, still get names of their own.

@@ -89,7 +89,7 @@ import Testing
                 let last = found.last.map { (key: "\($0.spec.count % 7)", name: $0.metadata.name) }
                 let page = cache.snapshot().page(Self.byCount, after: last, limit: 37) { $0.spec.count % 2 == 0 }
                 guard !page.isEmpty else { break }
-                found += page
+                found += page.map(\.value)
             }
             let wanted = things.filter { $0.spec.count % 2 == 0 }.sorted {
                 ($0.spec.count % 7, $0.metadata.name) < ($1.spec.count % 7, $1.metadata.name)

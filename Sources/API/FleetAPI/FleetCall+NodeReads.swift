@@ -49,10 +49,13 @@ extension FleetCall {
             (state == nil || node.status.state.name == state) && (role == nil || node.spec.role == role)
                 && (prefix.map(node.spec.name.hasPrefix) ?? true)
         }
-        let segments = reads.segments()
-        let page = nodes.prefix(limit).compactMap { reads.summary($0, in: segments) }
-        let next = nodes.count > limit ? page.last.map { "\($0.name)~\($0.id)" } : nil
-        return .json(NodeList(nodes: page, revision: snapshot.revision, next: next))
+        let (reads, segments) = (reads, reads.segments())
+        let page = nodes.prefix(limit)
+        let next = nodes.count > limit ? page.last.map { "\($0.value.spec.name)~\($0.value.metadata.name)" } : nil
+        return .json(
+            bytes: try services.summaries.page(
+                page, of: snapshot.count(Node.self), revision: snapshot.revision, next: next, segments: segments
+            ) { reads.summary($0, in: segments) })
     }
 
     private func stateFilter() throws -> String? {

@@ -63,7 +63,7 @@ public struct FleetReads: Sendable {
         let revision = services.cache.revision
         let segments = segments()
         let nodes = services.cache.snapshot().page(Self.nodesByName, after: nil, limit: .max)
-        return (nodes.compactMap { summary($0, in: segments) }, revision)
+        return (nodes.compactMap { summary($0.value, in: segments) }, revision)
     }
 
     /// All that operators may know of a node.

@@ -23,6 +23,8 @@ public struct FleetServices: Sendable {
     public var vault: SecretVault
     /// Asks who may, and writes audit events.
     public var gate: Gate
+    /// What lists of nodes were made of lately.
+    let summaries = EncodedSummaries()
     /// Lists audit events.
     public var audit: AuditLog
     /// The time.

@@ -196,11 +196,11 @@ public final class AgentPortServer: Service {
             older.goodbye("Another connection of this node has taken over.", retryAfterSeconds: 60)
         }
         if isStopping { session.goodbye("The conductor stops.", retryAfterSeconds: 1) }
-        await delegate.agentConnected(session, hello: hello)
+        await apart { [delegate] in await delegate.agentConnected(session, hello: hello) }
         var badMessages = 0
         while let text = await messages.next() {
             if let message = decode(text, session) {
-                await delegate.agentSent(message, from: session)
+                await apart { [delegate] in await delegate.agentSent(message, from: session) }
             } else {
                 badMessages += 1
                 if badMessages > Self.badMessagesMax {
@@ -212,7 +212,13 @@ public final class AgentPortServer: Service {
             if state.sessions[session.node] === session { state.sessions[session.node] = nil }
         }
         try? await session.connection.channel.closeFuture.get()
-        await delegate.agentDisconnected(session, reason: session.connection.end ?? .lost("cancelled"))
+        let end = session.connection.end ?? .lost("cancelled")
+        await apart { [delegate] in await delegate.agentDisconnected(session, reason: end) }
+    }
+
+    /// Does `body` in a task that ends with it: the stream's own would keep the memory that it needs for as long as it lives.
+    private func apart(_ body: @escaping @Sendable () async -> Void) async {
+        await withTaskGroup(of: Void.self) { group in group.addTask { await body() } }
     }
 
     private func hello(in text: ByteBuffer, _ session: AgentSession) -> AgentHello? {

@@ -92,6 +92,7 @@ struct ConductorParts {
         let writer = NodeWriter(store: store)
         controller = NodeController(
             writer: writer, nodes: { catalog.nodes() }, node: { catalog.node($0) },
+            late: { catalog.lateNodes(at: $0) },
             changes: { catalog.nodeChanges() },
             power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver, medium: medium), clock: clock, conductor: run,
             logger: logger)

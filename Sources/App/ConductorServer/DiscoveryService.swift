@@ -137,6 +137,8 @@ struct DiscoveryService: Sendable {
             until: now.advanced(by: EnrolmentTokens.lifetime))
         let event = try audit.operation(.machine(id, verb: "issue enrolment token", "for its deployment"))
         let token = try await tokens.make(for: id, generation: generation, now: now, with: [event])
+        // What the machine asks for next is answered from the cache.
+        try await catalog.cache.barrier()
         return DeployOrder(
             generation: generation, manifest: manifest, rootDisk: node.spec.rootDisk,
             stateFiles: try stateFiles(for: node, token: token, trust: trust, network: network))

@@ -28,6 +28,12 @@ struct LiveCatalog: Sendable {
     static let nodesByImage = CacheIndex<Node>("image") { node in [node.status.image?.hex].compactMap { $0 } }
     /// The nodes that nobody has let in, all under one key.
     static let strangers = CacheIndex<Node>("stranger") { $0.spec.approval == nil ? [""] : [] }
+    /// Nodes by when what they wait for is late, as digits.
+    static let nodesByDeadline = CacheIndex<Node>("deadline") { node in
+        node.status.wait.map { [digits($0.deadline)] } ?? []
+    }
+    /// The most nodes that are told at once that they are late.
+    static let lateNodeCountMax = 1000
     /// BMCs by what their machine's firmware may tell as its UUID.
     static let bmcsByUUID = CacheIndex<BMC>("uuid") { bmc in
         bmc.status.systemUUID.map { SystemUUID.spellings($0).sorted() } ?? []
@@ -35,12 +41,15 @@ struct LiveCatalog: Sendable {
     /// Leases by the machine's address.
     static let leasesByMAC = CacheIndex<Lease>("mac") { ["\($0.spec.mac)"] }
 
+    /// Addresses by the node that has them.
+    static let assignmentsByNode = CacheIndex<AddressAssignment>("node") { [$0.spec.node.raw] }
+
     /// All indexes, those of the API included.
     static let indexes =
         [
             AnyCacheIndex(nodesByMark), AnyCacheIndex(nodesByBMC), AnyCacheIndex(nodesByImage),
-            AnyCacheIndex(strangers),
-            AnyCacheIndex(bmcsByUUID), AnyCacheIndex(leasesByMAC),
+            AnyCacheIndex(strangers), AnyCacheIndex(nodesByDeadline),
+            AnyCacheIndex(bmcsByUUID), AnyCacheIndex(leasesByMAC), AnyCacheIndex(assignmentsByNode),
         ] + OperatorAPI.cacheIndexes
 
     func nodes() -> [Node] { cache.all(Node.self) }
@@ -126,6 +135,18 @@ struct LiveCatalog: Sendable {
     /// The nodes whose BMC this is.
     func nodes(ofBMC name: String) -> [Node] { cache.snapshot().all(Self.nodesByBMC, name) }
 
+    /// The nodes that have waited past their deadline, `lateNodeCountMax` at most.
+    func lateNodes(at now: Timestamp) -> [Node] {
+        let first = cache.snapshot().page(Self.nodesByDeadline, after: nil, limit: Self.lateNodeCountMax)
+        return Array(first.map(\.value).prefix { node in node.status.wait.map { $0.deadline <= now } ?? false })
+    }
+
+    /// In the order of time; times before 1970 come first.
+    private static func digits(_ time: Timestamp) -> String {
+        let digits = String(max(0, time.millisecondsSinceEpoch))
+        return String(repeating: "0", count: max(0, 14 - digits.count)) + digits
+    }
+
     /// What the registrar reads.
     var registrations: Registrar.Catalog {
         var known = Registrar.Catalog(
@@ -134,7 +155,13 @@ struct LiveCatalog: Sendable {
                 let nodes = IdentityFusion.marks(of: claim).flatMap { now.all(Self.nodesByMark, $0) }
                 let byName = Dictionary(nodes.map { ($0.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
                 return byName.sorted { $0.key < $1.key }.map(\.value)
-            }, isNamed: { cache.snapshot().contains(FleetReads.nodesByName, $0) },
+            },
+            names: {
+                let now = cache.snapshot()
+                return NodeNames(freed: now.freedCount(FleetReads.nodesByName)) {
+                    now.contains(FleetReads.nodesByName, $0)
+                }
+            },
             strangerCount: { cache.snapshot().count(Self.strangers) }, node: { node($0) }, rules: { rules() },
             bmc: { cache.snapshot().first(Self.bmcsByUUID, SystemUUID.spelling($0)) }, skus: { skus() })
         known.requiredPCRs = { requiredPCRs() }

@@ -37,10 +37,11 @@ struct ViewGround: Sendable {
                 concerned.insert(key.name)
                 nodes.append((key.name, next.get(Node.self, key.name)))
             case AddressAssignment.kind:
-                let old = before.get(AddressAssignment.self, key.name)
-                let new = next.get(AddressAssignment.self, key.name)
-                networks.replace(old, by: new)
-                concerned.formUnion([old, new].compactMap { $0?.spec.node.raw })
+                let owners = [before, next].compactMap { $0.get(AddressAssignment.self, key.name)?.spec.node }
+                for owner in Set(owners) {
+                    networks.assign(next.all(LiveCatalog.assignmentsByNode, owner.raw), to: owner)
+                    concerned.insert(owner.raw)
+                }
             case NodeCertificates.kind: concerned.insert(key.name)
             default: break
             }

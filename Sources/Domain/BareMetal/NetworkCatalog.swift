@@ -37,12 +37,11 @@ public struct NetworkCatalog: Sendable {
         ntpServers = site?.ntpServers ?? []
     }
 
-    /// Takes an assignment in that has become `new`, nil: is gone.
-    public mutating func replace(_ old: AddressAssignment?, by new: AddressAssignment?) {
-        if let old, assigned[old.spec.node]?[old.spec.network] == old.spec.address {
-            assigned[old.spec.node]?[old.spec.network] = nil
-        }
-        if let new { assigned[new.spec.node, default: [:]][new.spec.network] = new.spec.address }
+    /// Takes in that `assignments` are all that `node` has now, in order of their names.
+    public mutating func assign(_ assignments: [AddressAssignment], to node: NodeID) {
+        var own: [String: IPv4Address] = [:]
+        for assignment in assignments { own[assignment.spec.network] = assignment.spec.address }
+        assigned[node] = own.isEmpty ? nil : own
     }
 
     /// The network of `node`, with its own addresses; nil when nothing is known of its cards.

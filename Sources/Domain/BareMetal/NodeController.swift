@@ -32,6 +32,7 @@ public struct NodeController: Service {
     private let writer: NodeWriter
     private let nodes: @Sendable () -> [Node]
     private let node: @Sendable (NodeID) -> Node?
+    private let late: @Sendable (Timestamp) -> [Node]
     private let changes: @Sendable () -> AsyncStream<NodeChanges>
     private let power: any MachinePower
     private let clock: any WallClock
@@ -76,16 +77,19 @@ public struct NodeController: Service {
     /// - Parameters:
     ///   - nodes: all nodes as the cache has them now.
     ///   - node: one of them.
+    ///   - late: those whose deadline has come at a time.
     ///   - changes: begins with `.all` once the nodes are known, then tells which have changed; may coalesce.
     ///   - conductor: names this run of the conductor; see `Node.Stream`.
     public init(
         writer: NodeWriter, nodes: @escaping @Sendable () -> [Node], node: @escaping @Sendable (NodeID) -> Node?,
+        late: @escaping @Sendable (Timestamp) -> [Node],
         changes: @escaping @Sendable () -> AsyncStream<NodeChanges>, power: any MachinePower, clock: any WallClock,
         conductor: String, logger: Logger
     ) {
         self.writer = writer
         self.nodes = nodes
         self.node = node
+        self.late = late
         self.changes = changes
         self.power = power
         self.clock = clock
@@ -181,10 +185,7 @@ public struct NodeController: Service {
     /// Looks at deadlines each second, and now and then for specifications that a failure of the store kept back.
     private func watchDeadlines() async {
         for second in 1... {
-            let now = clock.now
-            for node in nodes() {
-                if let deadline = node.status.wait?.deadline, deadline <= now { await attempt(.tick, on: node) }
-            }
+            for node in late(clock.now) { await attempt(.tick, on: node) }
             if second % Self.secondLookInterval == 0 { await followSpecifications(.all) }
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
         }

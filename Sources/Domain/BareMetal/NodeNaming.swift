@@ -13,14 +13,18 @@ public enum NodeNaming {
         public var name: String
         /// Why it is not the one that the rules give, or nil.
         public var note: String?
+        /// The name with `{n}` in place of its number; nil when it has none.
+        public var numbered: String?
     }
 
     /// The name that `decision` gives the machine with `inventory`; `otherwise` when it gives none that can be used.
     ///
-    /// A number is the lowest that is free. A fixed name that another node has is followed by a number, and the note
+    /// A number is the lowest that is free; `firstNumber` may tell of a name with `{n}` in place of its number that all
+    /// lower ones are taken. A fixed name that another node has is followed by a number, and the note
     /// says so.
     public static func name(
-        for decision: RuleDecision, inventory: InventoryReport, otherwise: String, isTaken: (String) -> Bool
+        for decision: RuleDecision, inventory: InventoryReport, otherwise: String,
+        firstNumber: (String) -> Int = { _ in 1 }, isTaken: (String) -> Bool
     ) -> Outcome {
         guard let text = decision.name else { return Outcome(name: free(otherwise, isTaken)) }
         let pattern: NamePattern
@@ -61,7 +65,12 @@ public enum NodeNaming {
                 note: "the name '\(wanted)' belongs to another node, so it is '\(name)'; the rule should match one "
                     + "machine only, or have a place such as {n} in its name")
         }
-        for number in 1...numberMax where !isTaken(made(number)) { return Outcome(name: made(number)) }
+        let numbered = pieces.map { $0 ?? "{n}" }.joined()
+        for number in max(1, firstNumber(numbered))...max(numberMax, firstNumber(numbered)) {
+            guard number <= numberMax else { break }
+            let name = made(number)
+            if !isTaken(name) { return Outcome(name: name, numbered: numbered) }
+        }
         return Outcome(
             name: free(otherwise, isTaken), note: "the name '\(text)' has no free number up to \(numberMax) any more")
     }

@@ -22,8 +22,8 @@ public struct Registrar: Sendable {
     public struct Catalog: Sendable {
         /// The nodes that share a mark with an identity (see `IdentityFusion.marks`), in order of their identifiers.
         public var sharing: @Sendable (MachineIdentity) -> [Node]
-        /// Whether a node has this name.
-        public var isNamed: @Sendable (String) -> Bool
+        /// The names that nodes have now.
+        public var names: @Sendable () -> NodeNames
         /// How many nodes nobody has let in.
         public var strangerCount: @Sendable () -> Int
         /// One node.
@@ -39,13 +39,13 @@ public struct Registrar: Sendable {
 
         /// A catalog.
         public init(
-            sharing: @escaping @Sendable (MachineIdentity) -> [Node], isNamed: @escaping @Sendable (String) -> Bool,
+            sharing: @escaping @Sendable (MachineIdentity) -> [Node], names: @escaping @Sendable () -> NodeNames,
             strangerCount: @escaping @Sendable () -> Int, node: @escaping @Sendable (NodeID) -> Node?,
             rules: @escaping @Sendable () -> [Rule], bmc: @escaping @Sendable (String) -> BMC?,
             skus: @escaping @Sendable () -> [SKU]
         ) {
             self.sharing = sharing
-            self.isNamed = isNamed
+            self.names = names
             self.strangerCount = strangerCount
             self.node = node
             self.rules = rules
@@ -63,7 +63,12 @@ public struct Registrar: Sendable {
                 sharing: { claim in
                     let marks = Set(IdentityFusion.marks(of: claim))
                     return nodes().filter { !marks.isDisjoint(with: IdentityFusion.marks(of: $0.status.identity)) }
-                }, isNamed: { name in nodes().contains { $0.spec.name == name } },
+                },
+                names: {
+                    let names = Set(nodes().map(\.spec.name))
+                    // Not known here: every look counts as one after a name has become free.
+                    return NodeNames(freed: .random(in: 0 ... .max)) { names.contains($0) }
+                },
                 strangerCount: { nodes().count { $0.spec.approval == nil } }, node: node, rules: rules,
                 bmc: { uuid in
                     bmcs().first { $0.status.systemUUID.map { SystemUUID.isSame($0, uuid) } ?? false }
@@ -129,11 +134,9 @@ public struct Registrar: Sendable {
                 blocks = decision.blocks(sku: node.spec.sku, among: catalog.skus(), inventory)
                 changes = await differences(from: node, inventory, claim)
             case .unknown:
-                let (naming, hold) = names.choose { isUnderWay in
-                    NodeNaming.name(for: decision, inventory: inventory, otherwise: Self.defaultName(claim)) { name in
-                        taken.contains(name) || isUnderWay(name) || catalog.isNamed(name)
-                    }
-                }
+                let (naming, hold) = names.choose(
+                    for: decision, inventory, otherwise: Self.defaultName(claim), catalog: catalog.names(),
+                    taken: taken)
                 holding = hold
                 var birth = Birth(
                     claim: claim, decision: decision, naming: naming, nearest: explanation.nearMisses.first)

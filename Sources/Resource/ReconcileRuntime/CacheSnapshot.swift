@@ -45,14 +45,20 @@ public struct CacheSnapshot: Sendable {
         cached(R.self).table(index).hasEntries(at: key)
     }
 
-    /// The first `limit` resources that `isWanted`, in the order of `index` and of their names, of those after the one
-    /// with this key and name; nil: from the first on.
+    /// The first `limit` resources that `isWanted` with the revisions of their documents, in the order of `index` and of
+    /// their names, of those after the one with this key and name; nil: from the first on.
     public func page<R: Resource>(
         _ index: CacheIndex<R>, after last: (key: String, name: String)?, limit: Int,
         where isWanted: (R) -> Bool = { _ in true }
-    ) -> [R] {
-        cached(R.self).table(index).entries(after: last, limit: limit, isWanted).map(\.value)
+    ) -> [(value: R, revision: Revision)] {
+        cached(R.self).table(index).entries(after: last, limit: limit, isWanted).map {
+            ($0.value, $0.document.revision)
+        }
     }
+
+    /// How often a key of `index` has come to have nothing or something else under it; while it is the same, what was
+    /// there still is.
+    public func freedCount<R: Resource>(_ index: CacheIndex<R>) -> UInt64 { cached(R.self).table(index).removalCount }
 
     /// How many places `index` has; that of an index with one key at most, how many resources.
     public func count<R: Resource>(_ index: CacheIndex<R>) -> Int { cached(R.self).table(index).count }

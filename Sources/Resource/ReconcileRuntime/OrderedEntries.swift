@@ -15,6 +15,8 @@ struct OrderedEntries<R: Resource>: Sendable {
     /// In order; none is empty.
     private var pieces: [[Item]] = []
     private(set) var count = 0
+    /// How many entries have been taken out.
+    private(set) var removalCount: UInt64 = 0
 
     /// The most entries of a piece; a longer one is cut in two.
     private static var pieceCountMax: Int { 128 }
@@ -55,6 +57,7 @@ struct OrderedEntries<R: Resource>: Sendable {
         pieces[place.piece].remove(at: place.item)
         if pieces[place.piece].isEmpty { pieces.remove(at: place.piece) }
         count -= 1
+        removalCount += 1
     }
 
     /// The entry with this name under `key`.

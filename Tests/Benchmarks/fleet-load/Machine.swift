@@ -5,6 +5,7 @@ import FoundationEssentials
 import NIOCore
 import NodeTransport
 import Primitives
+import ResourceModel
 import SwiftASN1
 import WebSocketMessages
 import X509
@@ -62,7 +63,7 @@ struct Machine: Sendable {
         return Agent(node: node, security: security, stream: stream)
     }
 
-    /// Opens an agent's stream and says hello.
+    /// Opens an agent's stream, says hello and that the role is ready, by which the node becomes active.
     static func open(
         _ node: NodeID, _ security: TransportSecurity, _ site: LoadSite
     ) async throws -> WebSocketConnection {
@@ -70,6 +71,10 @@ struct Machine: Sendable {
             to: Endpoint(site.agents), path: AgentStream.path, security: security, connectTimeout: .seconds(60))
         let hello = AgentHello(agentVersion: "load", bootID: "load", roles: [.network], viewRevision: .zero)
         try connection.send(ByteBuffer(bytes: AgentStream.encode(AgentMessage.hello(hello))))
+        let ready = NodeStatusReport(
+            observedRevision: .zero, observedGeneration: Generation(1),
+            roles: [.init(role: .network, isReady: true, conditions: [])], addresses: [])
+        try connection.send(ByteBuffer(bytes: AgentStream.encode(AgentMessage.status(ready))))
         return connection
     }
 
@@ -90,12 +95,12 @@ struct Machine: Sendable {
             if isIPXE { packet.options[.userClass] = Array("iPXE".utf8) }
             return packet
         }
-        let offer = try await relay.ask(message(.discover)) { tally.fail("DISCOVER again") }
+        let offer = try await relay.ask(message(.discover), for: [.offer]) { tally.fail("DISCOVER again") }
         guard offer.options.messageType == .offer else { throw LoadError("a DISCOVER was not answered by an OFFER") }
         var request = message(.request)
         request.options.set(.requestedAddress, addresses: [offer.yourAddress])
         request.options.serverIdentifier = offer.options.serverIdentifier
-        let answer = try await relay.ask(request) { tally.fail("REQUEST again") }
+        let answer = try await relay.ask(request, for: [.acknowledge, .refuse]) { tally.fail("REQUEST again") }
         guard answer.options.messageType == .acknowledge, answer.yourAddress == offer.yourAddress else {
             throw LoadError("a REQUEST was not acknowledged")
         }

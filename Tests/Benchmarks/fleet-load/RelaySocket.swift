@@ -7,6 +7,7 @@ import Synchronization
 /// A DHCP relay for all machines of this process: sends their messages to the server and hands its answers to them.
 final class RelaySocket: Sendable {
     private struct Question {
+        let types: Set<DHCPMessageType>
         let answer: CheckedContinuation<DHCPPacket?, Never>
         let number: UInt64
     }
@@ -42,20 +43,22 @@ final class RelaySocket: Sendable {
         return socket
     }
 
-    /// Sends `packet` until the server answers it; `repeated` is told of each time after the first.
-    func ask(_ packet: DHCPPacket, repeated: () -> Void) async throws -> DHCPPacket {
+    /// Sends `packet` until the server answers by one of `types`; `repeated` is told of each time after the first.
+    func ask(_ packet: DHCPPacket, for types: Set<DHCPMessageType>, repeated: () -> Void) async throws -> DHCPPacket {
         var packet = packet
         packet.relayAddress = relay
         packet.hops = 1
         let bytes = try packet.encoded()
         for attempt in 0..<Self.tryCountMax {
             if attempt > 0 { repeated() }
-            if let answer = try await ask(packet.transaction, bytes) { return answer }
+            if let answer = try await ask(packet.transaction, bytes, types) { return answer }
         }
         throw LoadError("no answer by DHCP")
     }
 
-    private func ask(_ transaction: UInt32, _ bytes: [UInt8]) async throws -> DHCPPacket? {
+    private func ask(
+        _ transaction: UInt32, _ bytes: [UInt8], _ types: Set<DHCPMessageType>
+    ) async throws -> DHCPPacket? {
         try await withThrowingTaskGroup(of: DHCPPacket?.self) { group in
             let number = questions.withLock { questions in
                 questions.last += 1
@@ -63,7 +66,9 @@ final class RelaySocket: Sendable {
             }
             group.addTask { [self] in
                 await withCheckedContinuation { continuation in
-                    questions.withLock { $0.waiting[transaction] = Question(answer: continuation, number: number) }
+                    questions.withLock {
+                        $0.waiting[transaction] = Question(types: types, answer: continuation, number: number)
+                    }
                     let envelope = AddressedEnvelope(remoteAddress: server, data: ByteBuffer(bytes: bytes))
                     channel.writeAndFlush(envelope, promise: nil)
                 }
@@ -92,7 +97,12 @@ final class RelaySocket: Sendable {
     }
 
     fileprivate func received(_ packet: DHCPPacket) {
-        let question = questions.withLock { $0.waiting.removeValue(forKey: packet.transaction) }
+        let question = questions.withLock { questions -> Question? in
+            guard let type = packet.options.messageType,
+                questions.waiting[packet.transaction]?.types.contains(type) == true
+            else { return nil }
+            return questions.waiting.removeValue(forKey: packet.transaction)
+        }
         question?.answer.resume(returning: packet)
     }
 }

@@ -47,8 +47,7 @@ struct TFTPFetch {
             guard count >= 4 else { throw LoadError("the server fell silent after \(expected - 1) blocks") }
             switch buffer[1] {
             case 6:
-                let options = String(decoding: buffer[2..<count], as: UTF8.self).lowercased()
-                if options.contains("windowsize") { window = windowSize }
+                window = Self.windowSize(in: buffer[2..<count])
                 send([0, 4, 0, 0], socket, &peer)
             case 3:
                 let number = Int(buffer[2]) << 8 | Int(buffer[3])
@@ -69,6 +68,15 @@ struct TFTPFetch {
             default: throw LoadError("the server refuses: \(String(decoding: buffer[4..<count], as: UTF8.self))")
             }
         }
+    }
+
+    /// The window that the server agrees to: it may be smaller than what was asked for.
+    private static func windowSize(in options: ArraySlice<UInt8>) -> Int {
+        let words = options.split(separator: 0, omittingEmptySubsequences: false).map {
+            String(decoding: $0, as: UTF8.self).lowercased()
+        }
+        guard let name = words.firstIndex(of: "windowsize"), name + 1 < words.count else { return 1 }
+        return Int(words[name + 1]) ?? 1
     }
 
     private func acknowledge(_ block: Int, _ socket: Int32, _ peer: inout sockaddr_in) {
