@@ -7,7 +7,13 @@ public struct Stored<R: Resource>: Sendable, Hashable {
     public var value: R
     /// The revision it was read at; nil for one that is not stored yet.
     public let revision: Revision?
-    private let original: JSONValue?
+    private let original: Original?
+
+    /// The document's bytes, and what of it was understood.
+    private struct Original: Hashable {
+        let bytes: [UInt8]
+        let value: R
+    }
 
     /// A new resource that is not stored yet.
     public init(new value: R) {
@@ -18,13 +24,12 @@ public struct Stored<R: Resource>: Sendable, Hashable {
 
     /// Decodes a document, also of a newer version; throws `StoreError.undecodable`.
     public init(_ document: Document) throws(StoreError) {
-        let data = Data(document.value)
         do {
-            value = try JSONDecoder().decode(R.self, from: data)
-            original = try JSONDecoder().decode(JSONValue.self, from: data)
+            value = try JSONDecoder().decode(R.self, from: Data(document.value))
         } catch {
             throw .undecodable(document.key, "\(error)".printable(limit: 300))
         }
+        original = Original(bytes: document.value, value: value)
         revision = document.revision
     }
 
@@ -33,12 +38,16 @@ public struct Stored<R: Resource>: Sendable, Hashable {
         do {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            guard let original else { return Array(try encoder.encode(value)) }
+            let bytes = try encoder.encode(value)
+            guard let original else { return Array(bytes) }
+            let knownBytes = try encoder.encode(original.value)
+            // Nearly every document is what its typed fields say, to the byte: then there is nothing to carry over.
+            guard knownBytes != Data(original.bytes) else { return Array(bytes) }
             let decoder = JSONDecoder()
-            let new = try decoder.decode(JSONValue.self, from: encoder.encode(value))
-            let known = try decoder.decode(
-                JSONValue.self, from: encoder.encode(decoder.decode(R.self, from: encoder.encode(original))))
-            return Array(try encoder.encode(UnknownFields.merge(new: new, original: original, known: known)))
+            let new = try decoder.decode(JSONValue.self, from: bytes)
+            let known = try decoder.decode(JSONValue.self, from: knownBytes)
+            let old = try decoder.decode(JSONValue.self, from: Data(original.bytes))
+            return Array(try encoder.encode(UnknownFields.merge(new: new, original: old, known: known)))
         } catch {
             throw .undecodable(value.key, "cannot be encoded: \(error)".printable(limit: 300))
         }
