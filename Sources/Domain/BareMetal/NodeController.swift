@@ -28,7 +28,8 @@ public struct NodeController: Service {
     private let clock: any WallClock
     private let conductor: String
     private let logger: Logger
-    private let effects: AsyncStream<PendingEffect>
+    /// What is to be carried out; `run` takes it out, and so does the simulator, which has no `run`.
+    let effects: AsyncStream<PendingEffect>
     private let effectQueue: AsyncStream<PendingEffect>.Continuation
 
     /// The power orders that are queued or under way.
@@ -128,7 +129,7 @@ public struct NodeController: Service {
     private func follow() async {
         var changes = changes().makeAsyncIterator()
         guard await changes.next() != nil else { return }
-        for node in nodes() { await attempt(.resumed(conductor: conductor), on: node) }
+        await resume()
         await withDiscardingTaskGroup { group in
             group.addTask { await watchDeadlines() }
             await followSpecifications(&changes)
@@ -136,23 +137,34 @@ public struct NodeController: Service {
         }
     }
 
+    /// Asks anew for what the states of all nodes need.
+    func resume() async {
+        for node in nodes() { await attempt(.resumed(conductor: conductor), on: node) }
+    }
+
     private func followSpecifications(_ changes: inout AsyncStream<Void>.AsyncIterator) async {
         repeat { await followSpecifications() } while await changes.next() != nil
     }
 
-    private func followSpecifications() async {
+    /// Follows what is asked for and has not been followed yet.
+    func followSpecifications() async {
         for node in nodes() where NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
     }
 
     /// Looks at deadlines each second, and now and then for specifications that a failure of the store kept back.
     private func watchDeadlines() async {
         for second in 1... {
-            let now = clock.now
-            for node in nodes() {
-                if let deadline = node.status.wait?.deadline, deadline <= now { await attempt(.tick, on: node) }
-            }
+            await followDeadlines()
             if second % Self.secondLookInterval == 0 { await followSpecifications() }
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
+        }
+    }
+
+    /// One look at all deadlines.
+    func followDeadlines() async {
+        let now = clock.now
+        for node in nodes() {
+            if let deadline = node.status.wait?.deadline, deadline <= now { await attempt(.tick, on: node) }
         }
     }
 
@@ -177,7 +189,8 @@ public struct NodeController: Service {
         }
     }
 
-    private func carryOut(_ pending: PendingEffect) async {
+    /// Does what is to be done, and tells the node what came of it.
+    func carryOut(_ pending: PendingEffect) async {
         defer { finish(pending) }
         guard let answer = await pending.effect.carriedOut(by: power, for: pending.node) else { return }
         await attempt(answer, on: pending.node)
