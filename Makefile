@@ -6,7 +6,7 @@ SWIFT_RELEASE := swift build -c release --static-swift-stdlib
 PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
-.PHONY: help setup build demo demo-down test test-rack format lint fuzz bench bench-node clean
+.PHONY: help setup build demo demo-down test test-rack format lint fuzz soak bench bench-node clean
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ lint: ## Says what is not formatted.
 
 fuzz: setup ## Fuzzes the codecs for MINUTES minutes.
 	@for codec in dhcp tftp; do Tests/Fuzz/run.sh $$codec $$(( $(MINUTES) * 30 )) || exit 1; done
+
+soak: setup ## Simulates new seeds for MINUTES minutes: seeds done, faults by kind, and what failed.
+	@swift build --build-tests
+	@MUSTER_SOAK_MINUTES=$(MINUTES) swift test --skip-build --filter SoakTests
 
 bench: setup ## 1,000 agents against one port: memory and processor a stream.
 	@$(SWIFT_RELEASE) --product agent-load
