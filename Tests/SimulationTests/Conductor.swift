@@ -66,7 +66,8 @@ final class Conductor: @unchecked Sendable {
 
     /// Brings a commit to the cache, in order, some time later.
     func follow(_ batch: WatchBatch, by part: StoreHandle.Part) {
-        watchDue = max(watchDue, world.now + world.slowly(1...30) + (world.draw(0...40) == 0 ? 2000 : 0))
+        // Strictly later than the one before: none may overtake another.
+        watchDue = max(watchDue + 1, world.now + world.slowly(1...30) + (world.draw(0...40) == 0 ? 2000 : 0))
         world.after(watchDue - world.now, "~ \(name) sees r\(batch.revision)") { [self] in
             guard isAlive, cache.snapshot().isLoaded, batch.revision > cache.revision else { return }
             cache.apply(batch)

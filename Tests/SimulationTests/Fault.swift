@@ -66,7 +66,7 @@ struct Shape {
     init(seed: UInt64, random: inout some RandomNumberGenerator) {
         engine = seed % 8 == 0 ? .sqlite : .memory
         // Small worlds find most and are quick; a few are large.
-        let count = [3, 3, 3, 4, 4, 5, 5, 6, 8, 12].randomElement(using: &random) ?? 3
+        let count = [3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 8, 12].randomElement(using: &random) ?? 3
         machines = (0..<count).map { index in
             Machine(
                 hasBMC: Int.random(in: 0..<8, using: &random) != 0,
@@ -78,7 +78,7 @@ struct Shape {
         isApprovedByRule = Int.random(in: 0..<4, using: &random) == 0
         leaseSeconds = [300, 600, 3600].randomElement(using: &random) ?? 600
         spareAddresses = Int.random(in: 2...8, using: &random)
-        faultsEnd = Int64.random(in: 600...1800, using: &random) * 1000
+        faultsEnd = Int64.random(in: 300...900, using: &random) * 1000
         chances = Self.usual
         // Each seed leaves some faults out and makes others frequent, so that not everything hides everything.
         for fault in Fault.allCases {
@@ -96,6 +96,6 @@ struct Shape {
         .bmcHang: 15, .bmcRefusal: 10, .bmcReset: 10, .bmcLie: 20, .bmcLiedPower: 20, .hungBoot: 40, .failedLoad: 30,
         .diskError: 10, .fullDisk: 10, .corruptedChunk: 40, .roleNotReady: 50,
         // Of these, a chance in a thousand each ten seconds.
-        .crash: 15, .fullStore: 6, .busyStore: 8, .powerCut: 20, .clockJump: 12, .slowness: 6, .foreignAddress: 4,
+        .crash: 25, .fullStore: 12, .busyStore: 12, .powerCut: 30, .clockJump: 20, .slowness: 10, .foreignAddress: 8,
     ]
 }

@@ -18,7 +18,7 @@ extension World {
             for node in conductor.pieces.catalog.nodes() { await attend(to: node, store) }
             for bmc in conductor.pieces.catalog.bmcs() { await attend(to: bmc, store) }
         }
-        for machine in machines where !machine.hasBMC { bootByHand(machine) }
+        for machine in machines { bootByHand(machine) }
     }
 
     /// Changes a node's specification unless its state is another by now.
@@ -45,7 +45,7 @@ extension World {
             }
         default:
             guard node.status.wait?.owner == .operator else { return }
-            if node.isLeftToHands, node.status.session == nil {
+            if node.isLeftToHands, node.status.session == nil || node.status.state == .deploying(.enrolling) {
                 // Who has waited long enough begins anew.
                 guard node.status.state == .deploying(.enrolling), wall.now.since(node.status.since) > .seconds(1800)
                 else { return }
@@ -118,6 +118,7 @@ extension World {
     private func bootByHand(_ machine: Machine) {
         guard now - machine.handledAt > 600_000 else { return }
         let node = ledger.nodes.values.first { self.machine(of: $0) === machine }
+        guard !machine.hasBMC || node?.isLeftToHands == true else { return }
         switch node?.status.state {
         case .deploying(.bootingRamdisk), .cleaning(.bootingRamdisk), .rescuing(.bootingRamdisk), .inspecting:
             guard node?.status.session == nil else { return }
