@@ -11,7 +11,6 @@ struct BMCDouble: BMCDriver {
 
     /// One call: it takes a time, and may fail in the ways that BMCs have.
     private func call(_ name: String) async throws(BMCError) {
-        world.reached(machine)
         await world.pause(world.slowly(50...2500), run: conductor.run, "\(machine) BMC: \(name)")
         guard conductor.isAlive else { throw .cancelled }
         guard machine.bmc.unreachableUntil <= world.now, !world.strikes(.bmcUnreachable) else {
@@ -45,7 +44,8 @@ struct BMCDouble: BMCDriver {
     }
 
     func setBoot(_ target: BootTarget, once: Bool, firmware: MachineFirmware?) async throws(BMCError) {
-        try await call("boot \(target)\(once ? " once" : "")")
+        note("boot \(target)\(once ? " once" : "")")
+        try await call("boot \(target)")
         if world.strikes(.bmcRefusal) { throw .refused("internal error") }
         if target == .network { world.rememberOrder(machine) }
         if world.strikes(.bmcLie) { return }
@@ -54,6 +54,7 @@ struct BMCDouble: BMCDriver {
     }
 
     func setPower(_ action: PowerAction) async throws(BMCError) {
+        note("power \(action)")
         try await call("power \(action)")
         if world.strikes(.bmcRefusal) { throw .refused("internal error") }
         if world.strikes(.bmcLie) {
@@ -63,6 +64,12 @@ struct BMCDouble: BMCDriver {
             throw .timeout("no answer")
         }
         switchPower(action)
+    }
+
+    /// An order of the conductor's has reached it.
+    private func note(_ order: String) {
+        world.note("\(machine) BMC: \(order)")
+        world.reached(machine)
     }
 
     private func switchPower(_ action: PowerAction) {

@@ -121,6 +121,11 @@ final class Conductor: @unchecked Sendable {
 
     // MARK: Machines
 
+    /// Whether the machine's BMC has told whose it is.
+    func knowsBMC(of machine: Machine) -> Bool {
+        pieces.catalog.bmcs().contains { $0.metadata.name == machine.bmcName && $0.status.systemUUID != nil }
+    }
+
     func script(for machine: Machine) -> BootScript? {
         guard cache.snapshot().isLoaded else { return nil }
         return pieces.desk.decide(

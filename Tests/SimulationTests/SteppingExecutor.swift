@@ -5,15 +5,17 @@ import Foundation
 /// A task that prefers it never runs by itself: what it does between two waits happens inside `settle()`, in the order in
 /// which it became possible.
 final class SteppingExecutor: TaskExecutor, @unchecked Sendable {
-    // SAFETY: `jobs` and `abroad` are touched with `condition` locked only.
+    // SAFETY: `jobs`, `returning` and `abroad` are touched with `condition` locked only.
     private let condition = NSCondition()
     private var jobs: [UnownedJob] = []
+    /// What goes on with a task that was abroad; before anything else, so that two are never abroad at once.
+    private var returning: [UnownedJob] = []
     private var abroad = 0
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         condition.withLock {
-            jobs.append(job)
+            if abroad > 0 { returning.append(job) } else { jobs.append(job) }
             condition.signal()
         }
     }
@@ -39,7 +41,8 @@ final class SteppingExecutor: TaskExecutor, @unchecked Sendable {
 
     private func next() -> UnownedJob? {
         condition.withLock {
-            while jobs.isEmpty, abroad > 0 { condition.wait() }
+            while returning.isEmpty, abroad > 0 { condition.wait() }
+            if !returning.isEmpty { return returning.removeFirst() }
             return jobs.isEmpty ? nil : jobs.removeFirst()
         }
     }

@@ -115,7 +115,11 @@ extension World {
 
     private func noteAwaited(_ node: Node, _ old: Node?, _ part: StoreHandle.Part) {
         let name = node.metadata.name
-        guard let conductor, node.status.wait?.owner == .bmc, machine(of: node)?.hasBMC == true else {
+        // Whether a BMC can be reached at all is asked by what also asks it for its power now and then; and what has not
+        // told whose it is yet is asked for nothing.
+        guard let conductor, node.status.wait?.owner == .bmc, node.status.state != .verifying,
+            let machine = machine(of: node), conductor.knowsBMC(of: machine)
+        else {
             ledger.awaited[name] = nil
             return
         }
@@ -125,7 +129,7 @@ extension World {
         ledger.awaited[name] = Ledger.AwaitedCall(run: conductor.run, since: now, state: node.status.state)
     }
 
-    /// A call has reached the machine's BMC.
+    /// An order has reached the machine's BMC.
     func reached(_ machine: Machine) {
         for (name, node) in ledger.nodes where self.machine(of: node) === machine { ledger.awaited[name] = nil }
     }
