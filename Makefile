@@ -6,7 +6,7 @@ SWIFT_RELEASE := swift build -c release --static-swift-stdlib
 PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
-.PHONY: help setup build demo demo-down test test-rack format lint fuzz bench bench-node clean
+.PHONY: help setup build demo demo-down test test-rack format lint fuzz soak bench bench-node clean
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ lint: ## Says what is not formatted.
 
 fuzz: setup ## Fuzzes all that reads foreign bytes for MINUTES minutes.
 	@Tests/Fuzz/run.sh $$(( $(MINUTES) * 60 ))
+
+soak: setup ## Simulates new seeds for MINUTES minutes: seeds done, faults by kind, and what failed.
+	@swift build --build-tests
+	@MUSTER_SOAK_MINUTES=$(MINUTES) swift test --skip-build --filter SoakTests
 
 bench: ## What a fleet costs one conductor, beside DHCP and TFTP peers; ONLY="ingest store" runs some sections.
 	@./setup.sh debian-packages-bench.txt

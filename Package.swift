@@ -338,6 +338,13 @@ let package = Package(
                 "StoreMemory", "Primitives", logging,
             ]),
         suite(
+            "SimulationTests",
+            [
+                "BareMetal", "BootServer", "ConductorServer", "Discovery", "NodeAgent", "Identity", "DHCP",
+                "NetworkBoot", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "ResourceModel",
+                "ReconcileRuntime", "StoreMemory", "StoreSQLite", "Primitives", grdb, crypto, logging, httpTypes,
+            ]),
+        suite(
             "FleetTests",
             [
                 "Fleet", "FleetContract", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "BareMetal",

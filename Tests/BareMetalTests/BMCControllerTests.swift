@@ -255,6 +255,11 @@ private struct Bench: Sendable {
         named.spec.bmc = "r1"
         try await access.power(named, .off)
         #expect(machine.actions == [.on, .forceOff])
+        // A node that was seen before its BMC had answered is switched by it all the same.
+        var early = bench.node("UUID-B")
+        early.status.identity.bmc = nil
+        try await access.power(early, .on)
+        #expect(machine.actions == [.on, .forceOff, .on])
     }
 
     @Test func `a refused discovery keeps the power reading and is tried again`() async throws {

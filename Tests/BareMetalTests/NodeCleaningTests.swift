@@ -123,6 +123,14 @@ import Testing
             #expect(walk.node.status.state == .cleanFailed)
             #expect(walk.node.status.wait?.next.contains("muster node clean rack1-n1") == true)
         }
+        // A machine that was silent may run anything by now; one that told of a failure is still there.
+        ask(&silent, number: 2)
+        try silent.take(.specified)
+        #expect(silent.node.status.state == .cleaning(.bootingRamdisk))
+        #expect(silent.orders == [.boot(.ramdisk)])
+        ask(&refused, number: 2)
+        try refused.take(.specified)
+        #expect(refused.node.status.state == .cleaning(.wiping))
     }
 
     @Test func `a conductor that starts in the middle asks for the boot again`() throws {

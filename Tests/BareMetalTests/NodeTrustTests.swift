@@ -97,6 +97,13 @@ import Testing
         walk.wait(.seconds(90_000))
         try walk.take(.tick)
         #expect(walk.node.status.state == .deploying(.enrolling))
+        // Nothing ends that by itself, so an operator may begin anew.
+        var anew = walk
+        anew.node.spec.deployment = anew.node.status.attempted.next
+        #expect(NodeMachine.needsAttention(anew.node))
+        try anew.take(.specified)
+        #expect(anew.node.status.state == .deploying(.bootingRamdisk))
+        #expect(anew.orders == [.boot(.ramdisk)])
         try walk.take(.agentEnrolled)
         try walk.take(.agentConnected(Walk.hello, Walk.stream()))
         try walk.take(.agentReported(Walk.report(ready: true)))

@@ -212,6 +212,7 @@ extension FleetCall {
         }
         switch node.status.state {
         case .available, .deployFailed, .active, .rescueFailed: return
+        case .deploying where node.isLeftToOperator: return
         case .deploying:
             throw APIError.conflict(
                 "'\(name)' is being deployed already; 'muster node watch \(name)' shows how far it is.")

@@ -19,13 +19,13 @@ public struct BMCAccess: MachinePower {
     }
 
     public func verify(_ node: Node) async throws -> Bool {
-        guard let name = node.bmcName else { return false }
+        guard let name = name(of: node) else { return false }
         _ = try await driver(of: node, named: name).powerState()
         return true
     }
 
     public func boot(_ node: Node, _ order: BootOrder) async throws {
-        guard let name = node.bmcName else { throw MachineWithoutBMC(name: node.spec.name, order: order.instruction) }
+        guard let name = name(of: node) else { throw MachineWithoutBMC(name: node.spec.name, order: order.instruction) }
         let (bmc, driver) = try await bmc(of: node, named: name)
         let firmware = (node.status.summary?.firmware).flatMap(MachineFirmware.init)
         switch order {
@@ -36,10 +36,18 @@ public struct BMCAccess: MachinePower {
     }
 
     public func power(_ node: Node, _ action: Node.PowerRequest.Action) async throws {
-        guard let name = node.bmcName else {
+        guard let name = name(of: node) else {
             throw MachineWithoutBMC(name: node.spec.name, order: "Switch its power by hand")
         }
         try await driver(of: node, named: name).setPower(PowerAction(action))
+    }
+
+    /// The BMC that the node names or was found with, else the one that tells by now that it is this machine's: it may have
+    /// answered only after the machine was seen.
+    private func name(of node: Node) -> String? {
+        if let name = node.bmcName { return name }
+        guard let own = node.status.identity.smbiosUUID else { return nil }
+        return bmcs().first { bmc in bmc.status.systemUUID.map { SystemUUID.isSame($0, own) } ?? false }?.metadata.name
     }
 
     private func driver(of node: Node, named name: String) async throws -> any BMCDriver {

@@ -38,7 +38,8 @@ public struct NodeController: Service {
     private let clock: any WallClock
     private let conductor: String
     private let logger: Logger
-    private let effects: AsyncStream<PendingEffect>
+    /// What is to be carried out; `run` takes it out, and so does the simulator, which has no `run`.
+    let effects: AsyncStream<PendingEffect>
     private let effectQueue: AsyncStream<PendingEffect>.Continuation
 
     /// The power orders that are queued or under way.
@@ -158,7 +159,7 @@ public struct NodeController: Service {
     }
 
     /// Resumes many nodes beside each other, so that a large fleet is not resumed one wait for the disk after the other.
-    private func resume() async {
+    func resume() async {
         await withDiscardingTaskGroup { group in
             let gate = Gate(limit: Self.resumeConcurrencyMax)
             for node in nodes() where !Task.isCancelled {
@@ -171,7 +172,8 @@ public struct NodeController: Service {
         }
     }
 
-    private func followSpecifications(_ changes: NodeChanges) async {
+    /// Follows what is asked for and has not been followed yet.
+    func followSpecifications(_ changes: NodeChanges) async {
         switch changes {
         case .all:
             for node in nodes() where NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
@@ -185,10 +187,15 @@ public struct NodeController: Service {
     /// Looks at deadlines each second, and now and then for specifications that a failure of the store kept back.
     private func watchDeadlines() async {
         for second in 1... {
-            for node in late(clock.now) { await attempt(.tick, on: node) }
+            await followDeadlines()
             if second % Self.secondLookInterval == 0 { await followSpecifications(.all) }
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
         }
+    }
+
+    /// One look at all deadlines.
+    func followDeadlines() async {
+        for node in late(clock.now) { await attempt(.tick, on: node) }
     }
 
     private func attempt(_ input: NodeInput, on node: Node) async {
@@ -228,7 +235,8 @@ public struct NodeController: Service {
         }
     }
 
-    private func carryOut(_ pending: PendingEffect) async {
+    /// Does what is to be done, and tells the node what came of it.
+    func carryOut(_ pending: PendingEffect) async {
         defer { finish(pending) }
         guard let answer = await pending.effect.carriedOut(by: power, for: pending.node) else { return }
         await tell(answer, to: pending.node)

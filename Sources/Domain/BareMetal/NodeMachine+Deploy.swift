@@ -240,6 +240,8 @@ extension NodeWalk {
         case .deploying(.bootingRamdisk), .deploying(.bootingDisk), .deploying(.enrolling), .deploying(.checking):
             failDeployment(late)
         case .cleaning:
+            // Whoever was silent may not be in the ramdisk any more: the next order begins with a boot of its own.
+            node.status.session?.isTrusted = false
             failCleaning(late)
         case .rescuing, .unrescuing:
             rescueIsLate(late)

@@ -55,6 +55,7 @@ public struct NodeMachine: Sendable {
         switch status.state {
         case .available: return spec.role != nil
         case .deployFailed, .active, .rescueFailed: return spec.wantedDeployment > status.attempted
+        case .deploying: return node.isLeftToOperator && spec.wantedDeployment > status.attempted
         default: return false
         }
     }
@@ -68,6 +69,11 @@ extension Node {
             approval.isByRule && status.state == .enroll && status.session == nil && status.inventory == nil
         return isEarly ? nil : approval
     }
+}
+
+extension Node {
+    /// Whether what it waits for is a person who boots its machine, so that there is no end to that but what they do.
+    public var isLeftToOperator: Bool { status.wait?.owner == .operator }
 }
 
 extension Node.Spec {
@@ -300,6 +306,9 @@ struct NodeWalk {
             }
         case .deployFailed, .active, .rescueFailed:
             if node.spec.wantedDeployment > node.status.attempted { beginDeployment(why: "a deployment is asked for") }
+        // Nothing ends this by itself: a token that is void by now would keep the node here for ever.
+        case .deploying where node.isLeftToOperator && node.spec.wantedDeployment > node.status.attempted:
+            beginDeployment(why: "a deployment is asked for")
         case .enroll, .verifying, .manageable, .inspecting, .inspectFailed, .deploying, .cleaning, .cleanFailed,
             .rescuing, .rescue, .unrescuing, .servicing, .serviceFailed, .deleting, .deleteFailed:
             break

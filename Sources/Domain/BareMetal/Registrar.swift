@@ -17,6 +17,7 @@ public struct Registrar: Sendable {
     private let clock: any WallClock
     private let random: RandomSource
     private let names = NamesUnderWay()
+    private let pause: @Sendable () async throws -> Void
 
     /// What the registrar reads. Each question is answered at a cost that does not grow with the fleet.
     public struct Catalog: Sendable {
@@ -86,13 +87,16 @@ public struct Registrar: Sendable {
     ///
     /// `readInventory` gives an inventory that was saved; nil when it cannot be read, and then nothing is compared.
     /// `attest` tells what a post's TPM proves.
+    /// `pause` gives the catalog a moment to show a node that another registration has just made.
     public init(
         store: any ResourceStore, submit: @escaping @Sendable (NodeInput, NodeID) async throws -> Node,
         events: EventSequence, catalog: Catalog, saveInventory: @escaping @Sendable ([UInt8]) async throws -> Digest,
         readInventory: @escaping @Sendable (Digest) async -> InventoryReport? = { _ in nil },
         attest: @escaping @Sendable (InventoryPost) -> AttestationFinding = { _ in .nothing },
-        clock: any WallClock, random: RandomSource = .system
+        clock: any WallClock, random: RandomSource = .system,
+        pause: @escaping @Sendable () async throws -> Void = { try await Task.sleep(for: .milliseconds(20)) }
     ) {
+        self.pause = pause
         self.readInventory = readInventory
         self.attest = attest
         self.store = store
@@ -261,7 +265,7 @@ public struct Registrar: Sendable {
         let owner = try await store.fetch(Node.self, mark.value.spec.node.raw)
         if let owner, key.name == Self.nameMark(owner.value.spec.name) { return true }
         if let owner, Self.marks(of: owner.value.status.identity).contains(key.name) {
-            try await Task.sleep(for: .milliseconds(20))
+            try await pause()
             return true
         }
         _ = try await store.commit(Transaction(conditions: [mark.unchanged], operations: [.delete(key)]))

@@ -171,8 +171,8 @@ public final class ResourceCache: Service {
     /// Reads all documents of the kinds anew.
     ///
     /// Pages are of different revisions, so the commits from before the first page to after the last are replayed
-    /// before anything is shown.
-    private func load() async throws {
+    /// before anything is shown. Not private: the simulator loads and applies at moments of its own.
+    func load() async throws {
         let start = try await store.currentRevision()
         var fresh = decoder
         for kind in decoder.kinds.keys.sorted() {
@@ -196,7 +196,7 @@ public final class ResourceCache: Service {
         show(fresh)
     }
 
-    private func apply(_ batch: WatchBatch) {
+    func apply(_ batch: WatchBatch) {
         let changes = decoder.prepare(batch.changes)
         let (woken, failed) = state.withLock { state -> ([Waiter], [StoreError]) in
             let keys = state.snapshot.apply(changes, at: batch.revision)
@@ -228,7 +228,7 @@ public final class ResourceCache: Service {
         }
         let reached = state.waiters.filter { state.hasReached($0.value.revision) }
         for number in reached.keys { state.waiters[number] = nil }
-        return Array(reached.values)
+        return reached.sorted { $0.key < $1.key }.map(\.value)
     }
 
     private func enqueue(_ revision: Revision) async throws {
