@@ -2,7 +2,7 @@
 # usage: Tests/Fuzz/run.sh SECONDS [TARGET...]
 # Builds the fuzz targets with libFuzzer and the address sanitizer, runs each for its share of SECONDS, and prints a line
 # for each. Inputs that reach new code are kept for the next time in .cache/fuzz. Exits with 1 when a target failed: the
-# input that it failed with is in Tests/Fuzz/Corpora then, as crash-*, oom-* or timeout-*, and `make test` fails as well.
+# input that it failed with is in Tests/Fuzz/Corpora then, as crash-*, leak-*, oom-* or timeout-*, and `make test` fails as well.
 set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 64; }
 cd "$(dirname "$0")/../.."
@@ -43,8 +43,8 @@ for target in "${targets[@]}"; do
     touch "$stamp"
     MUSTER_FUZZ_TARGET=$target "$build/fuzz" "${options[@]}" -max_total_time="$share" -print_final_stats=1 \
         -artifact_prefix="$corpora/$target/" "$kept/$target" "$corpora/$target" >"$log" 2>&1 || true
-    figure() { awk -F ': *' -v name="stat::$1" '$1 == name { value = $2 } END { print value + 0 }' "$log"; }
-    crashes=$(find "$corpora/$target" -newer "$stamp" \( -name 'crash-*' -o -name 'oom-*' -o -name 'timeout-*' \) | wc -l)
+    figure() { sed -n "s/^stat::$1: *//p" "$log" | tail -n 1; }
+    crashes=$(find "$corpora/$target" -newer "$stamp" -name '*-????????????????????????????????????????' | wc -l)
     if [ "$crashes" -gt 0 ] || ! grep -q '^Done ' "$log"; then
         failed=1
         tail -n 60 "$log" >&2

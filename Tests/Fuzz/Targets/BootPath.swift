@@ -90,7 +90,9 @@ private struct BootPlace {
         let logger = Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }
         let router = Router(context: BootHTTPContext.self)
         BootHTTP(content: content, logger: logger).addRoutes(to: router)
-        let source = ApplicationRequestContextSource(channel: EmbeddedChannel(), logger: logger)
+        let channel = EmbeddedChannel()
+        defer { _ = try? channel.finish(acceptAlreadyClosed: true) }
+        let source = ApplicationRequestContextSource(channel: channel, logger: logger)
         return try await router.buildResponder().respond(to: request, context: BootHTTPContext(source: source))
     }
 }

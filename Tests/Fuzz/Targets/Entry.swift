@@ -7,7 +7,8 @@ private let target: FuzzTarget = {
     let name = getenv("MUSTER_FUZZ_TARGET").map { String(cString: $0) } ?? ""
     if name == "list" {
         for target in FuzzTarget.all { print(target.name, target.sizeMax) }
-        exit(0)
+        fflush(nil)
+        _exit(0)
     }
     guard let target = FuzzTarget.all.first(where: { $0.name == name }) else {
         fatalError("MUSTER_FUZZ_TARGET names no target: '\(name)'")
