@@ -340,7 +340,8 @@ let package = Package(
         suite(
             "SimulationTests",
             [
-                "BareMetal", "BootServer", "ConductorServer", "Discovery", "NodeAgent", "Identity", "DHCP",
+                "BareMetal", "BootServer", "TPMVerification", "ConductorServer", "Discovery", "NodeAgent", "Identity",
+                "DHCP",
                 "NetworkBoot", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "ResourceModel",
                 "ReconcileRuntime", "StoreMemory", "StoreSQLite", "Primitives", grdb, crypto, logging, httpTypes,
             ]),

@@ -94,7 +94,7 @@ final class AgentHost: @unchecked Sendable {
         case .apply, .check: check()
         case .collectMetrics: later(10...500, "~ agent has its figures", .metricsCollected([]))
         case .setClock(let time): clockOffset = time.since(World.epoch).milliseconds - world.now
-        case .prepareRenewal, .installCertificate, .log: break
+        case .prepareRenewal, .installCertificate, .keepAuthorities, .log: break
         }
     }
 

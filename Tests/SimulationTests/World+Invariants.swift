@@ -42,7 +42,9 @@ extension World {
         case BMC.kind: allowed = before == nil ? [.site] : [.bmcController, .api]
         case Lease.kind: allowed = [.leases]
         case EnrolmentToken.kind: allowed = [.tokens]
-        case AuditEvent.kind: allowed = [.audit]
+        // A token is made together with the word of it.
+        case AuditEvent.kind: allowed = [.audit, .tokens]
+        case NodeCertificates.kind: allowed = [.certificates]
         default: allowed = [.site]
         }
         if !allowed.contains(part) { violate(.oneWriter, "\(part) writes \(operation.key)") }
