@@ -37,7 +37,9 @@ struct TrustScene: Sendable {
         let clock = SystemWallClock()
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let store = MemoryStore(clock: clock)
-        let catalog = LiveCatalog(cache: ResourceCache(store: store, kinds: LiveCatalog.kinds, logger: logger))
+        let cache = ResourceCache(
+            store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
+        let catalog = LiveCatalog(cache: cache)
         let vault = try await SecretVault.open(store: store, keyFile: directory.appending("key"), clock: clock)
         let keys = AuthorityVault(vault: vault, name: "Test", clock: clock)
         let authorities = SiteAuthorities(try await AuthorityController.open(store: store, keys: keys))
@@ -50,10 +52,12 @@ struct TrustScene: Sendable {
         let hub = AgentHub(
             catalog: catalog,
             controller: NodeController(
-                writer: NodeWriter(store: store), nodes: { catalog.nodes() }, changes: { catalog.cache.changes() },
-                power: power, clock: clock, conductor: "run-1", logger: logger),
+                writer: NodeWriter(store: store), nodes: { catalog.nodes() }, node: { catalog.node($0) },
+                late: { catalog.lateNodes(at: $0) }, changes: { catalog.nodeChanges() }, power: power, clock: clock,
+                conductor: "run-1", logger: logger),
             feed: AgentViewFeed(logger: logger, clock: clock) { [] }, metrics: NodeMetrics(),
-            logs: NodeLogs(directory: directory.appending("logs"), clock: clock), authorities: authorities,
+            logs: NodeLogs(directory: directory.appending("logs"), clock: clock), board: ViewBoard(cache),
+            authorities: authorities,
             register: register, audit: audit, clock: clock, apiPort: 9443, conductor: "run-1", logger: logger)
         let rotation = AuthorityController(
             store: store, keys: keys, authorities: authorities,

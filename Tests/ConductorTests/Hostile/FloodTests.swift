@@ -162,10 +162,11 @@ import WebSocketMessages
             let store = try await SQLiteStore.open(path: "\(state)/store.sqlite")
             let blobs = try FileBlobStore(directory: "\(state)/blobs")
             let vault = try await SecretVault.open(store: store, keyFile: "\(state)/master.key")
-            let authority = try await SiteAuthority.open(vault: vault, name: "Muster", clock: SystemWallClock())
+            let authorities = try await AuthorityController.open(
+                store: store, keys: AuthorityVault(vault: vault, name: "Muster", clock: SystemWallClock()))
             members.value = (
-                try await HostileScene.member("taken", 0xA, store, blobs, authority),
-                try await HostileScene.member("other", 0xB, store, blobs, authority), authority.certificatePEM
+                try await HostileScene.member("taken", 0xA, store, blobs, authorities.issuing),
+                try await HostileScene.member("other", 0xB, store, blobs, authorities.issuing), authorities.bundlePEM
             )
             try await store.close()
         }) { ports, good in

@@ -11,7 +11,7 @@ import NIOSSL
 import NodeTransport
 import Primitives
 import ResourceModel
-import StoreMemory
+import StoreSQLite
 import SwiftASN1
 import TestSupport
 import Testing
@@ -24,7 +24,7 @@ import X509
 struct HostileScene {
     let parts: ConductorParts
     let ports: [Int]
-    let store: MemoryStore
+    let store: SQLiteStore
     let authority: CertificateAuthority
     let tokens: EnrolmentTokens
     let operators: OperatorTokens
@@ -61,16 +61,19 @@ struct HostileScene {
             defer { group.cancelAll() }
             try await group.next()
         }
+        try await scene.store.close()
         withExtendedLifetime(directory) {}
     }
 
     private init(_ directory: TemporaryDirectory) async throws {
         let clock = SystemWallClock()
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        store = MemoryStore(clock: clock)
+        store = try await SQLiteStore.open(path: directory.appending("store.sqlite"), clock: clock)
         let blobs = try FileBlobStore(directory: directory.appending("blobs"))
         let vault = try await SecretVault.open(store: store, keyFile: directory.appending("key"), clock: clock)
-        authority = try await SiteAuthority.open(vault: vault, name: "test", clock: clock)
+        let keys = AuthorityVault(vault: vault, name: "test", clock: clock)
+        let authorities = SiteAuthorities(try await AuthorityController.open(store: store, keys: keys))
+        authority = authorities.now.issuing
         tokens = EnrolmentTokens(store: store)
         operators = OperatorTokens(store: store, clock: clock)
         audit = AuditLog(store: store, clock: clock)
@@ -82,9 +85,11 @@ struct HostileScene {
         (configuration.ports.api, configuration.ports.boot) = (ports[0], ports[1])
         (configuration.ports.provisioning, configuration.ports.agents) = (ports[2], ports[3])
         parts = try ConductorParts(
-            configuration: configuration, store: store, blobs: blobs, vault: vault, authority: authority,
-            operators: operators, mediaKey: SecretText("key"), clock: clock,
-            logger: logger)
+            configuration: configuration, store: store,
+            watch: StoreWatch(
+                store: store, mark: StoreMarkFile(directory: directory.path), clock: clock, logger: logger),
+            blobs: blobs, vault: vault, keys: keys, authorities: authorities, operators: operators,
+            mediaKey: SecretText("key"), clock: clock, logger: logger)
     }
 
     /// Puts a node in service into the store, and gives it a certificate.

@@ -9,7 +9,7 @@ import NIOCore
 import NodeTransport
 import Primitives
 import ResourceModel
-import StoreMemory
+import StoreSQLite
 import SwiftASN1
 import Synchronization
 import Testing

@@ -12,7 +12,7 @@ import NIOCore
 import NIOEmbedded
 import Primitives
 import ResourceModel
-import StoreMemory
+import StoreSQLite
 import Testing
 
 @testable import ConductorServer
