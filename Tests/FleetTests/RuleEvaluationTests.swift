@@ -108,7 +108,8 @@ import Testing
             let trial = RuleEvaluation.evaluate(rules: rules, inventory: inventory).explanation.rules[0].facts[0]
             let isUntold: [FactPath] = [
                 .boardSerial, .chassisSerial, .cpuModel, .cpuVendor, .virtualization, .firmwareVendor, .firmwareVersion,
-                .secureBoot, .tpmVersion, .diskModel, .diskBus, .diskWWN, .nicDriver, .nicSpeed, .bootMAC,
+                .secureBoot, .tpmVersion, .tpmEndorsementKey, .diskModel, .diskBus, .diskWWN, .nicDriver, .nicSpeed,
+                .bootMAC,
             ]
             let isTold = !isUntold.contains(path)
             #expect(trial.found.isEmpty != isTold, "\(path.rawValue)")

@@ -29,6 +29,8 @@ struct AgentHub: AgentPortDelegate, Service {
     /// This run of the conductor; see `Node.Stream`.
     let conductor: String
     let logger: Logger
+    /// How far the store had come when this run began; nil: how far it has come when a node arrives.
+    var startedAt: Revision?
     /// The newest session of each node, so that the end of an older one says nothing.
     let newest = NewestSessions()
     let counters = StreamCounters()
@@ -49,9 +51,9 @@ struct AgentHub: AgentPortDelegate, Service {
             return
         }
         guard accepts(session, in: ground.now) else { return session.goodbye(Self.revoked, retryAfterSeconds: 300) }
-        if hello.viewRevision > ground.now.revision {
-            await noteAhead(session, hello.viewRevision, ground.now.revision)
-        }
+        // The view with which a node comes first was made by a run before this one.
+        let reached = newest.greet(session.node) ? startedAt ?? ground.now.revision : ground.now.revision
+        if hello.viewRevision > reached { await noteAhead(session, hello.viewRevision, reached) }
         await noteCertificate(of: session, in: ground.now)
         feed.open(session, hello: hello, view: view(of: node, on: ground))
         // What changed while the session was not there to be told.

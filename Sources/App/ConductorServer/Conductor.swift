@@ -39,6 +39,7 @@ public struct Conductor: Sendable {
         let mark = StoreMarkFile(directory: configuration.stateDirectory)
         let (store, accepted) = try await mark.openStore(
             acceptsOlder: configuration.acceptsOlderStore, clock: clock, logger: logger)
+        let startedAt = try await store.currentRevision()
         let blobs = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
         let vault = try await SecretVault.open(
             store: store, keyFile: "\(configuration.stateDirectory)/master.key", clock: clock)
@@ -51,8 +52,8 @@ public struct Conductor: Sendable {
         let watch = StoreWatch(store: store, mark: mark, clock: clock, logger: logger)
         let parts = try ConductorParts(
             configuration: configuration, store: store, watch: watch, blobs: blobs, vault: vault, keys: keys,
-            authorities: authorities, operators: operators, mediaKey: try await MediaDesk.key(in: vault), clock: clock,
-            logger: logger)
+            authorities: authorities, operators: operators, mediaKey: try await MediaDesk.key(in: vault),
+            startedAt: startedAt, clock: clock, logger: logger)
         if let accepted { try await parts.audit.record(accepted) }
         watch.saveMark()
         try await parts.run()

@@ -58,7 +58,7 @@ struct ConductorParts {
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, watch: StoreWatch, blobs: FileBlobStore,
         vault: SecretVault, keys: AuthorityVault, authorities: SiteAuthorities, operators: OperatorTokens,
-        mediaKey: SecretText, clock: any WallClock,
+        mediaKey: SecretText, startedAt: Revision? = nil, clock: any WallClock,
         logger: Logger
     ) throws {
         self.configuration = configuration
@@ -150,7 +150,7 @@ struct ConductorParts {
             metrics: NodeMetrics(), logs: logs, board: ViewBoard(cache), authorities: authorities, register: register,
             audit: audit,
             clock: clock,
-            apiPort: configuration.ports.api, conductor: run, logger: logger)
+            apiPort: configuration.ports.api, conductor: run, logger: logger, startedAt: startedAt)
         consoleDesk = ConsoleDesk(
             access: { node in
                 guard let name = node.bmcName else { throw NoConsole(node: node.spec.name, bmc: nil) }

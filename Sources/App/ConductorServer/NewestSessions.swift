@@ -5,10 +5,14 @@ import Synchronization
 /// Which stream of each node is the newest one.
 final class NewestSessions: Sendable {
     private let sessions = Mutex<[NodeID: UInt64]>([:])
+    private let greeted = Mutex<Set<NodeID>>([])
 
     func open(_ node: NodeID, _ session: UInt64) {
         sessions.withLock { $0[node] = max($0[node] ?? 0, session) }
     }
+
+    /// Whether the node has not come before in this run of the conductor.
+    func greet(_ node: NodeID) -> Bool { greeted.withLock { $0.insert(node).inserted } }
 
     /// Whether no newer stream has taken its place.
     func isNewest(_ node: NodeID, _ session: UInt64) -> Bool { sessions.withLock { $0[node] == session } }

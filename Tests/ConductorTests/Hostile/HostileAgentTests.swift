@@ -81,6 +81,15 @@ import WebSocketMessages
                 "", "{}", try text(InventoryPost(bootID: "x", inventory: inventory(of: other))),
             ]
             .map { Attempt(DiscoveryPath.inventory, body: $0, [400]) },
+            // Anybody may ask for a challenge; what is no key of a TPM gets none.
+            "POST \(DiscoveryPath.attestation)": [
+                "", "{}",
+                try text(
+                    AttestationOffer(
+                        bootID: other.bootID, certificate: nil, endorsementKey: Data([1, 2, 3]),
+                        attestationKey: Data([4, 5, 6]))),
+            ]
+            .map { Attempt(DiscoveryPath.attestation, body: $0, [400]) },
             "GET \(DiscoveryPath.orders)": tokens.map {
                 Attempt("\(DiscoveryPath.orders)?node=\(other.id)&wait=0", token: $0, refused)
             },
@@ -148,7 +157,8 @@ import WebSocketMessages
 
     /// Paths of the operators' port that need no token, and what they answer to somebody without one.
     private static let openPaths: [String: Set<UInt>] = [
-        "GET /fleet/v1": [200], "GET /sign-in": [200], "POST /sign-in": [400, 401, 403, 415, 422],
+        "GET /fleet/v1": [200], "GET /fleet/v1/ready": [200], "GET /sign-in": [200],
+        "POST /sign-in": [400, 401, 403, 415, 422],
         "POST /sign-out": [303, 400, 403],
         "GET /session": [401],
     ]
