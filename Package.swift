@@ -398,7 +398,7 @@ let package = Package(
                 "StoreMemory", "StoreSQLite",
                 "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioPosix,
                 nioHTTP1, nioSSL,
-                logging, arguments, "ProgramRuns", "NodeTransport", "WebSocketMessages", crypto, x509, asn1,
+                logging, arguments, "ProgramRuns", crypto, x509, asn1,
                 hummingbirdCore, nioEmbedded,
             ]),
         suite(

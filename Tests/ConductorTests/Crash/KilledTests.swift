@@ -50,7 +50,6 @@ struct KilledTests {
             try await kill(12, until: "active", bed, &random, &toll)
             for machine in bed.machines { toll.add(try await killAgent(of: machine)) }
             try await bed.waitForAgents(within: .seconds(60))
-            try await bed.copyStore(to: "early")
             for machine in bed.machines { try await bed.insist("node clean \(machine.name) --all --release") }
             try await kill(6, until: "available", bed, &random, &toll)
             for machine in bed.machines { try await bed.insist("node approve \(machine.name) --role network") }
@@ -146,6 +145,10 @@ struct KilledTests {
 
     /// When all of the state is put back, the mark too, the agents have seen more than the store.
     private func checkAgentsNoticeAnOlderStore(_ bed: CrashBed) async throws {
+        try await bed.copyStore(to: "early")
+        for machine in bed.machines { try await bed.insist("node set \(machine.name) --rack later") }
+        // The views that this makes are with the agents long before.
+        try await Task.sleep(for: .seconds(2))
         try await bed.putStoreBack(from: "early")
         for _ in 0..<300 {
             if try await bed.scene.metric("muster_agents_ahead_of_store") == "\(bed.machines.count)" { break }
