@@ -199,9 +199,8 @@ final class Conductor: @unchecked Sendable {
     }
 
     private func mutated(_ packet: DHCPPacket) -> DHCPPacket {
-        guard world.mutation == .doubleLease, packet.yourAddress != .any, let mac = packet.macAddress else {
-            return packet
-        }
+        guard world.mutation == .doubleLease, packet.options.messageType == .acknowledge, let mac = packet.macAddress
+        else { return packet }
         var packet = packet
         if let lastGiven, lastGiven.mac != mac, mac.value % 2 == 0 { packet.yourAddress = lastGiven.address }
         if mac.value % 2 == 1 { lastGiven = (mac, packet.yourAddress) }

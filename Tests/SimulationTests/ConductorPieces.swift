@@ -48,7 +48,11 @@ struct ConductorPieces {
             writer: writer, nodes: { catalog.nodes() }, node: { catalog.node($0) },
             late: { catalog.lateNodes(at: $0) }, changes: { catalog.nodeChanges() },
             power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock, conductor: conductor.name,
-            logger: logger)
+            logger: logger,
+            pause: { duration in
+                await world.pause(duration.milliseconds, run: conductor.run, "waits for the store")
+                if !conductor.isAlive { throw CancellationError() }
+            })
         let registrar = Registrar(
             store: store(.registrar), submit: { try await controller.submit($0, to: $1) }, events: writer.events,
             catalog: catalog.registrations,

@@ -38,6 +38,7 @@ public struct NodeController: Service {
     private let clock: any WallClock
     private let conductor: String
     private let logger: Logger
+    private let pause: @Sendable (Duration) async throws -> Void
     /// What is to be carried out; `run` takes it out, and so does the simulator, which has no `run`.
     let effects: AsyncStream<PendingEffect>
     private let effectQueue: AsyncStream<PendingEffect>.Continuation
@@ -81,12 +82,15 @@ public struct NodeController: Service {
     ///   - late: those whose deadline has come at a time.
     ///   - changes: begins with `.all` once the nodes are known, then tells which have changed; may coalesce.
     ///   - conductor: names this run of the conductor; see `Node.Stream`.
+    ///   - pause: waits until the store may take writes again.
     public init(
         writer: NodeWriter, nodes: @escaping @Sendable () -> [Node], node: @escaping @Sendable (NodeID) -> Node?,
         late: @escaping @Sendable (Timestamp) -> [Node],
         changes: @escaping @Sendable () -> AsyncStream<NodeChanges>, power: any MachinePower, clock: any WallClock,
-        conductor: String, logger: Logger
+        conductor: String, logger: Logger,
+        pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
     ) {
+        self.pause = pause
         self.writer = writer
         self.nodes = nodes
         self.node = node
@@ -214,7 +218,7 @@ public struct NodeController: Service {
                 return
             } catch let error as StoreError where error.isOfTheDisk {
                 logger.error("\(node.spec.name): \(input) waits for the store: \(error)")
-                do { try await Task.sleep(for: .seconds(1)) } catch { return }
+                do { try await pause(.seconds(1)) } catch { return }
             } catch {
                 logger.error("\(node.spec.name): \(input) was not taken: \(error)")
                 return
