@@ -26,7 +26,7 @@ demo-down: ## Removes everything that the demo made.
 test: setup ## Runs every test, the whole path on a virtual rack included; debug build only.
 	@./test.sh
 
-test-rack: setup ## What `make test` leaves out: whole deployments on every firmware, IPMI, bonds, a relay, four roles.
+test-rack: setup ## What `make test` leaves out: whole deployments on every firmware, IPMI, bonds, a relay, a TPM, Secure Boot, four roles, a conductor that is killed.
 	@./test.sh --rack
 
 format: ## Formats the sources.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test there is, cheapest first: format, then one debug build, then the images with debug agents, then all suites.
 # With --rack only what virtual machines take too long for with every change (MUSTER_RACK_TESTS=1): firmware paths, bonds,
-# BMCs that speak IPMI, a relay, and a node of each role.
+# BMCs that speak IPMI, a relay, virtual media, rescue, a TPM, Secure Boot, a conductor that is killed, and a node of each role.
 set -euo pipefail
 cd "$(dirname "$0")"
 

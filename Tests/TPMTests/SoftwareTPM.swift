@@ -96,6 +96,7 @@ struct SoftwareTPM: Sendable {
             }
             if code == 0 { return TPMDevice(descriptor: descriptor) }
             close(descriptor)
+            // Synchronous as all of the TPM's calls; the program that was just started listens within a second.
             usleep(25_000)
         }
         throw SoftwareTPMError(what: "the TPM does not come up")

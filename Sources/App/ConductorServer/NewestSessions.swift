@@ -5,6 +5,7 @@ import Synchronization
 /// Which stream of each node is the newest one.
 final class NewestSessions: Sendable {
     private let sessions = Mutex<[NodeID: UInt64]>([:])
+    /// At most as many as nodes have had a stream in this run; none is forgotten, as its next view may be this run's.
     private let greeted = Mutex<Set<NodeID>>([])
 
     func open(_ node: NodeID, _ session: UInt64) {

@@ -22,6 +22,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let target = target
     let done = DispatchSemaphore(value: 0)
     // On a thread of Swift's pool, where the programs run it, so that a stack is as deep as theirs.
+    // Waited for below.
     Task {
         do { try await target.run(bytes) } catch { fatalError("\(target): expected \(error)") }
         done.signal()
