@@ -190,6 +190,8 @@ struct ConductorParts {
             ("operators' API", configuration.ports.api), ("boot files", configuration.ports.boot),
             ("provisioning", configuration.ports.provisioning), ("agents", configuration.ports.agents),
         ])
+        // A server that knew nothing yet would tell a machine that its session is over.
+        try await catalog.cache.load()
         try await agentPort.listen()
         let (controller, blobs) = (controller, blobs)
         let rules = RuleFollower(

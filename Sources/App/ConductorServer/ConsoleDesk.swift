@@ -23,8 +23,14 @@ actor ConsoleDesk: Service {
     static let recordedCountMax = 512
     /// Lines that wait for one that looks; when they are more, the oldest are lost.
     static let waitingCountMax = 2048
-    /// How often one that looks is told that it is still there.
-    static let idleInterval: Duration = .seconds(15)
+    private static let tick: Duration = .milliseconds(250)
+    /// Each how many ticks it is looked for what is to be recorded and is not open.
+    private static let lookTicks = 8
+    /// For how many it is looked at each, after a console broke off that was open long: a machine that was switched off
+    /// and on says the most interesting in its first second.
+    private static let hurryTicks = 40
+    /// Each how many ticks one that looks is told that it is still there.
+    private static let idleTicks = 60
 
     private struct Room {
         var state = ConsoleRoom()
@@ -34,7 +40,7 @@ actor ConsoleDesk: Service {
     }
 
     private struct Try {
-        var backoff = Backoff(first: .seconds(1), most: .seconds(60), jitter: 0)
+        var backoff = Backoff(first: .milliseconds(250), most: .seconds(60), jitter: 0)
         var next: Timestamp?
     }
 
@@ -47,6 +53,7 @@ actor ConsoleDesk: Service {
     private var rooms: [NodeID: Room] = [:]
     /// When consoles that are to be recorded may be tried again.
     private var tries: [NodeID: Try] = [:]
+    private var hurry = 0
     /// Lines that are being closed: the next waits, since a BMC has one session.
     private var closing: [NodeID: (number: UInt64, task: Task<Void, Never>)] = [:]
     private var nextSeat: UInt64 = 1
@@ -69,12 +76,13 @@ actor ConsoleDesk: Service {
 
     /// Keeps open what is recorded until the end, and closes every line.
     func run() async throws {
-        var nextIdle = clock.now.advanced(by: Self.idleInterval)
+        var ticks = 0
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
-            await keepRecording()
-            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(2)) }
-            guard clock.now >= nextIdle else { continue }
-            nextIdle = clock.now.advanced(by: Self.idleInterval)
+            if hurry > 0 || ticks % Self.lookTicks == 0 { await keepRecording() }
+            hurry = max(0, hurry - 1)
+            try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.tick) }
+            ticks += 1
+            guard ticks % Self.idleTicks == 0 else { continue }
             for room in rooms.values { for seat in room.seats.values { seat.events.yield(ConsoleEvent(.idle)) } }
         }
         for id in Array(rooms.keys) {
@@ -153,9 +161,11 @@ actor ConsoleDesk: Service {
         }
     }
 
-    /// A console that was open for a while may be tried again at once.
+    /// A console that was open for a while is tried again at once.
     private func closed(_ id: NodeID, after duration: Duration) {
-        if duration >= .seconds(30) { tries[id] = nil }
+        guard duration >= .seconds(30) else { return }
+        tries[id] = nil
+        hurry = Self.hurryTicks
     }
 
     // MARK: Effects

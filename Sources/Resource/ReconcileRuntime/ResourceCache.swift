@@ -144,7 +144,7 @@ public final class ResourceCache: Service {
     private func follow() async {
         var backoff = Backoff(first: .milliseconds(100), factor: 2, most: .seconds(10))
         var random = SystemRandomNumberGenerator()
-        var isRelisting = true
+        var isRelisting = !snapshot().isLoaded
         while !Task.isCancelled {
             do {
                 if isRelisting {
@@ -171,8 +171,10 @@ public final class ResourceCache: Service {
     /// Reads all documents of the kinds anew.
     ///
     /// Pages are of different revisions, so the commits from before the first page to after the last are replayed
-    /// before anything is shown. Not private: the simulator loads and applies at moments of its own.
-    func load() async throws {
+    /// before anything is shown. Whoever answers from the cache loads it first; `run` goes on from there.
+    ///
+    /// Throws what the store throws.
+    public func load() async throws {
         let start = try await store.currentRevision()
         var fresh = decoder
         for kind in decoder.kinds.keys.sorted() {
