@@ -69,11 +69,26 @@ struct DiscoveryService: Sendable {
         while true {
             let number = DiscoveryOrders.number(of: node)
             if number != after || clock.now >= deadline {
-                return DiscoveryOrder(number: number, action: try await action(for: node, isNew: number != after))
+                let order = DiscoveryOrder(number: number, action: try await action(for: node, isNew: number != after))
+                if try await mayBeGiven(order, to: node) { return order }
+                try await catalog.cache.barrier()
+            } else {
+                try await Task.sleep(for: pause)
+                pause = min(pause * 2, Self.lookPauses.most)
             }
-            try await Task.sleep(for: pause)
-            pause = min(pause * 2, Self.lookPauses.most)
             node = try self.node(session: session)
+        }
+    }
+
+    /// Whether an order still stands when it is put together: in the commits that this takes, the session may have ended
+    /// and the order been withdrawn. The store is asked, since the cache may be behind it.
+    private func mayBeGiven(_ order: DiscoveryOrder, to node: Node) async throws -> Bool {
+        switch order.action {
+        case .wait, .standBy, .inspect: return true
+        case .deploy, .clean, .rescue:
+            guard let now = try await store.fetch(Node.self, node.metadata.name)?.value else { return false }
+            return now.status.session?.tokenHash == node.status.session?.tokenHash
+                && DiscoveryOrders.number(of: now) == order.number
         }
     }
 
