@@ -59,7 +59,10 @@ struct BMCDouble: BMCDriver {
         if world.strikes(.bmcRefusal) { throw .refused("internal error") }
         if world.strikes(.bmcLie) {
             // It says what it has not done, or has done what it says it could not.
-            if world.draw(0...1) == 0 { return }
+            if world.draw(0...1) == 0 {
+                world.rememberLie(machine)
+                return
+            }
             switchPower(action)
             throw .timeout("no answer")
         }

@@ -174,6 +174,13 @@ extension World {
     /// Remembers that the conductor has told the BMC that the machine's next start is of the ramdisk.
     func rememberOrder(_ machine: Machine) { machine.orderedFrom = machine.epoch + 1 }
 
+    /// A start that is under way when the BMC only says that it has reset the machine: nobody can tell it from the one
+    /// that was ordered. What has booted before the order is told by its session.
+    func rememberLie(_ machine: Machine) {
+        guard machine.orderedFrom != nil, case .firmware = machine.running else { return }
+        machine.orderedFrom = machine.epoch
+    }
+
     /// Whether a start is the ordered one; the first that is asked about is.
     private func isOrdered(_ machine: Machine, epoch: Int) -> Bool {
         if machine.orderedEpoch == epoch { return true }

@@ -64,7 +64,7 @@ public struct BMCController: Service {
     /// Asks whoever is due each second; one that hangs keeps a place of the gate and nobody waiting.
     private func follow() async {
         let polls = BMCPolls(random: random)
-        let gate = Gate(limit: Self.concurrencyMax)
+        let gate = AsyncSemaphore(limit: Self.concurrencyMax)
         await withDiscardingTaskGroup { group in
             while !Task.isCancelled {
                 let bmcs = bmcs()

@@ -165,7 +165,7 @@ public struct NodeController: Service {
     /// Resumes many nodes beside each other, so that a large fleet is not resumed one wait for the disk after the other.
     func resume() async {
         await withDiscardingTaskGroup { group in
-            let gate = Gate(limit: Self.resumeConcurrencyMax)
+            let gate = AsyncSemaphore(limit: Self.resumeConcurrencyMax)
             for node in nodes() where !Task.isCancelled {
                 await gate.enter()
                 group.addTask {
@@ -228,7 +228,7 @@ public struct NodeController: Service {
 
     private func carryOutEffects() async {
         await withDiscardingTaskGroup { group in
-            let gate = Gate(limit: Self.effectConcurrencyMax)
+            let gate = AsyncSemaphore(limit: Self.effectConcurrencyMax)
             for await pending in effects {
                 await gate.enter()
                 group.addTask {
@@ -305,40 +305,5 @@ public final class EventSequence: Sendable {
 
     private func padded(_ text: String, to length: Int) -> String {
         String(repeating: "0", count: max(0, length - text.count)) + text
-    }
-}
-
-/// Lets at most `limit` tasks in at once; the others wait in turn.
-final class Gate: Sendable {
-    private struct State {
-        var free: Int
-        var waiting: [CheckedContinuation<Void, Never>] = []
-    }
-
-    private let state: Mutex<State>
-
-    init(limit: Int) { state = Mutex(State(free: limit)) }
-
-    func enter() async {
-        await withCheckedContinuation { continuation in
-            let mayEnter = state.withLock { state in
-                guard state.free == 0 else {
-                    state.free -= 1
-                    return true
-                }
-                state.waiting.append(continuation)
-                return false
-            }
-            if mayEnter { continuation.resume() }
-        }
-    }
-
-    func leave() {
-        let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
-            guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
-            state.free += 1
-            return nil
-        }
-        next?.resume()
     }
 }

@@ -20,7 +20,7 @@ struct Fleet: Sendable {
         let agents = try await enrol(relay, tally)
         let watch = AgentWatch(count: agents.count)
         await withDiscardingTaskGroup { group in
-            let gate = Places(count: Self.reopenConcurrency)
+            let gate = AsyncSemaphore(limit: Self.reopenConcurrency)
             for agent in agents { group.addTask { await keep(agent, watch, gate) } }
             let lines = CommandLines.read()
             for await line in lines {
@@ -40,7 +40,7 @@ struct Fleet: Sendable {
         let agents = Collected<Machine.Agent>()
         let durations = Collected<Double>()
         await withDiscardingTaskGroup { group in
-            let places = Places(count: concurrency)
+            let places = AsyncSemaphore(limit: concurrency)
             for number in 1...machines {
                 await places.enter()
                 group.addTask {
@@ -71,7 +71,7 @@ struct Fleet: Sendable {
     }
 
     /// Reads an agent's stream, and opens it anew whenever it is lost. Until the conductor has greeted, it is not there.
-    private func keep(_ agent: Machine.Agent, _ watch: AgentWatch, _ places: Places) async {
+    private func keep(_ agent: Machine.Agent, _ watch: AgentWatch, _ places: AsyncSemaphore) async {
         var stream: WebSocketConnection? = agent.stream
         var isAgain = false
         while !Task.isCancelled {
@@ -165,36 +165,6 @@ final class AgentWatch: Sendable {
         let start = start ?? times.first ?? 0
         let milliseconds = times.map { ($0 - start) * 1000 }
         return Report(event, milliseconds: milliseconds, seconds: (milliseconds.max() ?? 0) / 1000)
-    }
-}
-
-/// A bounded number of places, taken in turn.
-final class Places: Sendable {
-    private let state: Mutex<(free: Int, waiting: [CheckedContinuation<Void, Never>])>
-
-    init(count: Int) { state = Mutex((count, [])) }
-
-    func enter() async {
-        await withCheckedContinuation { continuation in
-            let isFree = state.withLock { state in
-                guard state.free == 0 else {
-                    state.free -= 1
-                    return true
-                }
-                state.waiting.append(continuation)
-                return false
-            }
-            if isFree { continuation.resume() }
-        }
-    }
-
-    func leave() {
-        let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
-            guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
-            state.free += 1
-            return nil
-        }
-        next?.resume()
     }
 }
 
