@@ -105,7 +105,10 @@ extension Rack {
         try await ensureNamespaceName()
         if try ensureProcess("libvirtd", plan.libvirtd, [.net, .pid, .mnt]) { done.append("started libvirtd") }
         let sushy = [python.emulator, "--config", layout.sushyConfiguration]
-        if try ensureProcess("sushy", sushy, [.net, .pid, .mnt]) { done.append("started the Redfish service") }
+        // It downloads virtual media to its temporary folder, and is not asked to clean up when the rack goes down.
+        if try ensureProcess("sushy", ["/usr/bin/env", "TMPDIR=\(layout.sushy)"] + sushy, [.net, .pid, .mnt]) {
+            done.append("started the Redfish service")
+        }
         if let relay = plan.relay, try ensureProcess("relay", relay, [.net, .pid, .mnt]) {
             done.append("started the router with its DHCP relay")
         }
