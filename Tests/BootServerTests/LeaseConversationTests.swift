@@ -39,7 +39,8 @@ private struct ImpatientClients {
     private var random: SeededRandom
 
     init(seed: UInt64, clients count: UInt8, limits: LeaseEngine.Limits) throws {
-        engine = LeaseEngine(segment: try Lab.segment(first: 10, last: 250), leases: [], limits: limits)
+        // Hardly more addresses than clients, so that one that is given up goes to another soon.
+        engine = LeaseEngine(segment: try Lab.segment(first: 10, last: 75), leases: [], limits: limits)
         random = SeededRandom(seed: seed)
         for number in 1...count {
             clients[number] = Client(
@@ -89,9 +90,9 @@ private struct ImpatientClients {
 
     private mutating func send(_ message: Message) {
         if Int.random(in: 0..<20, using: &random) == 0 { return }
-        for _ in 0..<(Int.random(in: 0..<8, using: &random) == 0 ? 2 : 1) {
-            let isSlow = Int.random(in: 0..<4, using: &random) == 0
-            let delay = Int64.random(in: isSlow ? 500...4000 : 0...100, using: &random)
+        for _ in 0..<(Int.random(in: 0..<4, using: &random) == 0 ? 2 : 1) {
+            let isSlow = Bool.random(using: &random)
+            let delay = Int64.random(in: isSlow ? 200...6000 : 0...100, using: &random)
             wire.append((now.advanced(by: .milliseconds(delay)), message))
         }
     }
@@ -193,7 +194,7 @@ struct LeaseConversationTests {
         var world = try ImpatientClients(
             seed: seed, clients: 60,
             limits: probing { limits in
-                limits.probeTime = .seconds(seed.isMultiple(of: 2) ? 3 : 120)
+                limits.probeTime = .seconds(seed.isMultiple(of: 4) ? 120 : 1)
                 limits.waitingCountMax = seed.isMultiple(of: 3) ? 4 : 256
             })
         world.run(for: .seconds(90))
