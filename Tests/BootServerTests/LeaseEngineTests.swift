@@ -168,7 +168,8 @@ struct LeaseEngineTests {
         #expect(engine.step(.received(other), now: now).replies[0].packet.yourAddress == first)
 
         var restarted = LeaseEngine(segment: segment, leases: Array(engine.leases.values))
-        #expect(restarted.step(.received(Lab.renew(1, first)), now: now).commits.count == 1)
+        let later = now.advanced(by: .seconds(1800))
+        #expect(restarted.step(.received(Lab.renew(1, first)), now: later).commits.count == 1)
         var fresh = LeaseEngine(segment: segment, leases: [])
         #expect(fresh.step(.received(Lab.discover(1)), now: now).replies[0].packet.yourAddress == first)
     }
@@ -177,13 +178,15 @@ struct LeaseEngineTests {
     func destinations() throws {
         var engine = LeaseEngine(segment: try Lab.segment(relays: [Lab.address(2)]), leases: [])
         let address = try Lab.bind(&engine, 1, now)
-        var effects = engine.step(.received(Lab.renew(1, address)), now: now)
-        var reply = engine.step(.committed(effects.commits[0].0, nil), now: now).replies[0]
+        let half = now.advanced(by: .seconds(1800))
+        var effects = engine.step(.received(Lab.renew(1, address)), now: half)
+        var reply = engine.step(.committed(effects.commits[0].0, nil), now: half).replies[0]
         #expect(reply.destination == .unicast(address, port: 68))
         #expect(reply.packet.clientAddress == address)
 
-        effects = engine.step(.received(Lab.reboot(1, address)), now: now)
-        reply = engine.step(.committed(effects.commits[0].0, nil), now: now).replies[0]
+        let end = half.advanced(by: .seconds(1800))
+        effects = engine.step(.received(Lab.reboot(1, address)), now: end)
+        reply = engine.step(.committed(effects.commits[0].0, nil), now: end).replies[0]
         #expect(reply.destination == .hardware(Lab.mac(1), address))
 
         var packet = Lab.discover(1)

@@ -46,7 +46,7 @@ import Testing
 
     private static func change(_ random: inout SeededRandom) throws -> Transaction.Operation {
         let number = Int.random(in: 0..<count, using: &random)
-        switch Int.random(in: 0..<12, using: &random) {
+        switch Int.random(in: 0..<16, using: &random) {
         case 0: return .delete(Node.key(id(number)))
         case 1:
             let spec = Site.Spec(
@@ -70,8 +70,38 @@ import Testing
                     metadata: Metadata(name: "fabric", schemaVersion: 1, created: time),
                     spec: PlaneNetwork.Spec(plane: plane, network: try IPv4Network("10.0.1.0/24")))
             ).put()
+        case 5...7:
+            let lease = lease(
+                number, to: Int.random(in: 0..<count, using: &random), of: segments.randomElement(using: &random)!)
+            return Int.random(in: 0..<3, using: &random) > 0 ? try Stored(new: lease).put() : .delete(lease.key)
+        case 8:
+            return try Stored(
+                new: segment(segments.randomElement(using: &random)!, server: .random(in: 1...3, using: &random))
+            ).put()
         default: return try Stored(new: node(number, &random)).put()
         }
+    }
+
+    private static let segments = ["left", "right"]
+
+    private static func segment(_ name: String, server: UInt8) throws -> Segment {
+        Segment(
+            metadata: Metadata(name: name, schemaVersion: Segment.schemaVersion, created: time),
+            spec: Segment.Spec(
+                interface: nil, network: try IPv4Network("10.9.0.0/24"),
+                server: IPv4Address(bytes: [10, 9, 0, server]), pools: []))
+    }
+
+    /// The lease of the address with this number in `segment`, for the machine with that number.
+    private static func lease(_ number: Int, to machine: Int, of segment: String) -> Lease {
+        let address = IPv4Address(bytes: [10, 9, 0, UInt8(100 + number)])
+        return Lease(
+            metadata: Metadata(
+                name: Lease.name(segment: segment, address: address), schemaVersion: Lease.schemaVersion, created: time),
+            spec: Lease.Spec(
+                segment: segment, address: address, mac: MACAddress(bytes: [2, 0, 0, 0, 0, UInt8(machine)])),
+            status: Lease.Status(
+                phase: .bound, expires: time, lastSeen: time.advanced(by: .seconds(Int64(number * 20 + machine)))))
     }
 
     @Test(arguments: 0..<8 as Range<UInt64>)
@@ -110,15 +140,45 @@ import Testing
         }
     }
 
+    @Test func `a lease concerns the controller node whose it is, and of a large fleet nobody else`() async throws {
+        let store = MemoryStore()
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let cache = ResourceCache(
+            store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
+        var random = SeededRandom(seed: 1)
+        var operations = try (0..<90).map { number in
+            var node = try Self.node(number, &random)
+            node.spec.role = number == 7 ? .controller : .network
+            return try Stored(new: node).put()
+        }
+        operations.append(try Stored(new: Self.segment("left", server: 1)).put())
+        _ = try await store.commit(Transaction(operations: operations))
+        try await cache.load()
+        let board = ViewBoard(cache)
+        _ = board.advance()
+        func concerned(by lease: Lease) async throws -> ViewBoard.Concerned {
+            _ = try await store.commit(Transaction(operations: [try Stored(new: lease).put()]))
+            try await cache.load()
+            return board.advance().nodes
+        }
+        #expect(try await concerned(by: Self.lease(1, to: 8, of: "left")) == .some([]))
+        #expect(try await concerned(by: Self.lease(2, to: 7, of: "left")) == .some([Self.id(7)]))
+        #expect(try await concerned(by: Self.lease(2, to: 8, of: "left")) == .some([Self.id(7)]), "it has lost it")
+        _ = try await store.commit(Transaction(operations: [try Stored(new: Self.segment("left", server: 2)).put()]))
+        try await cache.load()
+        #expect(board.advance().nodes == .roles([.controller], and: []))
+    }
+
     private static func fresh(_ now: CacheSnapshot) -> ViewGround {
         let networks = LiveCatalog.networks(in: now)
         return ViewGround(now: now, networks: networks, ends: TunnelEnds(of: now.all(Node.self), in: networks))
     }
 
     private static func view(_ node: Node, _ ground: ViewGround) -> [String: NodeView.Item] {
-        NodeViewProjection.view(
+        let server = node.spec.role == .controller ? LiveCatalog.serverAddress(for: node, in: ground.now) : nil
+        return NodeViewProjection.view(
             of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
-            revision: Revision(1)
+            conductors: server.map { ["\($0):9443"] } ?? [], revision: Revision(1)
         ).items
     }
 }

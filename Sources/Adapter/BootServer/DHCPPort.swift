@@ -31,8 +31,16 @@ struct DHCPClaim: Hashable, Sendable {
 /// A message and where it came in.
 struct DHCPArrival: Sendable {
     let packet: DHCPPacket
-    let source: DHCPPeer
+    let sender: SocketAddress
     let port: DHCPPort
+
+    /// Who sent it; nil: no IPv4 address and port.
+    var source: DHCPPeer? {
+        guard let number = sender.port, let address = sender.ipAddress.flatMap({ try? IPv4Address($0) }) else {
+            return nil
+        }
+        return DHCPPeer(address: address, port: UInt16(clamping: number))
+    }
 }
 
 /// The other end of a datagram.
@@ -95,7 +103,7 @@ final class DHCPPort: Sendable {
 
     func close() async { try? await channel.close() }
 
-    fileprivate func received(_ packet: DHCPPacket, from source: DHCPPeer) {
+    fileprivate func received(_ packet: DHCPPacket, from sender: SocketAddress) {
         let members = members.withLock { $0 }
         guard let index = DHCPClaim.choose(for: packet, among: members.map(\.claim)) else {
             logger.debug(
@@ -103,15 +111,15 @@ final class DHCPPort: Sendable {
                 metadata: ["interface": "\(link.name)", "relay": "\(packet.relayAddress)"])
             return
         }
-        members[index].arrived(DHCPArrival(packet: packet, source: source, port: self))
+        members[index].arrived(DHCPArrival(packet: packet, sender: sender, port: self))
     }
 
     fileprivate func closed() {
         for member in members.withLock({ $0 }) { member.closed() }
     }
 
-    /// Puts a reply of the server at `server` on the wire; throws what encoding or the socket throws.
-    func send(_ reply: DHCPReply, from server: IPv4Address) async throws {
+    /// Puts a reply of the server at `server` on the wire, without waiting for it; throws when it cannot be encoded.
+    func send(_ reply: DHCPReply, from server: IPv4Address) throws {
         let payload = try reply.packet.encoded(sizeMax: reply.sizeMax)
         var (address, remotePort) = (IPv4Address.broadcast, UInt16(68))
         switch reply.destination {
@@ -123,9 +131,12 @@ final class DHCPPort: Sendable {
                 destination: .init(mac: mac, address: given, port: 68), payload: payload)
             if frames.send(frame.bytes) { return }
         }
-        let remote = try SocketAddress(ipAddress: address.description, port: Int(remotePort))
+        let remote = try SocketAddress(packedIPAddress: ByteBuffer(bytes: address.bytes), port: Int(remotePort))
         guard channel.isWritable else { return }
-        try await channel.writeAndFlush(AddressedEnvelope(remoteAddress: remote, data: ByteBuffer(bytes: payload)))
+        let envelope = AddressedEnvelope(remoteAddress: remote, data: ByteBuffer(bytes: payload))
+        channel.writeAndFlush(envelope).whenFailure { [logger] error in
+            logger.warning("a DHCP reply could not be sent", metadata: ["error": "\(error)"])
+        }
     }
 }
 
@@ -137,11 +148,10 @@ private final class DHCPPortHandler: ChannelInboundHandler, Sendable {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let envelope = unwrapInboundIn(data)
-        guard let port = port.withLock({ $0 }), let number = envelope.remoteAddress.port,
-            let address = envelope.remoteAddress.ipAddress.flatMap({ try? IPv4Address($0) }),
+        guard let port = port.withLock({ $0 }),
             let packet = try? DHCPPacket(decoding: Array(envelope.data.readableBytesView))
         else { return }
-        port.received(packet, from: DHCPPeer(address: address, port: UInt16(clamping: number)))
+        port.received(packet, from: envelope.remoteAddress)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -7,9 +7,10 @@ import ServiceLifecycle
 /// Answers DHCP for one segment, with `LeaseEngine` or `ProxyEngine` for the decisions and the resource store for the
 /// leases.
 ///
-/// It is the shell around the engine. Its ports are those of the segment's own interface and of the interfaces towards
-/// its relays; each is bound to the interface alone, without SO_REUSEADDR, so that another program's server fails to
-/// start. Replies to clients that have no address yet go out as Ethernet frames.
+/// It is the shell around the engine. A message is decided on and answered on the thread of the port where it came in;
+/// what waits for the store or for answers to probes is handed on. Its ports are those of the segment's own interface
+/// and of the interfaces towards its relays; each is bound to the interface alone, without SO_REUSEADDR, so that another
+/// program's server fails to start. Replies to clients that have no address yet go out as Ethernet frames.
 public struct DHCPServer: Service {
     private let interface: String?
     private let segment: DHCPSegment
@@ -23,9 +24,6 @@ public struct DHCPServer: Service {
     private let counters: BootCounters
     private let logger: Logger
 
-    /// Messages that wait for the engine; more are dropped, and clients ask again.
-    static let waitingCountMax = 1024
-
     /// What the server gives to machines.
     public enum Mode: Hashable, Sendable {
         /// Addresses and what to boot; free addresses are probed before they are offered.
@@ -34,7 +32,7 @@ public struct DHCPServer: Service {
         case proxy
     }
 
-    /// Who is told what. The closures must return at once.
+    /// Who is told what. The closures must return at once: a port's thread calls them.
     public struct Handlers: Sendable {
         /// A machine was heard, or bound an address.
         public var observed: @Sendable (BootClient) -> Void
@@ -88,21 +86,31 @@ public struct DHCPServer: Service {
                     clock: clock)
             case .proxy: DHCPServerState(proxy: ProxyEngine(segment: segment, limits: limits), clock: clock)
             }
+        // Never more than the engine's limits let be under way; none is lost when ports are opened anew.
+        let (tasks, continuation) = AsyncStream.makeStream(of: SlowTask.self)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { await carryOut(tasks, state) }
+            try await keepServing(state, continuation)
+        }
+    }
+
+    /// Serves, and opens the ports anew when they are lost, until cancelled or shut down.
+    private func keepServing(
+        _ state: DHCPServerState, _ tasks: AsyncStream<SlowTask>.Continuation
+    ) async throws {
         var isFirst = true
         while !Task.isCancelled, !Task.isShuttingDownGracefully {
-            let (events, continuation) = AsyncStream.makeStream(
-                of: DHCPServerEvent.self, bufferingPolicy: .bufferingOldest(Self.waitingCountMax))
+            let (signals, signal) = AsyncStream.makeStream(of: Signal.self)
             do {
-                let places = try await join(continuation)
+                let places = try await join(state, tasks, signal)
                 if isFirst {
                     logger.info("answering DHCP", metadata: ["segment": "\(segment.name)"])
                     handlers.listening()
                 }
                 isFirst = false
                 do {
-                    try await cancelWhenGracefulShutdown {
-                        try await serve(events, continuation, places, state)
-                    }
+                    try await cancelWhenGracefulShutdown { try await serve(signals, signal, places, state, tasks) }
                 } catch {
                     await leave(places)
                     throw error
@@ -143,18 +151,25 @@ public struct DHCPServer: Service {
         return (attached, all)
     }
 
-    private func join(_ continuation: AsyncStream<DHCPServerEvent>.Continuation) async throws -> Places {
+    private func join(
+        _ state: DHCPServerState, _ tasks: AsyncStream<SlowTask>.Continuation,
+        _ signal: AsyncStream<Signal>.Continuation
+    ) async throws -> Places {
         let (attached, all) = try links()
-        var places = Places(prober: AddressProber(link: attached))
+        let prober = AddressProber(link: attached)
+        var places = Places(prober: prober)
         do {
             for link in all {
                 let isAttached = link.index == attached?.index
                 let claim = DHCPClaim(network: segment.network, relays: segment.relays, isAttached: isAttached)
                 for number in mode == .proxy ? [67, 4011] as [UInt16] : [67] {
                     let membership = try await ports.join(link, port: number, claim: claim) { arrival in
-                        continuation.yield(.arrived(arrival))
+                        counters.count(
+                            dhcp: arrival.packet.options.messageType, isSent: false, segment: segment.name)
+                        let effects = state.step(arrival)
+                        begin(effects, ReplyPorts(always: arrival.port), prober, state, tasks)
                     } closed: {
-                        continuation.yield(.closed)
+                        signal.yield(.closed)
                     }
                     places.memberships.append(membership)
                     if isAttached, number == 67 { places.attached = membership.port }
@@ -177,30 +192,22 @@ public struct DHCPServer: Service {
     // MARK: Serving
 
     private func serve(
-        _ events: AsyncStream<DHCPServerEvent>, _ continuation: AsyncStream<DHCPServerEvent>.Continuation,
-        _ places: Places, _ state: DHCPServerState
+        _ signals: AsyncStream<Signal>, _ signal: AsyncStream<Signal>.Continuation, _ places: Places,
+        _ state: DHCPServerState, _ tasks: AsyncStream<SlowTask>.Continuation
     ) async throws {
-        // Where replies go that no message asks for just now: offers that waited for a probe.
-        var late = ReplyPorts(attached: places.attached)
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask {
                 while true {
                     try await Task.sleep(for: .seconds(1))
-                    continuation.yield(.tick)
+                    signal.yield(.tick)
                 }
             }
-            for await event in events {
-                switch event {
-                case .arrived(let arrival):
-                    late.note(arrival)
-                    counters.count(
-                        dhcp: arrival.packet.options.messageType, isSent: false, segment: segment.name)
-                    let effects = await state.step(arrival)
-                    await begin(effects, ReplyPorts(always: arrival.port), places, state, &group)
+            for await next in signals {
+                switch next {
                 case .tick:
                     try check(places)
-                    await begin(await state.step(.tick), late, places, state, &group)
-                    if let listener = places.listener { await hear(listener, state) }
+                    begin(state.step(.tick), state.latePorts(attached: places.attached), places.prober, state, tasks)
+                    if let listener = places.listener { hear(listener, state) }
                 case .closed: throw LinkError.noInterface(interface ?? "towards the relays")
                 }
             }
@@ -216,53 +223,71 @@ public struct DHCPServer: Service {
     }
 
     /// Tells of other servers that give addresses.
-    private func hear(_ listener: DHCPListener, _ state: DHCPServerState) async {
+    private func hear(_ listener: DHCPListener, _ state: DHCPServerState) {
         guard let replies = try? listener.replies() else { return }
         for heard in replies {
             guard let server = ForeignDHCPServer(heard.packet, from: heard.source, own: own), server.givesAddresses
             else { continue }
-            await tell(.foreignServer(server.address), state)
+            tell(.foreignServer(server.address), state)
         }
     }
 
-    private func tell(_ report: LeaseReport, _ state: DHCPServerState) async {
-        guard await state.isNew(report) else { return }
+    private func tell(_ report: LeaseReport, _ state: DHCPServerState) {
+        guard state.isNew(report) else { return }
         logger.warning("\(report)", metadata: ["segment": "\(segment.name)"])
         handlers.report(report)
     }
 
-    /// Does what is quick at once, and in the background what waits for the store or for answers to probes.
+    /// Does what is quick at once, and hands on what waits for the store or for answers to probes.
     private func begin(
-        _ effects: [LeaseEngine.Effect], _ ports: ReplyPorts, _ places: Places, _ state: DHCPServerState,
-        _ group: inout ThrowingDiscardingTaskGroup<any Error>
-    ) async {
-        for effect in effects {
-            switch effect {
-            case .commitLease, .releaseLease, .quarantine, .probe:
-                group.addTask { await perform(effect, ports, places.prober, state) }
-            case .send, .observed, .report: await perform(effect, ports, places.prober, state)
-            }
+        _ effects: [LeaseEngine.Effect], _ ports: ReplyPorts, _ prober: AddressProber, _ state: DHCPServerState,
+        _ tasks: AsyncStream<SlowTask>.Continuation
+    ) {
+        for effect in effects.filter({ !carryOut($0, ports, state) }) {
+            tasks.yield(SlowTask(effect: effect, ports: ports, prober: prober))
         }
     }
 
-    private func perform(
-        _ effect: LeaseEngine.Effect, _ ports: ReplyPorts, _ prober: AddressProber, _ state: DHCPServerState
-    ) async {
+    /// Does what is quick; false for what is not.
+    private func carryOut(_ effect: LeaseEngine.Effect, _ ports: ReplyPorts, _ state: DHCPServerState) -> Bool {
         switch effect {
         case .send(let reply):
-            guard let port = ports.port(for: reply) else { return }
+            guard let port = ports.port(for: reply) else { return true }
             do {
-                try await port.send(reply, from: segment.server)
+                try port.send(reply, from: segment.server)
                 counters.count(dhcp: reply.packet.options.messageType, isSent: true, segment: segment.name)
             } catch {
                 logger.warning("a DHCP reply could not be sent", metadata: ["error": "\(error)"])
             }
         case .observed(let client): handlers.observed(client)
-        case .report(let report): await tell(report, state)
+        case .report(let report): tell(report, state)
+        case .commitLease, .releaseLease, .quarantine, .probe: return false
+        }
+        return true
+    }
+
+    // MARK: Waiting
+
+    /// What waits for the store or for answers to probes.
+    private struct SlowTask: Sendable {
+        let effect: LeaseEngine.Effect
+        let ports: ReplyPorts
+        let prober: AddressProber
+    }
+
+    private func carryOut(_ tasks: AsyncStream<SlowTask>, _ state: DHCPServerState) async {
+        await withDiscardingTaskGroup { group in
+            for await task in tasks { group.addTask { await carryOut(task, state) } }
+        }
+    }
+
+    private func carryOut(_ task: SlowTask, _ state: DHCPServerState) async {
+        var next: [LeaseEngine.Effect] = []
+        switch task.effect {
         case .commitLease(let id, let record, let replaced):
             var failure: LeaseCommitFailure?
             do { try await leases.commit(record, replacing: replaced) } catch { failure = error }
-            for next in await state.step(.committed(id, failure)) { await perform(next, ports, prober, state) }
+            next = state.step(.committed(id, failure))
         case .quarantine(let record):
             do { try await leases.commit(record) } catch {
                 logger.warning("a quarantine could not be stored", metadata: ["address": "\(record.address)"])
@@ -270,73 +295,18 @@ public struct DHCPServer: Service {
         case .releaseLease(let record):
             var isDone = true
             do { try await leases.release(record) } catch { isDone = false }
-            for next in await state.step(.released(record, isDone: isDone)) {
-                await perform(next, ports, prober, state)
-            }
-        case .probe(let addresses):
-            let answers = await prober.probe(addresses)
-            for next in await state.step(.probed(answers)) { await perform(next, ports, prober, state) }
+            next = state.step(.released(record, isDone: isDone))
+        case .probe(let addresses): next = state.step(.probed(await task.prober.probe(addresses)))
+        case .send, .observed, .report: break
+        }
+        for effect in next.filter({ !carryOut($0, task.ports, state) }) {
+            await carryOut(SlowTask(effect: effect, ports: task.ports, prober: task.prober), state)
         }
     }
 }
 
-/// What comes to a server.
-enum DHCPServerEvent: Sendable {
-    case arrived(DHCPArrival)
+/// What ends or moves on the wait of a server.
+private enum Signal: Sendable {
     case tick
     case closed
-}
-
-/// Through which port a reply goes.
-private struct ReplyPorts: Sendable {
-    private var always: DHCPPort?
-    private var attached: DHCPPort?
-    private var ofRelay: [IPv4Address: DHCPPort] = [:]
-
-    init(always: DHCPPort) { self.always = always }
-
-    init(attached: DHCPPort?) { self.attached = attached }
-
-    /// Remembers where a relay was heard last; only relays that the segment names come here.
-    mutating func note(_ arrival: DHCPArrival) {
-        guard arrival.packet.relayAddress != .any else { return }
-        ofRelay[arrival.packet.relayAddress] = arrival.port
-    }
-
-    func port(for reply: DHCPReply) -> DHCPPort? {
-        always ?? (reply.packet.relayAddress == .any ? attached : ofRelay[reply.packet.relayAddress])
-    }
-}
-
-/// The engine, behind one door.
-private actor DHCPServerState {
-    private var leases: LeaseEngine?
-    private var proxy: ProxyEngine?
-    private let clock: any WallClock
-    private var reports: [LeaseReport: Timestamp] = [:]
-
-    private static let reportCountMax = 256
-
-    init(leases: LeaseEngine? = nil, proxy: ProxyEngine? = nil, clock: any WallClock) {
-        self.leases = leases
-        self.proxy = proxy
-        self.clock = clock
-    }
-
-    func step(_ arrival: DHCPArrival) -> [LeaseEngine.Effect] {
-        proxy?.step(arrival.packet, from: arrival.source, port: arrival.port.number, now: clock.now)
-            ?? step(.received(arrival.packet))
-    }
-
-    func step(_ event: LeaseEngine.Event) -> [LeaseEngine.Effect] { leases?.step(event, now: clock.now) ?? [] }
-
-    /// Whether the same was not reported in the last minute.
-    func isNew(_ report: LeaseReport) -> Bool {
-        let now = clock.now
-        if let last = reports[report], now.since(last) < .seconds(60) { return false }
-        if reports.count >= Self.reportCountMax { reports = reports.filter { now.since($0.value) < .seconds(60) } }
-        guard reports.count < Self.reportCountMax else { return false }
-        reports[report] = now
-        return true
-    }
 }

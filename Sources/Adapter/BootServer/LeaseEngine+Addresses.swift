@@ -2,8 +2,8 @@ import CatalogBareMetal
 import Primitives
 
 extension LeaseEngine {
-    /// The address for a machine: its reservation, its lease, its offer, or one of the pool that is its by hash, or
-    /// the next free one; nil when none is free.
+    /// The address to offer a machine that has no offer yet: its reservation, its lease, what is being probed for it, or
+    /// one of the pool that is its by hash, or the next free one; nil when none is free.
     mutating func choose(for mac: MACAddress, _ now: Timestamp) -> (IPv4Address?, LeaseReport?) {
         var report: LeaseReport?
         if let reserved = segment.reservations[mac] {
@@ -21,17 +21,29 @@ extension LeaseEngine {
 
     /// Whether a machine that asks for `address` may have it.
     func mayHave(_ address: IPv4Address, _ mac: MACAddress, _ now: Timestamp) -> Bool {
-        guard segment.network.contains(address), isFree(address, for: mac, now),
-            isServed(address) || segment.reservations[mac] == address || leaseOf[mac] == address
+        guard segment.network.contains(address), isFree(address, for: mac, now) else { return false }
+        if standingOffer(to: mac, now) == address { return true }
+        guard isServed(address) || segment.reservations[mac] == address || leaseOf[mac] == address
         else { return false }
         if let reserved = segment.reservations[mac], reserved != address, isFree(reserved, for: mac, now) {
             return false
         }
-        guard let known = leaseOf[mac], known != address, let record = leases[known], record.expires > now else {
-            return true
+        // It has another address already: only one that was offered in its place would do.
+        guard let known = leaseOf[mac], known != address, let record = leases[known] else { return true }
+        return record.expires <= now
+    }
+
+    /// What the machine was offered and may still come for (RFC 2131 section 4.3.2, SELECTING).
+    func standingOffer(to mac: MACAddress, _ now: Timestamp) -> IPv4Address? {
+        guard let address = holdOf[mac], case .offered = holds[address]?.state, isFree(address, for: mac, now) else {
+            return nil
         }
-        // It has another address already: only the one that was offered in its place will do.
-        return holdOf[mac] == address
+        return address
+    }
+
+    /// Ends what the machine was offered, or was to be.
+    mutating func giveUpOffer(to mac: MACAddress) {
+        if let address = holdOf[mac], holds[address]?.state.keptUntil != nil { removeHold(address) }
     }
 
     /// Whether nobody but `mac` has a claim to `address`; nil: nobody at all.
@@ -46,7 +58,7 @@ extension LeaseEngine {
         }
         guard let hold = holds[address] else { return true }
         switch hold.state {
-        case .offered(let until): return hold.mac == mac || until <= now
+        case .chosen(let until), .offered(let until): return hold.mac == mac || until <= now
         case .committing: return hold.mac == mac
         case .releasing: return false
         }
@@ -107,14 +119,12 @@ extension LeaseEngine {
     }
 
     private func offerEnds(_ now: Timestamp) -> [Timestamp] {
-        holds.values.compactMap { hold in
-            if case .offered(let until) = hold.state, until > now { until } else { nil }
-        }
+        holds.values.compactMap(\.state.keptUntil).filter { $0 > now }
     }
 
     /// Marks `address` as spoken for by `mac`, and gives up what else the machine was offered.
     mutating func hold(_ address: IPv4Address, for mac: MACAddress, _ state: Hold.State) {
-        if let other = holdOf[mac], other != address, case .offered = holds[other]?.state { removeHold(other) }
+        if holdOf[mac] != address { giveUpOffer(to: mac) }
         removeHold(address)
         holds[address] = Hold(mac: mac, state: state)
         holdOf[mac] = address
@@ -133,9 +143,7 @@ extension LeaseEngine {
     }
 
     mutating func dropOldOffers(_ now: Timestamp) {
-        let old = holds.filter { _, hold in
-            if case .offered(let until) = hold.state { until <= now } else { false }
-        }
+        let old = holds.filter { _, hold in hold.state.keptUntil.map { $0 <= now } ?? false }
         for address in old.keys { removeHold(address) }
     }
 }

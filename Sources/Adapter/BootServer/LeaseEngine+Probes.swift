@@ -87,12 +87,13 @@ extension LeaseEngine {
             stock = nil
         case .answered(let mac):
             let asker = holds[address]?.mac
-            let isItself = asker != nil && (mac == asker || mac == nil && reservedFor[address] == asker)
-            if isItself {
+            if let asker, mac == asker || mac == nil && reservedFor[address] == asker {
                 // Good for this machine only: it goes at once, and is not part of the stock.
-                return clients.map { .send(grant(.offer, to: $0.value.packet, address, for: segment.leaseTime)) }
+                return clients.flatMap { other, client in
+                    other == asker ? [promise(address, to: client.packet, asker, now)] : again([client], now)
+                }
             }
-            if let asker, holdOf[asker] == address, case .offered = holds[address]?.state { removeHold(address) }
+            if let asker, holdOf[asker] == address { giveUpOffer(to: asker) }
             effects = quarantine(address, answeredBy: mac, now)
         }
         return effects + again(clients.map(\.value), now)

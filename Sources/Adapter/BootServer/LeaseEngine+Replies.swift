@@ -115,7 +115,7 @@ extension DHCPSegment {
             architecture: packet.options.clientArchitectures.first.map(BootArchitecture.init),
             isIPXE: packet.options.isIPXE,
             vendorClass: packet.options.text(.vendorClass)?.printable(limit: 128),
-            hostname: packet.options.text(.hostName)?.printable(limit: 64), phase: phase, time: now)
+            hostname: packet.clientHostname, phase: phase, time: now)
     }
 }
 
@@ -125,6 +125,9 @@ extension DHCPOptions {
 }
 
 extension DHCPPacket {
+    /// What the client calls itself (option 12), printable, at most 64 characters.
+    var clientHostname: String? { options.text(.hostName)?.printable(limit: 64) }
+
     /// Whether a relayed message may be answered: it came over no more relays than RFC 1542 section 4.1.1 allows, and
     /// what the last of them added fits one option, so that it can be given back unchanged (RFC 3046 section 2.2).
     var isPlausible: Bool { hops <= 16 && options[.relayAgentInformation].map { $0.count <= 255 } ?? true }

@@ -39,6 +39,9 @@ public struct LeaseEngine: Sendable {
     public struct Limits: Hashable, Sendable {
         /// How long an offered address is kept for its machine.
         public var offerTime: Duration = .seconds(60)
+        /// For how long after its lease was stored a machine that asks for it again is given the rest of it, without
+        /// another commit: firmware and boot program ask one after the other, and impatient clients twice.
+        public var confirmTime: Duration = .seconds(10)
         /// How long a declined address is not handed out.
         public var quarantineTime: Duration = .seconds(600)
         /// Added to the lease time before an address may go to another machine.
@@ -78,9 +81,20 @@ public struct LeaseEngine: Sendable {
         var state: State
 
         enum State: Hashable, Sendable {
+            /// To be offered once it was probed; nobody has been told.
+            case chosen(until: Timestamp)
+            /// The machine was told, and may come for it.
             case offered(until: Timestamp)
             case committing(LeaseCommitID, LeaseRecord, DHCPPacket)
             case releasing
+
+            /// Until when the machine has it to itself without having asked for it; nil: the store is at work on it.
+            var keptUntil: Timestamp? {
+                switch self {
+                case .chosen(let until), .offered(let until): until
+                case .committing, .releasing: nil
+                }
+            }
         }
     }
 
@@ -145,17 +159,27 @@ public struct LeaseEngine: Sendable {
         if let address = addressBeingCommitted(for: mac) {
             return [.send(grant(.offer, to: packet, address, for: segment.leaseTime))]
         }
+        // Whoever asks again may have the first answer in hand by now: there is one offer to a machine at a time.
+        if let address = standingOffer(to: mac, now) { return [promise(address, to: packet, mac, now)] }
         let (chosen, report) = choose(for: mac, now)
         let effects = report.map { [Effect.report($0)] } ?? []
         guard let address = chosen else { return effects + [.report(.poolExhausted(mac))] }
+        guard needsProbe(address, for: mac, now) else { return effects + [promise(address, to: packet, mac, now)] }
+        hold(address, for: mac, .chosen(until: now.advanced(by: limits.offerTime)))
+        return effects + wait(packet, mac, for: address, now)
+    }
+
+    /// Offers `address` and keeps it for the machine.
+    mutating func promise(
+        _ address: IPv4Address, to packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp
+    ) -> Effect {
         hold(address, for: mac, .offered(until: now.advanced(by: limits.offerTime)))
-        if needsProbe(address, for: mac, now) { return effects + wait(packet, mac, for: address, now) }
-        return effects + [.send(grant(.offer, to: packet, address, for: segment.leaseTime))]
+        return .send(grant(.offer, to: packet, address, for: segment.leaseTime))
     }
 
     private mutating func request(_ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp) -> [Effect] {
         if let server = packet.options.serverIdentifier, server != segment.server {
-            if let held = holdOf[mac], case .offered = holds[held]?.state { removeHold(held) }
+            giveUpOffer(to: mac)
             return [.report(.otherServer(server, chosenBy: mac))]
         }
         let asked = packet.clientAddress != .any ? packet.clientAddress : packet.options.requestedAddress
@@ -166,12 +190,16 @@ public struct LeaseEngine: Sendable {
             return []
         }
         guard mayHave(address, mac, now) else { return [.send(refuse(packet))] }
+        if let left = confirmable(address, packet, mac, now) {
+            giveUpOffer(to: mac)
+            return bound(packet, address, mac, for: left, now)
+        }
         guard commits.count < limits.commitCountMax else { return [.report(.overloaded)] }
         commitCount += 1
         let id = LeaseCommitID(number: commitCount)
         let record = LeaseRecord(
             address: address, mac: mac, expires: now.advanced(by: segment.leaseTime + limits.grace), lastSeen: now,
-            hostname: packet.options.text(.hostName)?.printable(limit: 64))
+            hostname: packet.clientHostname)
         let replaced = leaseOf[mac].flatMap { $0 == address ? nil : $0 }
         hold(address, for: mac, .committing(id, record, packet))
         commits[id] = address
@@ -194,10 +222,7 @@ public struct LeaseEngine: Sendable {
             // The client counts from now: however long the store took, it must stop before the lease is over.
             let left = min(segment.leaseTime, record.expires.since(now))
             guard left >= .seconds(1) else { return [] }
-            return [
-                .send(grant(.acknowledge, to: packet, record.address, for: left)),
-                .observed(segment.client(packet, record.mac, .bound(record.address), now)),
-            ]
+            return bound(packet, record.address, record.mac, for: left, now)
         case .held(let other):
             removeLease(record.address)
             leases[other.address] = other
@@ -216,7 +241,7 @@ public struct LeaseEngine: Sendable {
             let record = leases[address], addressBeingCommitted(for: mac) == nil
         else { return [] }
         if let held = holds[address] {
-            guard case .offered = held.state, held.mac == mac else { return [] }
+            guard held.state.keptUntil != nil, held.mac == mac else { return [] }
         }
         hold(address, for: mac, .releasing)
         return [.releaseLease(record)]
@@ -228,7 +253,7 @@ public struct LeaseEngine: Sendable {
             addressBeingCommitted(for: mac) == nil
         else { return [] }
         if let held = holds[address] {
-            guard case .offered = held.state else { return [] }
+            guard held.state.keptUntil != nil else { return [] }
             removeHold(address)
         }
         let time = mayQuarantine(now) ? limits.quarantineTime : .zero
@@ -237,6 +262,32 @@ public struct LeaseEngine: Sendable {
         removeLease(address)
         leases[address] = record
         return [.quarantine(record), .report(.addressInUse(address, reportedBy: mac))]
+    }
+
+    /// What is left of a lease that was stored a moment ago for just this machine, as it calls itself now; nil: the
+    /// lease has to be stored anew.
+    private func confirmable(
+        _ address: IPv4Address, _ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp
+    ) -> Duration? {
+        guard leaseOf[mac] == address, let record = leases[address], record.phase == .bound,
+            record.hostname == packet.clientHostname
+        else { return nil }
+        let age = now.since(record.lastSeen)
+        let left = record.expires.since(now) - limits.grace
+        // The segment may have been given another lease time since.
+        guard age >= .zero, age < limits.confirmTime, left <= segment.leaseTime, left >= segment.leaseTime * 3 / 4
+        else { return nil }
+        return left
+    }
+
+    /// Says that the machine has the address.
+    private func bound(
+        _ packet: DHCPPacket, _ address: IPv4Address, _ mac: MACAddress, for time: Duration, _ now: Timestamp
+    ) -> [Effect] {
+        [
+            .send(grant(.acknowledge, to: packet, address, for: time)),
+            .observed(segment.client(packet, mac, .bound(address), now)),
+        ]
     }
 
     private func addressBeingCommitted(for mac: MACAddress) -> IPv4Address? {

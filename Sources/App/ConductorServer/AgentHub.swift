@@ -174,6 +174,8 @@ struct AgentHub: AgentPortDelegate, Service {
             try await register.note(
                 issued, of: authority.fingerprint, for: session.node, presented: session.certificate.serial)
             try await audit.record(.machine(session.node, verb: "renew", "certificate \(issued.serial)"))
+            // The agent may come with it at once, and the list of certificates is read from the cache.
+            try await catalog.cache.barrier()
             try session.send(
                 .certificate(EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)))
         } catch {

@@ -250,6 +250,8 @@ struct DiscoveryService: Sendable {
             try await register.note(issued, of: authority.fingerprint, for: request.node)
             try await controller.submit(.agentEnrolled, to: request.node)
             try await audit.record(.machine(request.node, verb: "enrol", "certificate \(issued.serial)"))
+            // The agent comes with it at once, and the list of certificates is read from the cache.
+            try await catalog.cache.barrier()
             return EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)
         } catch {
             let text = (error as? any UserFacingError)?.publicMessage ?? "the signing request cannot be read"

@@ -43,13 +43,21 @@ struct ViewGround: Sendable {
                     concerned.insert(owner.raw)
                 }
             case NodeCertificates.kind: concerned.insert(key.name)
+            case Lease.kind: concerned.formUnion(Self.controllers(withLease: key.name, before, next))
             default: break
             }
         }
-        if ends.update(nodes, in: networks) { return .roles([.network, .compute], and: concerned) }
-        // Where a controller node reaches the conductors hangs on its lease.
-        if !kinds.isDisjoint(with: [Segment.kind, Lease.kind]) { return .roles([.controller], and: concerned) }
-        return .some(concerned)
+        // Where a controller node reaches the conductors hangs on its leases and their segments.
+        var roles: Set<Role> = kinds.contains(Segment.kind) ? [.controller] : []
+        if ends.update(nodes, in: networks) { roles.formUnion([.network, .compute]) }
+        return roles.isEmpty ? .some(concerned) : .roles(roles, and: concerned)
+    }
+
+    /// The controller nodes whose lease this is, or was. Leases of other machines come and go by the thousand.
+    private static func controllers(withLease name: String, _ before: CacheSnapshot, _ now: CacheSnapshot) -> [String] {
+        let macs = Set([before, now].compactMap { $0.get(Lease.self, name)?.spec.mac })
+        let nodes = macs.flatMap { now.all(LiveCatalog.nodesByMark, IdentityFusion.mark($0)) }
+        return nodes.filter { $0.spec.role == .controller }.map(\.metadata.name)
     }
 }
 
