@@ -32,7 +32,7 @@ import Testing
             "GET /fleet/v1/audit", "POST /fleet/v1/authority/rotate",
             "POST /fleet/v1/nodes/{node}/revoke-certificate", "POST /fleet/v1/site/check",
             "POST /fleet/v1/bmcs/{bmc}/power",
-            "POST /fleet/v1/bmcs/{bmc}/approve", "PUT /fleet/v1/site",
+            "POST /fleet/v1/bmcs/{bmc}/approve", "POST /fleet/v1/bmcs/{bmc}/rotate-password", "PUT /fleet/v1/site",
             "POST /fleet/v1/blobs",
             "PUT /fleet/v1/images/{image}", "PUT /fleet/v1/ramdisks/{ramdisk}", "PUT /fleet/v1/blobs/{digest}",
         ]

@@ -94,6 +94,7 @@ public struct OperatorAPI: Sendable {
         .read("\(root)/bmcs/{bmc}", BMC.kind) { try await $0.showBMC() },
         .change(.post, "\(root)/bmcs/{bmc}/power", .power, BMC.kind) { try await $0.powerBMC(&$1) },
         .change(.post, "\(root)/bmcs/{bmc}/approve", .approve, BMC.kind) { try await $0.approveBMC(&$1) },
+        .change(.post, "\(root)/bmcs/{bmc}/rotate-password", .rotate, BMC.kind) { try await $0.rotateBMCPassword(&$1) },
         .read("\(root)/segments", Segment.kind) { try await $0.listSegments() },
         .read("\(root)/segments/{segment}/events", Segment.kind) { try await $0.segmentEvents() },
         .read("\(root)/leases", Lease.kind) { try await $0.listLeases() },

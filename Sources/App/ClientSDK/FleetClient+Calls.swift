@@ -168,6 +168,11 @@ extension FleetClient {
         try await send(.POST, FleetPath.below("bmcs", name, "power"), PowerCommand(action: action))
     }
 
+    /// Has another password made for a BMC's user.
+    public func rotateBMCPassword(_ name: String) async throws -> BMCRecord {
+        try await send(.POST, FleetPath.below("bmcs", name, "rotate-password"), RotateBMCPasswordRequest())
+    }
+
     /// Has the certificate trusted that a BMC shows, if it is this one.
     public func approveBMC(_ name: String, _ request: ApproveBMCRequest) async throws -> BMCRecord {
         try await send(.POST, FleetPath.below("bmcs", name, "approve"), request)
