@@ -371,7 +371,7 @@ struct ConductorParts {
             missingPrograms: missingPrograms, turns: turns, clock: clock, logger: logger)
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
-            gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
+            gate: Gate(audit: audit), audit: audit, operators: operators, clock: clock, live: live,
             conductor: ConductorInfo(
                 version: Conductor.version,
                 samples: { [bootCounters, watch] in
