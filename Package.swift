@@ -244,11 +244,13 @@ let package = Package(
         module(
             "App", "CLICommands",
             [
-                "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "AgentProtocol", "FleetContract",
-                "Fleet",
+                "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol",
+                "FleetContract", "Fleet",
                 "ImageChunks", "NetworkBoot", "CLinux", arguments, nioCore,
             ]),
-        module("Contract", "FleetContract", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
+        module(
+            "Contract", "FleetContract",
+            ["Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol"]),
 
         program("muster", ["CLICommands"]),
         program("muster-conductor", ["ConductorServer", "Primitives", arguments, logging]),

@@ -115,8 +115,8 @@ func withFleet(
         tokens[role] = try await operators.make(name: "test-\(role.rawValue)", role: role).revealed
     }
     let services = FleetServices(
-        store: store, cache: cache, blobs: blobs, vault: vault, gate: Gate(audit: audit), audit: audit, clock: clock,
-        live: live, conductor: ConductorInfo(version: "1.2.3"), logger: logger,
+        store: store, cache: cache, blobs: blobs, vault: vault, gate: Gate(audit: audit), audit: audit,
+        operators: operators, clock: clock, live: live, conductor: ConductorInfo(version: "1.2.3"), logger: logger,
         hashPassword: { try PasswordHash.make($0) })
     let fleetAPI = OperatorAPI(services: services)
     let dashboard = WebPages(

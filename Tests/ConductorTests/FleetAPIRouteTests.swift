@@ -29,10 +29,11 @@ import Testing
         table["PATCH /fleet/v1/nodes/{node}"] = workers
         for path in ["nodes/{node}", "conflicts/{conflict}"] { table["DELETE /fleet/v1/\(path)"] = workers }
         let administration = [
-            "GET /fleet/v1/audit", "POST /fleet/v1/authority/rotate",
+            "GET /fleet/v1/tokens", "POST /fleet/v1/tokens/{operator}", "POST /fleet/v1/tokens/{operator}/rotate",
+            "POST /fleet/v1/tokens/{operator}/revoke", "GET /fleet/v1/audit", "POST /fleet/v1/authority/rotate",
             "POST /fleet/v1/nodes/{node}/revoke-certificate", "POST /fleet/v1/site/check",
             "POST /fleet/v1/bmcs/{bmc}/power",
-            "POST /fleet/v1/bmcs/{bmc}/approve", "PUT /fleet/v1/site",
+            "POST /fleet/v1/bmcs/{bmc}/approve", "POST /fleet/v1/bmcs/{bmc}/rotate-password", "PUT /fleet/v1/site",
             "POST /fleet/v1/blobs",
             "PUT /fleet/v1/images/{image}", "PUT /fleet/v1/ramdisks/{ramdisk}", "PUT /fleet/v1/blobs/{digest}",
         ]
@@ -44,7 +45,7 @@ import Testing
         path.split(separator: "/").map { part in
             switch part {
             case "{node}": "n1"
-            case "{segment}", "{bmc}", "{image}", "{ramdisk}", "{conflict}": "x1"
+            case "{segment}", "{bmc}", "{image}", "{ramdisk}", "{conflict}", "{operator}": "x1"
             case "{digest}": String(repeating: "0", count: 64)
             default: String(part)
             }
@@ -119,6 +120,15 @@ import Testing
         ("PATCH", "nodes/n1", #"{"rootDisk":{"serial":"a\nb"}}"#, 400),
         ("PATCH", "nodes/n1", #"{"dataDisks":{"pool":"data","all":true,"matches":[{"serial":"S"}]}}"#, 400),
         ("POST", "bmcs/none/power", #"{"action":"on"}"#, 404),
+        ("POST", "bmcs/none/rotate-password", "{}", 404),
+        ("POST", "tokens/somebody", #"{"role":"root"}"#, 400),
+        ("POST", "tokens/somebody", #"{"role":"reader","lifeSeconds":0}"#, 400),
+        ("POST", "tokens/a%0Ab", #"{"role":"reader"}"#, 400),
+        ("POST", "tokens/nobody/rotate", "{}", 404),
+        ("POST", "tokens/test-reader/rotate", #"{"graceSeconds":604801}"#, 400),
+        ("POST", "tokens/test-reader/rotate", #"{"graceSeconds":-1}"#, 400),
+        ("POST", "tokens/nobody/revoke", "{}", 404),
+        ("POST", "tokens/test-admin/revoke", "{}", 409),
         ("PUT", "site", "{}", 400),
         ("PUT", "site?dryRun=maybe", "{}", 400),
         ("PUT", "images/Bad", #"{"role":"network","manifest":"00"}"#, 400),

@@ -52,6 +52,29 @@ struct IPMIDriverTests {
         }
     }
 
+    @Test func `the user's password is changed, and the one before lets nobody in`() async throws {
+        try await SimulatedBMC.with { bmc in
+            let old = try bmc.driver()
+            try await old.proveLogin()
+            #expect(try await old.passwordRule().length() == 16)
+            // What would mean something to a shell, or to the tool, is what it is.
+            for (before, after) in [("hunter2", "Ab3-xyz.Q7_mnop9"), ("Ab3-xyz.Q7_mnop9", #"#"'~\$(x);"#)] {
+                try await bmc.driver(password: before).setPassword(SecretText(after))
+                await #expect(throws: BMCError.badCredentials) { try await bmc.driver(password: before).proveLogin() }
+                try await bmc.driver(password: after).proveLogin()
+            }
+        }
+    }
+
+    @Test func `a password that cannot be one changes nothing`() async throws {
+        try await SimulatedBMC.with { bmc in
+            for bad in ["", "with space", "über", "a\nb", "nul\0", String(repeating: "x", count: 21)] {
+                await #expect(throws: BMCError.self, "\(bad)") { try await bmc.driver().setPassword(SecretText(bad)) }
+            }
+            try await bmc.driver().proveLogin()
+        }
+    }
+
     @Test func `a dead address is unreachable and not off`() async throws {
         let driver = try IPMIDriver(
             address: BMCAddress("ipmi://127.0.0.1:\(try freeUDPPort())", user: "admin"),
@@ -123,6 +146,52 @@ struct IPMIDriverTests {
             let variables = text(directory + "/environment").split(separator: "\n").map(String.init)
             #expect(variables.contains("IPMI_PASSWORD=hunter2"))
             #expect(!variables.contains { $0.hasPrefix("HOME=") }, "nothing of the conductor's own environment")
+        }
+    }
+
+    @Test func `a new password goes through a pipe, and stands in no argument, variable or error`() async throws {
+        let script = #"""
+            case "$*" in
+            *"user list"*) echo "1,,true,false,false,Unknown"; echo "7,admin,true,false,true,ADMINISTRATOR" ;;
+            *) echo "$*" > arguments; env > environment; cat > input; echo "failed, somehow" >&2; exit 1 ;;
+            esac
+            """#
+        try await with(script: script) { driver, directory in
+            let error = await #expect(throws: BMCError.self) {
+                try await driver.setPassword(SecretText("Ab3-xyz.Q7_mnop9"))
+            }
+            #expect(error == .refused("failed, somehow"))
+            let arguments = text(directory + "/arguments")
+            #expect(arguments.contains("-L ADMINISTRATOR") && arguments.hasSuffix("exec /dev/stdin\n"))
+            #expect(!arguments.contains(" -v "), "it would repeat the bytes")
+            let bytes = "Ab3-xyz.Q7_mnop9".utf8.map { "0x" + Hex.encode([$0]) }.joined(separator: " ")
+            #expect(text(directory + "/input") == "raw 0x06 0x47 0x07 0x02 \(bytes)\n")
+            for file in ["arguments", "environment"] {
+                #expect(!text("\(directory)/\(file)").contains("Ab3") && !text("\(directory)/\(file)").contains("0x41"))
+            }
+        }
+    }
+
+    @Test func `a user who may not change passwords is told to be made an Administrator`() async throws {
+        let script = #"""
+            case "$*" in
+            *"user list"*) echo "2,admin,true,false,true,OPERATOR" ;;
+            *) echo "Unable to send RAW command (channel=0x0 netfn=0x6 lun=0x0 cmd=0x47 rsp=0xd4):" \
+                "Insufficient privilege level" >&2; exit 1 ;;
+            esac
+            """#
+        try await with(script: script) { driver, _ in
+            let error = await #expect(throws: BMCError.self) {
+                try await driver.setPassword(SecretText("Ab3-xyz.Q7_mnop9"))
+            }
+            guard case .privilege? = error else { return #expect(Bool(false), "\(String(describing: error))") }
+            #expect(error?.publicMessage.contains("Administrator") == true)
+        }
+        try await with(script: "echo 3,somebody,true,false,true,ADMINISTRATOR") { driver, _ in
+            let error = await #expect(throws: BMCError.self) {
+                try await driver.setPassword(SecretText("Ab3-xyz.Q7_mnop9"))
+            }
+            #expect(error == .refused("it shows no user 'admin' among its users"))
         }
     }
 

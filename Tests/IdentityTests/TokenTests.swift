@@ -196,6 +196,75 @@ import Testing
         await #expect(throws: OperatorTokenError.self) { try await tokens.make(name: "a\nb", role: .reader) }
     }
 
+    @Test func anotherTokenReplacesTheOneBeforeAtOnceOrAfterAWhile() async throws {
+        let clock = ManualWallClock()
+        let store = FakeStore()
+        let tokens = OperatorTokens(store: store, clock: clock)
+        let end = clock.now.advanced(by: .seconds(86_400))
+        let first = try await tokens.make(name: "night-shift", role: .member, expires: end).revealed
+        let second = try await tokens.rotate("night-shift").revealed
+        #expect(tokens.verify(first) == nil && second != first)
+        #expect(tokens.verify(second) == .operator(name: "night-shift", role: .member))
+        let third = try await tokens.rotate("night-shift", grace: .seconds(60)).revealed
+        #expect(tokens.verify(second) != nil && tokens.verify(third) != nil)
+        clock.advance(by: .seconds(59))
+        #expect(tokens.verify(second) != nil)
+        clock.advance(by: .seconds(1))
+        #expect(tokens.verify(second) == nil && tokens.verify(third) != nil)
+        // Only the one before is taken for a while, never the one before that.
+        let fourth = try await tokens.rotate("night-shift", grace: .seconds(600)).revealed
+        let fifth = try await tokens.rotate("night-shift", grace: .seconds(600)).revealed
+        #expect(tokens.verify(third) == nil && tokens.verify(fourth) != nil && tokens.verify(fifth) != nil)
+        let document = try #require(try await store.get(OperatorToken.key("night-shift")))
+        for token in [first, second, third, fourth, fifth] {
+            #expect(!String(decoding: document.value, as: UTF8.self).contains(token))
+        }
+        // It has the end of the first, also while another is taken too.
+        clock.advance(by: .seconds(86_400))
+        #expect(tokens.verify(fifth) == nil && tokens.verify(fourth) == nil)
+        await #expect(throws: OperatorTokenError.void("night-shift")) { try await tokens.rotate("night-shift") }
+    }
+
+    @Test func aRevokedTokenTakesTheOneBeforeWithIt() async throws {
+        let tokens = OperatorTokens(store: FakeStore(), clock: ManualWallClock())
+        let first = try await tokens.make(name: "bob", role: .admin).revealed
+        let second = try await tokens.rotate("bob", grace: OperatorTokens.graceMax).revealed
+        try await tokens.revoke("bob")
+        #expect(tokens.verify(first) == nil && tokens.verify(second) == nil)
+        await #expect(throws: OperatorTokenError.void("bob")) { try await tokens.rotate("bob") }
+        await #expect(throws: OperatorTokenError.unknown("eve")) { try await tokens.rotate("eve") }
+        for grace in [Duration.seconds(-1), OperatorTokens.graceMax + .seconds(1)] {
+            await #expect(throws: OperatorTokenError.self) { try await tokens.rotate("bob", grace: grace) }
+        }
+    }
+
+    @Test func aTokenThatWasReplacedOrRevokedDoesNotComeBackByTheFile() async throws {
+        try await withDirectory { directory in
+            let path = "\(directory)/operator.token"
+            let store = FakeStore()
+            let tokens = OperatorTokens(store: store)
+            #expect(try await tokens.ensureFirstOperator(file: path))
+            let old = String(decoding: try #require(try PrivateFile.read(path)).dropLast(), as: UTF8.self)
+            let new = try await tokens.rotate("admin").revealed
+            let restarted = OperatorTokens(store: store)
+            try await restarted.load()
+            #expect(try await restarted.ensureFirstOperator(file: path) == false)
+            #expect(restarted.verify(old) == nil && restarted.verify(new) != nil)
+            // Whoever puts the new one into the file has it there.
+            try PrivateFile.create("\(directory)/new", Array((new + "\n").utf8))
+            #expect(try await restarted.ensureFirstOperator(file: "\(directory)/new"))
+            let newest = try await restarted.rotate("admin").revealed
+            #expect(try await restarted.ensureFirstOperator(file: "\(directory)/new") == false)
+            #expect(restarted.verify(new) == nil && restarted.verify(newest) != nil)
+            // A deleted file gives another one, also after a revocation.
+            try await restarted.revoke("admin")
+            #expect(try await restarted.ensureFirstOperator(file: "\(directory)/another"))
+            #expect(restarted.verify(newest) == nil)
+            try await restarted.revoke("admin")
+            #expect(try await restarted.ensureFirstOperator(file: "\(directory)/another") == false)
+        }
+    }
+
     @Test func changesOfAnotherConductorAreTakenOver() async throws {
         let store = FakeStore()
         let here = OperatorTokens(store: store)

@@ -82,6 +82,22 @@ struct SushyTests {
         }
     }
 
+    @Test func aServiceWithoutAccountsKeepsItsPassword() async throws {
+        try await Sushy.with(#require(Sushy.program)) { port in
+            let driver = redfish(port: port, system: Sushy.machine, logins: LoginSessions())
+            try await ready(driver)
+            try await driver.proveLogin()
+            await #expect(throws: BMCError.noPasswordControl) { try await driver.passwordRule() }
+            await #expect(throws: BMCError.noPasswordControl) {
+                try await driver.setPassword(SecretText("Another-Pass.word1"))
+            }
+            let wrong = RedfishDriver(
+                address: try BMCAddress(scheme: .http, host: "127.0.0.1", port: port, system: nil, user: "admin"),
+                password: SecretText("wrong"), logins: LoginSessions(), logger: Logger(label: "test"))
+            await #expect(throws: BMCError.badCredentials) { try await wrong.proveLogin() }
+        }
+    }
+
     /// Waits until the emulator listens.
     private func ready(_ driver: RedfishDriver) async throws {
         for _ in 0..<300 {

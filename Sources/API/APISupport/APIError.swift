@@ -126,7 +126,7 @@ extension OperatorTokenError: APIErrorConvertible {
     public var apiError: APIError {
         switch self {
         case .unknown: APIError(.notFound, "not_found", publicMessage)
-        case .exists, .tooMany: APIError(.conflict, "conflict", publicMessage)
+        case .exists, .void, .tooMany: APIError(.conflict, "conflict", publicMessage)
         case .invalid(let error): error.apiError
         case .store(let error): error.apiError
         case .file: APIError(.internalServerError, "token_file", publicMessage)

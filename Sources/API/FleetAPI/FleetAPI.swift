@@ -94,6 +94,7 @@ public struct OperatorAPI: Sendable {
         .read("\(root)/bmcs/{bmc}", BMC.kind) { try await $0.showBMC() },
         .change(.post, "\(root)/bmcs/{bmc}/power", .power, BMC.kind) { try await $0.powerBMC(&$1) },
         .change(.post, "\(root)/bmcs/{bmc}/approve", .approve, BMC.kind) { try await $0.approveBMC(&$1) },
+        .change(.post, "\(root)/bmcs/{bmc}/rotate-password", .rotate, BMC.kind) { try await $0.rotateBMCPassword(&$1) },
         .read("\(root)/segments", Segment.kind) { try await $0.listSegments() },
         .read("\(root)/segments/{segment}/events", Segment.kind) { try await $0.segmentEvents() },
         .read("\(root)/leases", Lease.kind) { try await $0.listLeases() },
@@ -104,6 +105,14 @@ public struct OperatorAPI: Sendable {
         },
         .read("\(root)/authority", SiteAuthority.kind) { try await $0.showAuthority() },
         .change(.post, "\(root)/authority/rotate", .rotate, SiteAuthority.kind) { try await $0.rotateAuthority(&$1) },
+        .read("\(root)/tokens", OperatorToken.kind) { try await $0.listTokens() },
+        .change(.post, "\(root)/tokens/{operator}", .create, OperatorToken.kind) { try await $0.createToken(&$1) },
+        .change(.post, "\(root)/tokens/{operator}/rotate", .rotate, OperatorToken.kind) {
+            try await $0.rotateToken(&$1)
+        },
+        .change(.post, "\(root)/tokens/{operator}/revoke", .rotate, OperatorToken.kind) {
+            try await $0.revokeToken(&$1)
+        },
         .read("\(root)/audit", AuditEvent.kind) { try await $0.listAudit() },
         .change(.put, "\(root)/site", .update, Site.kind) { try await $0.applySite(&$1) },
         .change(.post, "\(root)/site/check", .update, Site.kind) { try await $0.checkSite(&$1) },

@@ -30,7 +30,8 @@ extension FleetCall {
         note.resource = Site.key(Site.name)
         try Self.checkAuthorities(of: desired)
         let plan = try SitePlan.make(
-            desired: desired, current: try await currentSite(), now: services.clock.now)
+            desired: desired, current: try await currentSite(), now: services.clock.now,
+            by: context.principal.description)
         note.summary = Self.summary(of: plan, isDryRun: isDryRun)
         guard !isDryRun else { return .json(SitePlanReply(changes: plan.changes, isDryRun: true)) }
         let vault = services.vault
@@ -75,9 +76,9 @@ extension FleetCall {
         current.tpmAuthorities = try await store.fetchAll(TPMAuthority.self)
         current.networks = try await store.fetchAll(PlaneNetwork.self)
         current.nodeNetworks = try await store.fetchAll(NodeNetwork.self)
-        for bmc in current.bmcs {
-            let name = bmc.value.spec.passwordSecret
-            guard name.hasPrefix("bmc."), let secret = try await store.fetch(Secret.self, name) else { continue }
+        for secret in try await store.fetchAll(Secret.self) {
+            let name = secret.value.metadata.name
+            guard PasswordSlot.parse(name) != nil else { continue }
             current.secrets[name] = secret
             do { current.passwords[name] = Password(try await services.vault.open(name).revealed) } catch {
                 // One that does not open is written anew.

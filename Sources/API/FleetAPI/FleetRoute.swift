@@ -84,7 +84,7 @@ struct FleetCall: Sendable {
 
     /// The last parameter of the path, printable and without what a resource name cannot have; nil: none.
     var subject: String? {
-        for name in ["node", "bmc", "image", "ramdisk", "digest", "conflict", "segment"] {
+        for name in ["node", "bmc", "image", "ramdisk", "digest", "conflict", "segment", "operator"] {
             guard let value = context.parameters.get(name) else { continue }
             let key = ResourceKey(kind: "any", name: value)
             return (try? key.validate()) == nil ? "invalid" : value

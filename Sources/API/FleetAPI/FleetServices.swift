@@ -27,6 +27,8 @@ public struct FleetServices: Sendable {
     let summaries = EncodedSummaries()
     /// Lists audit events.
     public var audit: AuditLog
+    /// Makes and revokes operators' tokens.
+    public var operators: OperatorTokens
     /// The time.
     public var clock: any WallClock
     /// What is known from minute to minute and never stored.
@@ -49,7 +51,8 @@ public struct FleetServices: Sendable {
     /// Services.
     public init(
         store: any ResourceStore, cache: ResourceCache, blobs: FileBlobStore, vault: SecretVault, gate: Gate,
-        audit: AuditLog, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo, logger: Logger,
+        audit: AuditLog, operators: OperatorTokens, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo,
+        logger: Logger,
         hashPassword: @escaping @Sendable (SecretText) throws -> String,
         siteCheck: @escaping @Sendable (SiteDocument?) async -> [SiteCheckReply.Row] = { _ in [] },
         dependents: @escaping @Sendable (SiteAuthority) -> AuthorityDependents = { _ in AuthorityDependents() }
@@ -64,6 +67,7 @@ public struct FleetServices: Sendable {
         self.vault = vault
         self.gate = gate
         self.audit = audit
+        self.operators = operators
         self.clock = clock
         self.live = live
         self.conductor = conductor

@@ -112,6 +112,32 @@ public struct IPMIDriver: BMCDriver {
         }
     }
 
+    // MARK: The password
+
+    /// Longer ones than 16 bytes are cut by BMCs that say nothing of it.
+    public func passwordRule() async throws(BMCError) -> PasswordRule {
+        PasswordRule(lengthMax: PasswordRule.lengthOfIPMI)
+    }
+
+    /// Changes the password of the user (section 22.30). The command goes to the tool by a pipe.
+    public func setPassword(_ new: SecretText) async throws(BMCError) {
+        let call = call()
+        let user = connection.user
+        guard PasswordRule.canBeSent(new), new.revealed.utf8.count <= IPMIConnection.passwordLengthMax else {
+            throw .refused(
+                "a new password is printable ASCII without spaces, at most \(IPMIConnection.passwordLengthMax) bytes")
+        }
+        let number = try await ask(.users, call) { answer throws(IPMIFailure) in try answer.number(ofUser: user) }
+        guard let number, let line = IPMIPasswordLine.set(new, user: number) else {
+            throw .refused("it shows no user '\(user)' among its users")
+        }
+        _ = try await ask(.script, call, input: line) { answer throws(IPMIFailure) in try answer.succeeded() }
+    }
+
+    public func proveLogin() async throws(BMCError) {
+        _ = try await power(call())
+    }
+
     // MARK: Running the tool
 
     private struct Call {
@@ -136,7 +162,8 @@ public struct IPMIDriver: BMCDriver {
     }
 
     private func ask<Value>(
-        _ command: IPMICommand, _ call: Call, _ read: (IPMIAnswer) throws(IPMIFailure) -> Value
+        _ command: IPMICommand, _ call: Call, input: SecretText? = nil,
+        _ read: (IPMIAnswer) throws(IPMIFailure) -> Value
     ) async throws(BMCError) -> Value {
         let time = min(ContinuousClock.now.duration(to: call.deadline), limits.request)
         guard time > .zero else { throw .timeout("the call took longer than \(limits.call.seconds)") }
@@ -144,7 +171,7 @@ public struct IPMIDriver: BMCDriver {
         do {
             outcome = try await ProgramRun(
                 program, connection.arguments(command), secrets: [IPMIConnection.passwordVariable: password],
-                patience: time, outputMax: Self.outputMax
+                input: input, patience: time, outputMax: Self.outputMax
             ).finish()
         } catch {
             switch error {

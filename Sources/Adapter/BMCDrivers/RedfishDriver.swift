@@ -40,6 +40,13 @@ public struct RedfishDriver: BMCDriver {
         self.logger = logger
     }
 
+    /// The same driver with other sessions.
+    func with(logins: LoginSessions) -> RedfishDriver {
+        RedfishDriver(
+            address: address, password: password, trust: trust, limits: limits, quirks: quirks, logins: logins,
+            group: group, logger: logger)
+    }
+
     public func powerState() async throws(BMCError) -> PowerState {
         try await call { session throws(BMCError) in
             switch try await system(session).resource.powerState {

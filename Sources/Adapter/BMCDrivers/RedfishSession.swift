@@ -77,6 +77,8 @@ struct RedfishSession: Sendable {
         switch response.status {
         case 200..<300: return
         case 401: throw .badCredentials
+        case 403 where response.requiredPasswordChange != nil:
+            throw .passwordChangeRequired(account: response.requiredPasswordChange?.account?.text)
         case 403: throw .refused(message ?? "the user '\(address.user)' may not do this")
         case 404: throw .refused(message ?? "there is no \(answer.path)")
         case 429, 502, 503, 504: throw .busy(retryAfter: response.retryAfter)
@@ -183,6 +185,8 @@ struct RedfishSession: Sendable {
             if way != .session(login), let path { _ = try? await exchange(.logout(path), .session(login)) }
             return way
         case 401: throw .badCredentials
+        case 403 where answer.requiredPasswordChange != nil:
+            throw .passwordChangeRequired(account: answer.requiredPasswordChange?.account?.text)
         case 403: throw .privilege(answer.errorMessage ?? "it gives '\(address.user)' no session")
         case 404, 405, 501: return logins.keep(.basic, address, password: password, trust: trust)
         default: return .basic  // No room for a session now.

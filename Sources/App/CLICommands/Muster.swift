@@ -22,7 +22,7 @@ public struct Muster: ParsableCommand {
         version: version,
         subcommands: [
             NodeCommand.self, Top.self, SiteCommand.self, ImageCommand.self, BMCCommand.self, SegmentCommand.self,
-            LeaseCommand.self, ConflictCommand.self, AuthorityCommand.self,
+            LeaseCommand.self, ConflictCommand.self, AuthorityCommand.self, TokenCommand.self,
             EventCommand.self, AuditCommand.self, VersionCommand.self,
         ])
 

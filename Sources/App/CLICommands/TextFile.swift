@@ -55,10 +55,11 @@ enum TextFile {
         return UInt64(end)
     }
 
-    /// Puts `text` in the place of the file at `path`, all of it or nothing; others may read it.
-    static func replace(_ path: String, with text: String) throws(Unreadable) {
+    /// Puts `text` in the place of the file at `path`, all of it or nothing; others may read it unless `mode` says so.
+    static func replace(_ path: String, with text: String, mode: mode_t = 0o644) throws(Unreadable) {
         let temporary = "\(path).new"
-        let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        unlink(temporary)
+        let file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
         guard file >= 0 else { throw unwritable(path) }
         let bytes = Array(text.utf8)
         var done = 0

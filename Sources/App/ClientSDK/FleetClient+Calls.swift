@@ -99,6 +99,27 @@ extension FleetClient {
         try await send(.POST, FleetPath.below("authority", "rotate"), request)
     }
 
+    /// All operators, without their tokens.
+    public func tokens() async throws -> [TokenRecord] {
+        let list: RecordList<TokenRecord> = try await get(FleetPath.below("tokens"))
+        return list.items
+    }
+
+    /// Makes a token for an operator who has none in force.
+    public func createToken(_ name: String, _ request: CreateTokenRequest) async throws -> TokenReply {
+        try await send(.POST, FleetPath.below("tokens", name), request)
+    }
+
+    /// Replaces an operator's token.
+    public func rotateToken(_ name: String, _ request: RotateTokenRequest) async throws -> TokenReply {
+        try await send(.POST, FleetPath.below("tokens", name, "rotate"), request)
+    }
+
+    /// Makes an operator's token void.
+    public func revokeToken(_ name: String) async throws -> RemovalReply {
+        try await send(.POST, FleetPath.below("tokens", name, "revoke"), [String: String]())
+    }
+
     /// Forgets an identity conflict.
     public func deleteConflict(_ name: String) async throws -> RemovalReply {
         try await send(.DELETE, FleetPath.below("conflicts", name), [String: String]())
@@ -166,6 +187,11 @@ extension FleetClient {
     /// Has a BMC that belongs to no node switch its machine's power.
     public func powerBMC(_ name: String, _ action: Node.PowerRequest.Action) async throws -> BMCRecord {
         try await send(.POST, FleetPath.below("bmcs", name, "power"), PowerCommand(action: action))
+    }
+
+    /// Has another password made for a BMC's user.
+    public func rotateBMCPassword(_ name: String) async throws -> BMCRecord {
+        try await send(.POST, FleetPath.below("bmcs", name, "rotate-password"), RotateBMCPasswordRequest())
     }
 
     /// Has the certificate trusted that a BMC shows, if it is this one.

@@ -48,7 +48,11 @@ public struct Conductor: Sendable {
         try Self.writeAuthorities(authorities.now, in: configuration)
         let operators = OperatorTokens(store: store, clock: clock)
         try await operators.load()
-        try await operators.ensureFirstOperator(file: "\(configuration.stateDirectory)/operator.token")
+        let tokenFile = "\(configuration.stateDirectory)/operator.token"
+        if try await !operators.ensureFirstOperator(file: tokenFile) {
+            logger.notice(
+                "\(tokenFile) holds a token that was replaced or revoked; delete it to get a new one at the next start")
+        }
         let watch = StoreWatch(store: store, mark: mark, clock: clock, logger: logger)
         let parts = try ConductorParts(
             configuration: configuration, store: store, watch: watch, blobs: blobs, vault: vault, keys: keys,

@@ -40,6 +40,7 @@ struct ConductorParts {
     private let bmcs: BMCController
     private let opener: BMCOpener
     private let sensors = BMCSensors()
+    private let turns = BMCTurns()
     private let addresses: AddressController
     private let hub: AgentHub
     private let consoleDesk: ConsoleDesk
@@ -84,9 +85,10 @@ struct ConductorParts {
         let medium: MediumURL = { try media.url(of: $0) }
         let opener = BMCOpener(logger: logger)
         self.opener = opener
-        let driver: @Sendable (BMC) async throws -> any BMCDriver = { bmc in
-            try opener.driver(of: bmc.spec, password: try await vault.open(bmc.spec.passwordSecret))
-        }
+        let door = BMCDoor(
+            opener: { try opener.driver(of: $0, password: $1) }, passwords: VaultPasswords(vault: vault, store: store),
+            turns: turns)
+        let driver: @Sendable (BMC) async throws -> any BMCDriver = { door.driver(of: $0) }
         var random = RandomSource.system
         let run = UUIDText.random(using: &random)
         let writer = NodeWriter(store: store)
@@ -123,7 +125,15 @@ struct ConductorParts {
                 } catch {
                     logger.error("\(bmc.metadata.name): its event was not written: \(error)")
                 }
-            }, sensors: sensors, medium: medium, clock: clock, logger: logger)
+            }, sensors: sensors, medium: medium,
+            passwords: PasswordRotator(
+                store: store, book: door.passwords, bmcs: { catalog.bmcs() },
+                driver: { try opener.driver(of: $0.spec, password: $1) },
+                record: { bmc, outcome in
+                    try Self.tell(
+                        outcome, of: bmc, node: catalog.nodes(ofBMC: bmc.metadata.name).first, events: writer.events,
+                        audit: alarms, now: clock.now)
+                }, turns: turns, clock: clock, logger: logger), clock: clock, logger: logger)
         addresses = AddressController(
             store: store, nodes: { catalog.nodes() }, catalog: { catalog.networks() },
             changes: {
@@ -163,8 +173,9 @@ struct ConductorParts {
                 guard let address = try ConsoleAddress(of: bmc.spec) else {
                     throw NoConsole(node: node.spec.name, bmc: name)
                 }
-                let password = try await vault.open(bmc.spec.passwordSecret)
-                return opener.console(at: address, of: bmc.spec, password: password)
+                return TurnTakingConsole(name, turns: door.turns) {
+                    opener.console(at: address, of: bmc.spec, password: try await door.passwordInUse(of: name))
+                }
             },
             recorded: {
                 let names = Set(catalog.bmcs().filter { $0.spec.recordsConsole == true }.map(\.metadata.name))
@@ -183,6 +194,27 @@ struct ConductorParts {
             tls: certificate.agents,
             delegate: hub, logger: logger,
             isRevoked: { catalog.isRefused($0, serial: $1) })
+    }
+
+    /// The events of a change of a BMC's password: who asked, and how it has ended.
+    private static func tell(
+        _ outcome: PasswordRotator.Outcome, of bmc: BMC, node: Node?, events: EventSequence, audit: AuditLog,
+        now: Timestamp
+    ) throws -> [Transaction.Operation] {
+        let asked = outcome.order.source == .site ? "the site file's, applied by" : "asked for by"
+        let message = outcome.failure ?? "the password of '\(bmc.metadata.name)' is another one now"
+        let summary = "\(asked) \(outcome.order.by), \(outcome.order.at): \(message)"
+        var operations = [
+            try audit.operation(
+                AuditEventSpec(
+                    who: "conductor", verb: "rotate password", resource: bmc.key,
+                    outcome: outcome.failure.map { .failed(message: $0) } ?? .ok, summary: summary))
+        ]
+        if let id = try (node?.id) {
+            let type = outcome.failure == nil ? "BMCPasswordChanged" : "BMCPasswordNotChanged"
+            operations.append(try Stored(new: events.event(node: id, type: type, message: summary, now: now)).put())
+        }
+        return operations
     }
 
     func run() async throws {
@@ -336,10 +368,10 @@ struct ConductorParts {
             })
         let checks = SiteCheckDesk(
             catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authorities: authorities,
-            missingPrograms: missingPrograms, clock: clock, logger: logger)
+            missingPrograms: missingPrograms, turns: turns, clock: clock, logger: logger)
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
-            gate: Gate(audit: audit), audit: audit, clock: clock, live: live,
+            gate: Gate(audit: audit), audit: audit, operators: operators, clock: clock, live: live,
             conductor: ConductorInfo(
                 version: Conductor.version,
                 samples: { [bootCounters, watch] in

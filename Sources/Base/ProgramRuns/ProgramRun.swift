@@ -4,9 +4,9 @@ import Primitives
 
 /// A program that is run to its end, with limits on its time and its output.
 ///
-/// It gets a session of its own, default signals and none blocked, `/dev/null` as input, no descriptor of this process,
-/// and no variables but `PATH`, `LC_ALL=C` and those that are named here. Secrets go by variables or by files, never by
-/// arguments, which everybody on the host can read.
+/// It gets a session of its own, default signals and none blocked, `/dev/null` or a pipe as input, no descriptor of this
+/// process, and no variables but `PATH`, `LC_ALL=C` and those that are named here. Secrets go by variables, by its input
+/// or by files, never by arguments, which everybody on the host can read.
 public struct ProgramRun: Sendable {
     /// The program's absolute path, or its name, which is looked for where Debian keeps programs.
     public var program: String
@@ -16,6 +16,8 @@ public struct ProgramRun: Sendable {
     public var variables: [String: String]
     /// Variables that hold secrets.
     public var secrets: [String: SecretText]
+    /// What it reads from its standard input, at most `inputMax` bytes; nil: nothing.
+    public var input: SecretText?
     /// After this its whole session is killed.
     public var patience: Duration
     /// The most bytes that are read of its output, and of its errors.
@@ -38,18 +40,23 @@ public struct ProgramRun: Sendable {
         }
     }
 
+    /// The most bytes of input: what a pipe takes before anybody reads (pipe(7)).
+    public static let inputMax = 4096
+
     /// Where Debian keeps programs.
     public static let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"]
 
     /// A run that is yet to be made.
     public init(
         _ program: String, _ arguments: [String], variables: [String: String] = [:],
-        secrets: [String: SecretText] = [:], patience: Duration = .seconds(30), outputMax: Int = 4 << 20
+        secrets: [String: SecretText] = [:], input: SecretText? = nil, patience: Duration = .seconds(30),
+        outputMax: Int = 4 << 20
     ) {
         self.program = program
         self.arguments = arguments
         self.variables = variables
         self.secrets = secrets
+        self.input = input
         self.patience = patience
         self.outputMax = outputMax
     }
@@ -81,7 +88,9 @@ public struct ProgramRun: Sendable {
     public func run(until stop: ProgramStop? = nil) throws(ProgramError) -> Outcome {
         let output = try Pipe(name)
         let errors = try Pipe(name)
-        let pid = try spawn(output: output.write, errors: errors.write)
+        let feed = try input.map { (text) throws(ProgramError) in try Pipe(name, holding: text, inputMax: Self.inputMax)
+        }
+        let pid = try spawn(input: feed?.read ?? -1, output: output.write, errors: errors.write)
         output.closeWrite()
         errors.closeWrite()
         let process = clinux_pidfd_open(pid)
@@ -141,7 +150,7 @@ public struct ProgramRun: Sendable {
         return folders.map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
     }
 
-    private func spawn(output: Int32, errors: Int32) throws(ProgramError) -> pid_t {
+    private func spawn(input: Int32, output: Int32, errors: Int32) throws(ProgramError) -> pid_t {
         guard let path = Self.path(of: program) else { throw .notInstalled(name) }
         var environment = ["PATH": Self.folders.joined(separator: ":"), "LC_ALL": "C"]
         environment.merge(variables) { $1 }
@@ -152,7 +161,7 @@ public struct ProgramRun: Sendable {
             for case .some(let text) in envp { explicit_bzero(text, strlen(text)) }
             for pointer in argv + envp { free(pointer) }
         }
-        let pid = clinux_spawn_piped(path, argv, envp, output, errors)
+        let pid = clinux_spawn_piped(path, argv, envp, input, output, errors)
         guard pid > 0 else { throw -pid == ENOENT ? .notInstalled(name) : .system(name, -pid) }
         return pid
     }

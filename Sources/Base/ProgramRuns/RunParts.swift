@@ -14,6 +14,16 @@ final class Pipe {
         (read, write) = (ends[0], ends[1])
     }
 
+    /// A pipe from which `text` is read, and then its end. Throws `ProgramError.system` when that does not fit in.
+    convenience init(_ name: String, holding text: SecretText, inputMax: Int) throws(ProgramError) {
+        try self.init(name)
+        var bytes = Array(text.revealed.utf8)
+        defer { explicit_bzero(&bytes, bytes.count) }
+        guard bytes.count <= inputMax else { throw .system(name, E2BIG) }
+        guard Glibc.write(write, bytes, bytes.count) == bytes.count else { throw .system(name, errno) }
+        closeWrite()
+    }
+
     /// Set at the end of what is written.
     var isAtEnd = false
 

@@ -112,6 +112,8 @@ public struct BMC: Resource {
         public var boot: BootWay?
         /// The newest power order for a machine that is no node yet; a node's own order is in its specification.
         public var power: Node.PowerRequest?
+        /// The newest order to change the password; nil: there was none.
+        public var passwordOrder: PasswordOrder?
 
         /// A BMC.
         public init(
@@ -183,6 +185,8 @@ public struct BMC: Resource {
         public var discoveryPowerOn: Timestamp?
         /// The power order that was carried out; nil: none.
         public var powerSeen: UInt64?
+        /// What is known of the password; nil: it is the site file's and was never changed.
+        public var password: PasswordStatus?
 
         /// Nothing is known yet.
         public init() {

@@ -37,6 +37,22 @@ public struct OperatorTokenSpec: Codable, Sendable, Hashable {
     public var role: OperatorRole
     /// When it ends; nil: never.
     public var expires: Timestamp?
+    /// The token before this one, while it is still taken; nil: none is.
+    public var previous: Previous?
+
+    /// A token that another one has replaced.
+    public struct Previous: Codable, Sendable, Hashable {
+        /// SHA-256 of its UTF-8 bytes.
+        public var hash: Digest
+        /// When it ends.
+        public var ends: Timestamp
+
+        /// A token that ends then.
+        public init(hash: Digest, ends: Timestamp) {
+            self.hash = hash
+            self.ends = ends
+        }
+    }
 
     /// A token's specification.
     public init(hash: Digest, role: OperatorRole, expires: Timestamp? = nil) {
@@ -50,6 +66,13 @@ public struct OperatorTokenSpec: Codable, Sendable, Hashable {
 public struct OperatorTokenStatus: Codable, Sendable, Hashable {
     /// When it was made void; nil: it is not.
     public var revoked: Timestamp?
+    /// When it last replaced another one; nil: never.
+    public var rotated: Timestamp?
+    /// SHA-256 of those that were replaced, the newest last, at most `replacedCountMax`: none comes back by a file.
+    public var replaced: [Digest]?
+
+    /// The most that are kept of those that were replaced.
+    public static let replacedCountMax = 32
 
     /// In force.
     public init() {}

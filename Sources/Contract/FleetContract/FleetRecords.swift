@@ -99,6 +99,8 @@ public struct BMCRecord: Codable, Sendable, Hashable {
     public var certificateDigest: Digest?
     /// The certificate that an operator has approved; nil: none.
     public var approvedCertificate: BMC.ApprovedCertificate?
+    /// The newest order to change its password; nil: there was none.
+    public var passwordOrder: BMC.PasswordOrder?
     /// What was seen.
     public var status: BMC.Status
     /// The nodes that it belongs to, by name.
@@ -114,9 +116,24 @@ public struct BMCRecord: Codable, Sendable, Hashable {
         boot = bmc.spec.boot
         certificateDigest = bmc.spec.certificateDigest
         approvedCertificate = bmc.spec.approvedCertificate
+        passwordOrder = bmc.spec.passwordOrder
         status = bmc.status
         self.nodes = nodes
     }
+}
+
+extension BMCRecord {
+    /// Whether its password is being changed, or is to be.
+    public var isPasswordChanging: Bool {
+        if case .pending? = status.password?.state { return true }
+        return passwordOrder.map { $0.number > status.password?.orderSeen ?? 0 } ?? false
+    }
+}
+
+/// POST `bmcs/{bmc}/rotate-password`: gives the BMC's user another password, which the conductor makes.
+public struct RotateBMCPasswordRequest: Codable, Sendable, Hashable {
+    /// A request.
+    public init() {}
 }
 
 /// POST `bmcs/{bmc}/approve`: trusts the certificate that a BMC shows.

@@ -79,7 +79,7 @@ public struct SiteDocument: Codable, Sendable, Hashable {
         }
 
         /// The name of the secret that keeps the password.
-        public var secretName: String { "bmc." + name }
+        public var secretName: String { PasswordSlot.current.secretName(of: name) }
     }
 
     /// A bill of materials.

@@ -47,7 +47,7 @@ public enum MachineFirmware: String, Sendable, Hashable, Codable {
 }
 
 /// Everything that a BMC is used for.
-public protocol BMCDriver: PowerControl, BootControl, MediaControl {
+public protocol BMCDriver: PowerControl, BootControl, MediaControl, PasswordControl {
     /// Which machine the BMC belongs to, as it says.
     func identify() async throws(BMCError) -> BMCIdentification
 

@@ -5,8 +5,9 @@ import ResourceModel
 import ServiceLifecycle
 import Synchronization
 
-/// The only writer of BMCs' status: asks each again and again, as often as `BMCPoll` says, carries out power
-/// orders for machines that are no nodes yet, and switches machines on that wait to be discovered.
+/// The only writer of BMCs' status, with its `PasswordRotator` for what is known of passwords: asks each again and again,
+/// as often as `BMCPoll` says, carries out power orders for machines that are no nodes yet, and switches machines on that
+/// wait to be discovered.
 public struct BMCController: Service {
     private let store: any ResourceStore
     private let bmcs: @Sendable () -> [BMC]
@@ -17,6 +18,7 @@ public struct BMCController: Service {
     private let certificateChanged: @Sendable (BMC, Node?, String) async -> Void
     private let sensors: BMCSensors
     private let medium: MediumURL
+    private let passwords: PasswordRotator?
     private let clock: any WallClock
     private let random: RandomSource
     private let logger: Logger
@@ -32,6 +34,7 @@ public struct BMCController: Service {
     ///   - powerRead: is told when a node's power is not what its status says.
     ///   - certificateChanged: is told when a BMC that had shown a trusted certificate shows another, with its machine's
     ///     node if there is one, and what is the matter.
+    ///   - passwords: carries out orders to change passwords; nil: they wait.
     public init(
         store: any ResourceStore, bmcs: @escaping @Sendable () -> [BMC], nodes: @escaping @Sendable (String) -> [Node],
         passwordVersion: @escaping @Sendable (BMC) -> Metadata?,
@@ -39,9 +42,10 @@ public struct BMCController: Service {
         powerRead: @escaping @Sendable (Node, PowerReading) async -> Void,
         certificateChanged: @escaping @Sendable (BMC, Node?, String) async -> Void = { _, _, _ in },
         sensors: BMCSensors = BMCSensors(),
-        medium: @escaping MediumURL = noMedium, clock: any WallClock,
+        medium: @escaping MediumURL = noMedium, passwords: PasswordRotator? = nil, clock: any WallClock,
         random: RandomSource = .system, logger: Logger
     ) {
+        self.passwords = passwords
         self.store = store
         self.powerRead = powerRead
         self.certificateChanged = certificateChanged
@@ -89,9 +93,14 @@ public struct BMCController: Service {
     /// Asks one BMC, carries out what is ordered, and writes what is new; `identifies`: also whose BMC it is, whatever
     /// the status says.
     func ask(_ bmc: BMC, identifies: Bool) async -> BMCPoll.Outcome {
+        var bmc = bmc
         var status = bmc.status
         var failure: BMCPoll.Outcome?
         do {
+            if let settled = try await passwords?.settle(bmc) {
+                bmc = settled
+                status = settled.status
+            }
             let driver = try await driver(bmc)
             if identifies || !status.isReachable {
                 let identity = try await driver.identify()
@@ -111,11 +120,17 @@ public struct BMCController: Service {
             await readSensors(bmc, driver)
         } catch {
             if Task.isCancelled { return .same }
+            if let error = error as? StoreError {
+                // Nothing of it says how the BMC is.
+                logger.warning("\(bmc.metadata.name): its password is not settled yet: \(error.publicMessage)")
+                return .notWritten
+            }
             // A BMC that does not answer says nothing of the power: unreachable is not off.
             status.isReachable = false
             status.note(.unknown, at: clock.now)
             status.lastError = await refuse(error, bmc, &status) ?? Self.text(error)
-            failure = (error as? BMCError) == .badCredentials ? .refused : .failed
+            let isRefused = (error as? BMCError) == .badCredentials || error is PasswordUnknown
+            failure = isRefused ? .refused : .failed
         }
         for node in nodes(bmc.metadata.name) where !node.hasLost(status) {
             guard node.status.power?.state != status.power, let reading = status.reading else { continue }
@@ -187,7 +202,10 @@ public struct BMCController: Service {
             try await store.update(BMC.self, bmc.metadata.name) { current in
                 guard var current else { return nil }
                 if current.value.spec == bmc.spec {
+                    // The password's part is written where it is changed.
+                    let password = current.value.status.password
                     current.value.status = status
+                    current.value.status.password = password
                     current.value.status.checked = now
                 } else {
                     guard let seen = status.powerSeen, seen > current.value.status.powerSeen ?? 0 else { return nil }

@@ -28,6 +28,12 @@ public enum BMCError: UserFacingError, Hashable {
     case protocolViolation(String)
     /// The certificate is not the trusted one; the digest found, where it is known.
     case tlsUntrusted(found: Digest?)
+    /// The account must get another password before the BMC does anything for it; the account's path, if it tells.
+    case passwordChangeRequired(account: String?)
+    /// It is being given another password, and which of the two it takes is not known yet.
+    case passwordPending
+    /// The conductor has not what it needs to speak to it; what is missing.
+    case unusable(String)
     /// There is no BMC; what a person has to do.
     case manual(String)
     /// The caller gave up.
@@ -36,9 +42,9 @@ public enum BMCError: UserFacingError, Hashable {
     /// Whether the same call may succeed later without anybody changing anything.
     public var isTransient: Bool {
         switch self {
-        case .unreachable, .timeout, .busy: true
+        case .unreachable, .timeout, .busy, .passwordPending: true
         case .badCredentials, .notFound, .systemNotNamed, .refused, .protocolViolation, .tlsUntrusted, .manual,
-            .cancelled, .privilege, .cipherRefused, .unsupported, .noProgram:
+            .cancelled, .privilege, .cipherRefused, .unsupported, .noProgram, .passwordChangeRequired, .unusable:
             false
         }
     }
@@ -78,6 +84,13 @@ public enum BMCError: UserFacingError, Hashable {
             "The BMC's certificate" + (found.map { " (SHA-256 \($0.hex))" } ?? "")
                 + " is not trusted, and nothing was sent to it. If it is the right BMC's: muster bmc approve, or "
                 + "'certificateDigest' in the site file."
+        case .passwordChangeRequired:
+            "The BMC wants the password of its user changed before it does anything. Have the conductor make another: "
+                + "muster bmc rotate-password NAME"
+        case .passwordPending:
+            "The BMC is being given another password, and which one it takes is not known yet. Wait; 'muster bmc show' "
+                + "tells how far it is."
+        case .unusable(let message): message
         case .manual(let instruction):
             "This machine has no BMC: \(instruction)"
         case .cancelled:

@@ -6,7 +6,10 @@ import ResourceModel
 /// Tells which fields of two specifications differ.
 enum FieldDifference {
     /// Fields that people did not write and need not see.
-    private static let hidden: Set<String> = ["passwordSecret", "power.number", "power.action"]
+    private static let hidden: Set<String> = [
+        "passwordSecret", "power.number", "power.action", "passwordOrder.number", "passwordOrder.source",
+        "passwordOrder.by", "passwordOrder.at",
+    ]
     private static let valueLengthMax = 120
 
     /// The fields in which `new` differs from `old`, by path; all of `new` when there is no `old`.

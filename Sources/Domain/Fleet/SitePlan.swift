@@ -15,7 +15,7 @@ public struct CurrentSite: Sendable {
     public var bmcs: [Stored<BMC>]
     /// All rules.
     public var rules: [Stored<Rule>]
-    /// The BMCs' passwords as stored, by the secret's name.
+    /// The BMCs' passwords as stored, by the secret's name; see `PasswordSlot`.
     public var secrets: [String: Stored<Secret>]
     /// The same in clear text, by the secret's name; those that do not open are left out and written anew.
     public var passwords: [String: Password]
@@ -66,22 +66,23 @@ public struct SitePlan: Sendable {
 
     enum Work: Sendable {
         case write(Transaction.Operation, if: Transaction.Condition)
-        case seal(name: String, purpose: String, Password, replacing: Stored<Secret>?)
+        case seal(
+            name: String, purpose: String, Password, replacing: Stored<Secret>?, if: [Transaction.Condition])
         case delete(ResourceKey, if: Transaction.Condition)
     }
 
     /// The steps from `current` to `desired`; throws `SiteError` when `desired` is not right or takes away what is used.
     ///
     /// What has to be there for others comes first: passwords, BMCs, segments, rules, the site; deletions go the other
-    /// way round.
+    /// way round. `by` is who applies it.
     public static func make(
-        desired: SiteDocument, current: CurrentSite, now: Timestamp
+        desired: SiteDocument, current: CurrentSite, now: Timestamp, by: String = "conductor"
     ) throws(SiteError) -> SitePlan {
         let problems = desired.problems() + unmet(desired, current)
         guard problems.isEmpty else { throw SiteError(problems) }
         var plan = SitePlan()
         do {
-            try plan.writeBMCs(desired.bmcs, current, now)
+            try plan.writeBMCs(desired.bmcs, current, now, by: by)
             try plan.write("segment", desired.segments.map { ($0.name, $0.spec) }, current.segments) {
                 Segment(metadata: $0, spec: $1)
             } at: {
@@ -185,7 +186,7 @@ public struct SitePlan: Sendable {
         for (name, spec) in desired {
             if var stored = existing[name] {
                 let fields = try FieldDifference.between(stored.value.spec, spec)
-                guard !fields.isEmpty else { continue }
+                guard stored.value.spec != spec else { continue }
                 stored.value.spec = spec
                 stored.value.metadata.generation = stored.value.metadata.generation.next
                 try append(.update, kind, name, fields, stored)
@@ -206,25 +207,25 @@ public struct SitePlan: Sendable {
     }
 
     private mutating func writeBMCs(
-        _ desired: [SiteDocument.BMCEntry], _ current: CurrentSite, _ now: Timestamp
+        _ desired: [SiteDocument.BMCEntry], _ current: CurrentSite, _ now: Timestamp, by: String
     ) throws(StoreError) {
-        for bmc in desired {
-            guard let password = bmc.password, current.passwords[bmc.secretName] != password else { continue }
-            let old = current.secrets[bmc.secretName]
-            let change = SitePlanReply.Change(
-                action: old == nil ? .create : .update, kind: "password", name: bmc.name, fields: [])
-            let work = Work.seal(
-                name: bmc.secretName, purpose: "password of the BMC \(bmc.name)", password, replacing: old)
-            steps.append(Step(change: change, work: work))
-        }
-        let known = Dictionary(
-            current.bmcs.map { ($0.value.metadata.name, $0.value.spec) }, uniquingKeysWith: { first, _ in first })
+        let stored = Dictionary(
+            current.bmcs.map { ($0.value.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let known = stored.mapValues(\.value.spec)
+        let offered = Set(
+            desired.filter { writePassword(of: $0, current, stored[$0.name]) }.map(\.name))
         let specs = desired.map { bmc in
             var spec = BMC.Spec(
                 address: bmc.address, system: bmc.system, username: bmc.username, passwordSecret: bmc.secretName,
                 certificateDigest: bmc.certificateDigest, cipherSuite: bmc.cipherSuite,
                 powersOnForDiscovery: bmc.powersOnForDiscovery, boot: bmc.boot)
             spec.power = known[bmc.name]?.power
+            spec.passwordOrder = known[bmc.name]?.passwordOrder
+            if offered.contains(bmc.name) {
+                let seen = stored[bmc.name]?.value.status.password?.orderSeen
+                spec.passwordOrder = BMC.PasswordOrder(
+                    number: max(spec.passwordOrder?.number ?? 0, seen ?? 0) + 1, source: .site, by: by, at: now)
+            }
             // What was looked at is the certificate of what answers there.
             if known[bmc.name]?.address == bmc.address {
                 spec.approvedCertificate = known[bmc.name]?.approvedCertificate
@@ -240,6 +241,31 @@ public struct SitePlan: Sendable {
         }
     }
 
+    /// Writes the password that the file gives, when it is another than the one that the file gave before; a password that
+    /// the conductor has made meanwhile is not undone by the same file.
+    ///
+    /// True when the conductor has to find out first whether the BMC takes it, since it holds another one that the BMC
+    /// takes, and that nobody else knows.
+    private mutating func writePassword(
+        of bmc: SiteDocument.BMCEntry, _ current: CurrentSite, _ stored: Stored<BMC>?
+    ) -> Bool {
+        let given = PasswordSlot.given.secretName(of: bmc.name)
+        let isOffered = current.secrets[given] != nil || stored?.value.isPasswordPending == true
+        let isNew = stored == nil && isOffered
+        let before = current.passwords[given] ?? current.passwords[bmc.secretName]
+        guard let password = bmc.password, before != password else { return isNew }
+        let name = isOffered ? given : bmc.secretName
+        let old = current.secrets[name]
+        let change = SitePlanReply.Change(
+            action: before == nil && old == nil ? .create : .update, kind: "password", name: bmc.name, fields: [])
+        let work = Work.seal(
+            name: name, purpose: "password of the BMC \(bmc.name)", password, replacing: old,
+            // Nobody may have begun to change it.
+            if: stored.map { [$0.unchanged] } ?? [])
+        steps.append(Step(change: change, work: work))
+        return isOffered
+    }
+
     private mutating func delete<R: Resource>(_ kind: String, _ current: [Stored<R>], except kept: Set<String>) {
         for stored in current where !kept.contains(stored.value.metadata.name) {
             let change = SitePlanReply.Change(
@@ -250,10 +276,14 @@ public struct SitePlan: Sendable {
 
     private mutating func deleteBMCs(_ current: CurrentSite, except desired: [SiteDocument.BMCEntry]) {
         delete("bmc", current.bmcs, except: Set(desired.map(\.name)))
-        let kept = Set(desired.map(\.secretName))
-        for (name, secret) in current.secrets.sorted(by: { $0.key < $1.key }) where !kept.contains(name) {
-            let change = SitePlanReply.Change(
-                action: .delete, kind: "password", name: String(name.dropFirst("bmc.".count)), fields: [])
+        let kept = Set(desired.map(\.name))
+        for (name, secret) in current.secrets.sorted(by: { $0.key < $1.key }) {
+            guard let bmc = PasswordSlot.parse(name)?.bmc, !kept.contains(bmc) else { continue }
+            // What only the vault knows stays there: the BMC may come back.
+            guard current.secrets[PasswordSlot.given.secretName(of: bmc)] == nil,
+                current.secrets[PasswordSlot.next.secretName(of: bmc)] == nil
+            else { continue }
+            let change = SitePlanReply.Change(action: .delete, kind: "password", name: bmc, fields: [])
             steps.append(Step(change: change, work: .delete(secret.value.key, if: secret.unchanged)))
         }
     }
@@ -283,9 +313,9 @@ extension SitePlan {
             case .delete(let key, if: let condition):
                 next.conditions.append(condition)
                 next.operations.append(.delete(key))
-            case .seal(let name, let purpose, let password, let old):
+            case .seal(let name, let purpose, let password, let old, let conditions):
                 let sealed = try seal(name, purpose, password, old)
-                next.conditions.append(sealed.unchanged)
+                next.conditions += [sealed.unchanged] + conditions
                 next.operations.append(try sealed.put())
             }
             if next.operations.count == Self.operationCountMax {

@@ -12,6 +12,8 @@ public final class OperatorTokens: Sendable {
     public static let countMax = 1000
     /// The operator whose token is made at first start.
     public static let firstOperator = "admin"
+    /// The longest that a token is taken after another has replaced it.
+    public static let graceMax: Duration = .seconds(7 * 86_400)
 
     private let store: any ResourceStore
     private let clock: any WallClock
@@ -50,9 +52,11 @@ public final class OperatorTokens: Sendable {
 
     /// Makes the first operator's token at first start: `path` (mode 0600) holds it and a newline.
     ///
-    /// When the file is there its token is (again) the first operator's; when it was deleted a new token replaces the
-    /// old one. Throws `OperatorTokenError`.
-    public func ensureFirstOperator(file path: String) async throws(OperatorTokenError) {
+    /// A token that somebody has put into the file is (again) the first operator's, but not one that was replaced or
+    /// revoked; when the file was deleted, a new token replaces the old one. Gives whether the file's token is in force.
+    /// Throws `OperatorTokenError`.
+    @discardableResult
+    public func ensureFirstOperator(file path: String) async throws(OperatorTokenError) -> Bool {
         let existing: [UInt8]?
         do { existing = try PrivateFile.read(path) } catch { throw .file(error) }
         let text: String
@@ -65,10 +69,13 @@ public final class OperatorTokens: Sendable {
             text = Hex.encode(random(32))
             do { try PrivateFile.create(path, Array((text + "\n").utf8)) } catch { throw .file(error) }
         }
-        let spec = OperatorTokenSpec(hash: TokenHash.of(text), role: .admin)
-        let known = cache.withLock { $0[Self.firstOperator]?.value }
-        if known?.spec == spec, known?.status.revoked == nil { return }
-        try await write(Self.firstOperator, spec, mayReplace: true)
+        let hash = TokenHash.of(text)
+        if let known = cache.withLock({ $0[Self.firstOperator]?.value }) {
+            if known.spec.hash == hash { return known.status.revoked == nil }
+            if known.status.replaced?.contains(hash) == true { return false }
+        }
+        try await write(Self.firstOperator, OperatorTokenSpec(hash: hash, role: .admin), mayReplace: true)
+        return true
     }
 
     /// Makes a token for a new operator, or a new one for an operator whose token was revoked or has ended.
@@ -82,22 +89,55 @@ public final class OperatorTokens: Sendable {
         return SecretText(text)
     }
 
-    /// Makes the token of an operator void at once.
+    /// Gives an operator another token, with the same role and end; the one before is taken for `grace` more, at most
+    /// `graceMax`, and one that was before that no longer.
+    ///
+    /// Throws `OperatorTokenError.void` when the operator's token was revoked or has ended.
+    public func rotate(_ name: String, grace: Duration = .zero) async throws(OperatorTokenError) -> SecretText {
+        guard grace >= .zero, grace <= Self.graceMax else {
+            let days = Self.graceMax.milliseconds / 86_400_000
+            throw .invalid(InvalidValue("grace", "\(grace.milliseconds / 1000) s", expected: "0 s to \(days) days"))
+        }
+        let text = Hex.encode(random(32))
+        let now = clock.now
+        try await change(name) { token throws(OperatorTokenError) in
+            guard token.isInForce(at: now) else { throw .void(name) }
+            let before = token.spec.hash
+            token.spec.hash = TokenHash.of(text)
+            token.spec.previous =
+                grace > .zero ? OperatorTokenSpec.Previous(hash: before, ends: now.advanced(by: grace)) : nil
+            token.status.rotated = now
+            token.status.replaced = ((token.status.replaced ?? []) + [before])
+                .suffix(OperatorTokenStatus.replacedCountMax)
+            token.metadata.generation = token.metadata.generation.next
+        }
+        return SecretText(text)
+    }
+
+    /// Makes the token of an operator void at once, and the one before it.
     public func revoke(_ name: String) async throws(OperatorTokenError) {
-        for _ in 0..<16 {
-            do {
-                guard var stored = try await store.fetch(OperatorToken.self, name) else {
-                    throw OperatorTokenError.unknown(name)
-                }
-                stored.value.status.revoked = stored.value.status.revoked ?? clock.now
-                if try await commit(stored) { return }
-            } catch let error as OperatorTokenError {
-                throw error
-            } catch let error as StoreError {
-                throw .store(error)
-            } catch {
-                throw .unknown(name)
-            }
+        let now = clock.now
+        try await change(name) { token throws(OperatorTokenError) in
+            token.status.revoked = token.status.revoked ?? now
+            token.spec.previous = nil
+        }
+    }
+
+    /// All operators by name, as the store has them; what is kept of their tokens is no secret.
+    public func list() async throws(StoreError) -> [OperatorToken] {
+        try await store.fetchAll(OperatorToken.self).map(\.value).sorted { $0.metadata.name < $1.metadata.name }
+    }
+
+    private func change(
+        _ name: String, _ change: (inout OperatorToken) throws(OperatorTokenError) -> Void
+    ) async throws(OperatorTokenError) {
+        for attempt in 0..<StoreContention.attemptCountMax {
+            let found: Stored<OperatorToken>?
+            do { found = try await store.fetch(OperatorToken.self, name) } catch { throw .store(error) }
+            guard var stored = found else { throw .unknown(name) }
+            try change(&stored.value)
+            do { if try await commit(stored) { return } } catch { throw .store(error) }
+            await StoreContention.giveWay(after: attempt)
         }
         throw .store(.conflict(OperatorToken.key(name)))
     }
@@ -111,12 +151,13 @@ public final class OperatorTokens: Sendable {
         let now = clock.now
         return cache.withLock { cache in
             var found: OperatorToken?
-            for stored in cache.values where ConstantTime.equal(stored.value.spec.hash.bytes, hash) {
-                found = stored.value
+            for stored in cache.values {
+                let spec = stored.value.spec
+                let isNow = ConstantTime.equal(spec.hash.bytes, hash)
+                let wasBefore = ConstantTime.equal((spec.previous?.hash ?? spec.hash).bytes, hash)
+                if isNow || (wasBefore && spec.previous.map { now < $0.ends } ?? false) { found = stored.value }
             }
-            guard let found, found.status.revoked == nil, found.spec.expires.map({ now < $0 }) ?? true else {
-                return nil
-            }
+            guard let found, found.isInForce(at: now) else { return nil }
             return .operator(name: found.metadata.name, role: found.spec.role)
         }
     }
@@ -133,11 +174,12 @@ public final class OperatorTokens: Sendable {
                     }
                     continue
                 }
-                let isVoid =
-                    next.value.status.revoked != nil || next.value.spec.expires.map { $0 <= clock.now } ?? false
-                guard mayReplace || isVoid else { throw OperatorTokenError.exists(name) }
+                guard mayReplace || !next.value.isInForce(at: clock.now) else { throw OperatorTokenError.exists(name) }
+                let replaced = ((next.value.status.replaced ?? []) + [next.value.spec.hash])
+                    .suffix(OperatorTokenStatus.replacedCountMax)
                 next.value.spec = spec
                 next.value.status = OperatorTokenStatus()
+                next.value.status.replaced = Array(replaced)
                 next.value.metadata.generation = next.value.metadata.generation.next
                 if try await commit(next) { return }
             } catch let error as OperatorTokenError {
@@ -173,12 +215,21 @@ public final class OperatorTokens: Sendable {
     }
 }
 
+extension OperatorToken {
+    /// Whether it is taken.
+    public func isInForce(at now: Timestamp) -> Bool {
+        status.revoked == nil && spec.expires.map { now < $0 } ?? true
+    }
+}
+
 /// Why an operator's token is not made or revoked.
 public enum OperatorTokenError: UserFacingError, Hashable {
     /// There is no such operator.
     case unknown(String)
     /// The operator has a token that is in force.
     case exists(String)
+    /// The operator's token was revoked or has ended.
+    case void(String)
     /// There are `OperatorTokens.countMax` tokens.
     case tooMany
     /// The name cannot be one.
@@ -191,7 +242,10 @@ public enum OperatorTokenError: UserFacingError, Hashable {
     public var publicMessage: String {
         switch self {
         case .unknown(let name): "There is no operator '\(name.printable(limit: 80))'."
-        case .exists(let name): "The operator '\(name)' has a token already; revoke it first."
+        case .exists(let name):
+            "The operator '\(name)' has a token already; replace it with 'muster token rotate \(name)', or revoke it first."
+        case .void(let name):
+            "The token of the operator '\(name)' was revoked or has ended; make one with 'muster token create \(name)'."
         case .tooMany: "There are \(OperatorTokens.countMax) tokens already; revoke those that nobody uses."
         case .invalid(let error): error.publicMessage
         case .file(let error): error.publicMessage

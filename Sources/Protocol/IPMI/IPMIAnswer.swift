@@ -128,6 +128,17 @@ extension IPMIAnswer {
         Array(try succeeded().lazy.compactMap { IPMISensor(line: $0) }.prefix(IPMISensor.countMax))
     }
 
+    /// The number of the user with this name, 1 to 63; nil: there is none.
+    public func number(ofUser name: String) throws(IPMIFailure) -> UInt8? {
+        for line in try succeeded().prefix(1000) {
+            let fields = line.split(separator: ",", omittingEmptySubsequences: false)
+            guard fields.count >= 2, fields[1] == name, let number = UInt8(fields[0]), (1...63).contains(number)
+            else { continue }
+            return number
+        }
+        return nil
+    }
+
     /// Lines of the form `name : value`; the first of a name counts.
     private func fields() throws(IPMIFailure) -> [String: String] {
         var fields: [String: String] = [:]

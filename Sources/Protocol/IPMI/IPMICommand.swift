@@ -18,6 +18,10 @@ public enum IPMICommand: Sendable, Hashable {
     case sensors
     /// Serial over LAN (sections 15 and 24): opens the console on this terminal, or ends what is open.
     case console(Console)
+    /// The users of the channel that is used (sections 22.27 and 22.29), one a line with commas between the fields.
+    case users
+    /// Commands that come by standard input, one a line: what stands there is seen by nobody on the host.
+    case script
 
     /// The words of `sol`. Ctrl-] is `ipmitool`'s escape key there.
     public enum Console: String, Sendable, Hashable {
@@ -50,6 +54,8 @@ public enum IPMICommand: Sendable, Hashable {
         case .fru: ["fru", "print", "0"]
         case .sensors: ["-c", "sdr", "elist", "full"]
         case .console(let word): ["-e", "\u{1D}", "sol", word.rawValue]
+        case .users: ["-c", "user", "list"]
+        case .script: ["exec", "/dev/stdin"]
         }
     }
 
@@ -96,13 +102,36 @@ public struct IPMIConnection: Sendable, Hashable {
 
     /// The arguments of `ipmitool` for `command`.
     ///
-    /// The role is Operator, the least that may switch the power. `-v` makes the tool say why a session was refused.
+    /// The role is Operator, the least that may switch the power; only an Administrator may change a password. `-v` makes the tool say why a session was refused.
     /// With two retries, a BMC that does not answer is given up after about 6 s.
     public func arguments(_ command: IPMICommand) -> [String] {
-        // What `-v` adds would stand among what the machine sends.
-        (command == .console(.activate) ? [] : ["-v"]) + [
+        // What `-v` adds would stand among what the machine sends, and repeats the bytes of a raw command.
+        ([.console(.activate), .script].contains(command) ? [] : ["-v"]) + [
             "-I", "lanplus", "-H", host, "-p", String(port), "-U", user, "-E", "-C", String(cipherSuite),
-            "-L", "OPERATOR", "-N", "1", "-R", String(retries),
+            "-L", command == .script ? "ADMINISTRATOR" : "OPERATOR", "-N", "1", "-R", String(retries),
         ] + command.arguments
+    }
+}
+
+/// The command Set User Password (section 22.30) as a line for `IPMICommand.script`.
+public enum IPMIPasswordLine {
+    /// The bytes of a password that BMCs before IPMI 2.0 keep; longer ones, up to `IPMIConnection.passwordLengthMax`, are
+    /// sent in the other form of the command.
+    public static let lengthShort = 16
+
+    /// The line that gives the user with this number the password; nil: the user or the password cannot be one.
+    ///
+    /// The bytes stand as numbers, so that nothing in them can mean anything else to `ipmitool`.
+    public static func set(_ password: SecretText, user: UInt8) -> SecretText? {
+        let bytes = Array(password.revealed.utf8)
+        guard (1...63).contains(user), (1...IPMIConnection.passwordLengthMax).contains(bytes.count),
+            !bytes.contains(0)
+        else { return nil }
+        let isLong = bytes.count > lengthShort
+        let size = isLong ? IPMIConnection.passwordLengthMax : lengthShort
+        let padded = bytes + [UInt8](repeating: 0, count: size - bytes.count)
+        let data = [user | (isLong ? 0x80 : 0), 0x02] + padded
+        let numbers = ([0x06, 0x47] + data).map { "0x" + Hex.encode([$0]) }
+        return SecretText("raw " + numbers.joined(separator: " ") + "\n")
     }
 }

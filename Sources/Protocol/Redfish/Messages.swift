@@ -161,6 +161,19 @@ public struct RedfishResponse: Sendable {
         return body.message?.printable(limit: 300)
     }
 
+    /// Whether the service wants the account's password changed before anything else (DSP0266, password change required;
+    /// the message `PasswordChangeRequired` of the Base registry), and where the account is, if it tells.
+    public var requiredPasswordChange: PasswordChange? {
+        guard let body = try? JSONDecoder().decode(ExtendedDocument.self, from: Data(body)) else { return nil }
+        return body.messages.lazy.compactMap(\.passwordChange).first
+    }
+
+    /// That the password has to be changed.
+    public struct PasswordChange: Hashable, Sendable {
+        /// The account whose password it is.
+        public let account: ResourcePath?
+    }
+
     private struct TypeName: Decodable {
         let text: String?
 
@@ -194,9 +207,29 @@ struct ErrorDocument: Decodable {
 
     struct Message: Decodable {
         let text: String?
+        let passwordChange: RedfishResponse.PasswordChange?
 
         init(from decoder: any Decoder) throws {
-            text = try decoder.container(keyedBy: MemberName.self).text("Message")
+            let container = try decoder.container(keyedBy: MemberName.self)
+            text = container.text("Message")
+            let isChange = container.text("MessageId")?.hasSuffix(".PasswordChangeRequired") ?? false
+            let account = container.texts("MessageArgs")?.first.flatMap { try? ResourcePath($0) }
+            passwordChange = isChange ? RedfishResponse.PasswordChange(account: account) : nil
+        }
+    }
+}
+
+/// `@Message.ExtendedInfo` of an error, or of a resource that was made (DSP0266 section 8.6).
+struct ExtendedDocument: Decodable {
+    let messages: [ErrorDocument.Message]
+
+    init(from decoder: any Decoder) throws {
+        let top = try decoder.container(keyedBy: MemberName.self)
+        let error = try? top.nestedContainer(keyedBy: MemberName.self, forKey: "error")
+        messages = [top, error].compactMap(\.self).flatMap { container in
+            let found = try? container.decodeIfPresent(
+                [Lenient<ErrorDocument.Message>].self, forKey: "@Message.ExtendedInfo")
+            return (found ?? []).prefix(8).compactMap(\.value)
         }
     }
 }

@@ -24,12 +24,15 @@ public struct ServiceRoot: RedfishResource, Decodable, Hashable {
     public let systems: ResourcePath?
     /// The collection of sessions; nil: the service has none.
     public let sessions: ResourcePath?
+    /// Its accounts; nil: none can be seen.
+    public let accounts: ResourcePath?
 
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: MemberName.self)
         redfishVersion = container.text("RedfishVersion")
         vendor = container.text("Vendor")
         systems = container.link("Systems")
+        accounts = container.link("AccountService")
         sessions = (try? container.nestedContainer(keyedBy: MemberName.self, forKey: "Links"))?.link("Sessions")
     }
 }

@@ -21,8 +21,9 @@ struct BMCList: FleetCommand {
     static func table(_ bmcs: [BMCRecord]) -> Table {
         var table = Table([
             .init("NAME", priority: 1), .init("ANSWERS", priority: 1), .init("POWER", priority: 2),
-            .init("NODE", priority: 3), .init("ADDRESS", priority: 4, least: 16), .init("SERIAL", priority: 6),
-            .init("MODEL", priority: 7, least: 8), .init("WHAT IT SAYS", priority: 5, least: 20),
+            .init("NODE", priority: 3), .init("ADDRESS", priority: 4, least: 16), .init("SERIAL", priority: 7),
+            .init("MODEL", priority: 8, least: 8), .init("PASSWORD", priority: 6),
+            .init("WHAT IT SAYS", priority: 5, least: 20),
         ])
         table.rows = bmcs.map { bmc in
             let wasAsked = bmc.status.checked != nil
@@ -32,9 +33,16 @@ struct BMCList: FleetCommand {
                 .init(bmc.status.power.rawValue, bmc.status.power == .unknown ? .yellow : .plain),
                 .init(bmc.nodes.isEmpty ? "-" : bmc.nodes.joined(separator: ", ")),
                 .init(bmc.address), .init(bmc.status.serial ?? "-"), .init(bmc.status.model ?? "-"),
-                .init(bmc.status.lastError ?? ""),
+                password(bmc), .init(bmc.status.lastError ?? bmc.status.password?.failure ?? ""),
             ]
         }
         return table
+    }
+
+    /// Whose password it is, and whether it is being changed.
+    private static func password(_ bmc: BMCRecord) -> Table.Cell {
+        if bmc.isPasswordChanging { return .init("changing", .yellow) }
+        if bmc.status.password?.failure != nil { return .init("not changed", .red) }
+        return .init((bmc.status.password?.source ?? .site) == .site ? "site file's" : "conductor's")
     }
 }

@@ -38,6 +38,8 @@ struct BMCShow: FleetCommand {
         facts.add("certificate", certificate(bmc))
         facts.add(
             "it shows", status.refusedCertificate.map { "\($0.digest), since \($0.since); not trusted" }, .red)
+        facts.add("password", password(bmc, detail.time))
+        facts.add("its change", status.password?.failure, .red)
         facts.add("nodes", bmc.nodes.isEmpty ? "none yet" : bmc.nodes.joined(separator: ", "))
         facts.add("machine", status.model)
         facts.add("serial", status.serial)
@@ -55,6 +57,24 @@ struct BMCShow: FleetCommand {
             return "\(approved.digest), approved by \(approved.by), \(approved.at)"
         }
         return "one that the system's trust store vouches for"
+    }
+
+    private static func password(_ bmc: BMCRecord, _ now: Timestamp) -> String {
+        let status = bmc.status.password
+        let source =
+            switch status?.source ?? .site {
+            case .site: "the site file's"
+            case .conductor: "the conductor's"
+            }
+        let last = status?.rotated.map { ", changed \(Ages.since($0, now: now)) ago" } ?? ""
+        guard bmc.isPasswordChanging else { return source + last }
+        if case .pending(let order, let since, _)? = status?.state {
+            return
+                "being changed for \(Ages.since(since, now: now)), as \(order.by) asked; until it is proved, the BMC takes "
+                + "that one or \(source)"
+        }
+        let by = bmc.passwordOrder.map { ", as \($0.by) asked \(Ages.since($0.at, now: now)) ago" } ?? ""
+        return "\(source)\(last); another one is waited for\(by)"
     }
 
     private static func ramdisk(_ way: BMC.BootWay?) -> String {

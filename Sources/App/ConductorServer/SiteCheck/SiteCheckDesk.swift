@@ -20,6 +20,7 @@ struct SiteCheckDesk: Sendable {
     let configuration: ConductorConfiguration
     let authorities: SiteAuthorities
     let missingPrograms: [MissingProgram]
+    let turns: BMCTurns
     let clock: any WallClock
     let logger: Logger
 
@@ -78,6 +79,9 @@ struct SiteCheckDesk: Sendable {
             spec.approvedCertificate = known.spec.approvedCertificate
         }
         guard let password = entry.password else { return await checked(entry.name, spec) }
+        // What the file gave before is no news: the conductor has made another since.
+        let given = try? await vault.open(PasswordSlot.given.secretName(of: entry.name))
+        guard given?.revealed != password.clearText else { return await checked(entry.name, spec) }
         return CheckedBMC(name: entry.name, spec: spec, password: SecretText(password.clearText))
     }
 
@@ -90,7 +94,7 @@ struct SiteCheckDesk: Sendable {
     }
 
     private var surroundings: CheckSurroundings {
-        let (catalog, blobs, missingPrograms) = (catalog, blobs, missingPrograms)
+        let (catalog, blobs, missingPrograms, turns) = (catalog, blobs, missingPrograms, turns)
         let opener = BMCOpener(limits: Self.limits, logger: logger)
         return CheckSurroundings(
             clock: clock, interfaces: { HostFacts.interfaces() },
@@ -102,7 +106,12 @@ struct SiteCheckDesk: Sendable {
             holder: { HostFacts.holder(of: $0) },
             ask: { try await UDPQuestion.ask($0, $1, $2) }, addresses: { await HostFacts.addresses(of: $0) },
             hardwareClock: { HostFacts.hardwareClock() },
-            identify: { spec, password in try await opener.driver(of: spec, password: password).identify() },
+            identify: { spec, password in
+                let name = PasswordSlot.parse(spec.passwordSecret)?.bmc ?? spec.passwordSecret
+                return try await turns.shared(name) { () async throws in
+                    try await opener.driver(of: spec, password: password).identify()
+                }
+            },
             reach: { await Ping.reach($0) }, stateDirectory: configuration.stateDirectory,
             freeSpace: { HostFacts.freeSpace($0) },
             images: {

@@ -14,9 +14,9 @@
 pid_t clinux_spawn_detached(const char *path, char *const argv[], char *const envp[], const char *directory,
                             int output, const int *joined, int joined_count, int isolated);
 
-/// Starts a program as a child: in a session of its own, with signals as by default, `/dev/null` as standard input, and
-/// no descriptor but 0, 1 and 2. `output` and `errors` become 1 and 2. Returns its PID or a negative errno.
-pid_t clinux_spawn_piped(const char *path, char *const argv[], char *const envp[], int output, int errors);
+/// Starts a program as a child: in a session of its own, with signals as by default, and no descriptor but 0, 1 and 2.
+/// `input`, `output` and `errors` become these; a negative `input` means `/dev/null`. Returns its PID or a negative errno.
+pid_t clinux_spawn_piped(const char *path, char *const argv[], char *const envp[], int input, int output, int errors);
 
 /// A pipe whose ends no program inherits and whose reading end does not block. Returns 0 or the errno.
 int clinux_pipe(int ends[2]);
