@@ -125,10 +125,8 @@ struct ConductorParts {
                 }
             }, sensors: sensors, medium: medium, clock: clock, logger: logger)
         addresses = AddressController(
-            store: store, nodes: { catalog.nodes() }, catalog: { catalog.networks() },
-            changes: {
-                catalog.cache.changes(of: [Node.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self])
-            }, clock: clock, logger: logger)
+            store: store, catalog: catalog.addresses, changes: { catalog.addressChanges() }, clock: clock,
+            logger: logger)
         let attestation = AttestationDesk(clock: clock)
         self.attestation = attestation
         registrar = Registrar(
