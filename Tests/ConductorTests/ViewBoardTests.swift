@@ -170,8 +170,9 @@ import Testing
     }
 
     private static func fresh(_ now: CacheSnapshot) -> ViewGround {
-        let networks = LiveCatalog.networks(in: now)
-        return ViewGround(now: now, networks: networks, ends: TunnelEnds(of: now.all(Node.self), in: networks))
+        var ground = ViewGround(now: now)
+        _ = ground.advance(to: now, CacheChange(keys: [], revision: now.revision, isEverything: true))
+        return ground
     }
 
     private static func view(_ node: Node, _ ground: ViewGround) -> [String: NodeView.Item] {

@@ -79,8 +79,8 @@ struct ConductorPieces {
             controller: controller,
             tokens: EnrolmentTokens(store: store(.tokens), random: bytes),
             addresses: AddressController(
-                store: store(.addresses), nodes: { catalog.nodes() }, catalog: { catalog.networks() },
-                changes: { catalog.cache.changes() }, clock: clock, logger: logger),
+                store: store(.addresses), catalog: catalog.addresses, changes: { catalog.addressChanges() },
+                clock: clock, logger: logger),
             audit: AuditLog(store: store(.audit), clock: clock, random: bytes), authorities: SiteFixture.authorities,
             register: CertificateRegister(store: store(.certificates), clock: clock),
             readBlob: { _ in [1, 2, 3] }, logs: NodeLogs(directory: "/nonexistent", clock: clock),

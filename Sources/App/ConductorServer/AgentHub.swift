@@ -189,8 +189,7 @@ struct AgentHub: AgentPortDelegate, Service {
         return NodeViewProjection.view(
             of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
             conductors: server.map { ["\($0):\(apiPort)"] } ?? [],
-            trust: ground.now.get(SiteAuthority.self, SiteAuthority.name).map(TrustItem.init),
-            revision: ground.now.revision)
+            trust: ground.trust, revision: ground.now.revision)
     }
 
     /// Publishes the views that changes of the catalog concern, and ends streams of nodes that are gone, until cancelled.

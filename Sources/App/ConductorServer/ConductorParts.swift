@@ -135,10 +135,8 @@ struct ConductorParts {
                         audit: alarms, now: clock.now)
                 }, turns: turns, clock: clock, logger: logger), clock: clock, logger: logger)
         addresses = AddressController(
-            store: store, nodes: { catalog.nodes() }, catalog: { catalog.networks() },
-            changes: {
-                catalog.cache.changes(of: [Node.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self])
-            }, clock: clock, logger: logger)
+            store: store, catalog: catalog.addresses, changes: { catalog.addressChanges() }, clock: clock,
+            logger: logger)
         let attestation = AttestationDesk(clock: clock)
         self.attestation = attestation
         registrar = Registrar(

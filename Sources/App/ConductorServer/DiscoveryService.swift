@@ -161,9 +161,9 @@ struct DiscoveryService: Sendable {
 
     /// The node's network with its addresses; ends the deployment when it cannot be put together.
     private func network(for node: Node, _ id: NodeID) async throws -> NodeNetworkItem? {
-        try await addresses.settle()
+        try await addresses.settle(id)
         try await catalog.cache.barrier()
-        do { return try catalog.networks().item(for: node) } catch {
+        do { return try catalog.networks(of: id).item(for: node) } catch {
             try await controller.submit(.imageMissing(error.publicMessage), to: id)
             throw DiscoveryRefusal.noNetwork(error)
         }

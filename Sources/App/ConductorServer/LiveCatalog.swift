@@ -80,6 +80,44 @@ struct LiveCatalog: Sendable {
             assignments: now.all(AddressAssignment.self), site: now.get(Site.self, Site.name)?.spec)
     }
 
+    /// The same with the addresses of one node only.
+    func networks(of node: NodeID) -> NetworkCatalog {
+        let now = cache.snapshot()
+        return NetworkCatalog(
+            networks: now.all(PlaneNetwork.self), templates: now.all(NodeNetwork.self),
+            assignments: now.all(Self.assignmentsByNode, node.raw), site: now.get(Site.self, Site.name)?.spec)
+    }
+
+    /// What the controller of addresses reads.
+    var addresses: AddressController.Catalog {
+        AddressController.Catalog(
+            nodes: { nodes() }, node: { node($0) }, networks: { networks() }, networksOfNode: { networks(of: $0) },
+            isAssigned: { network, address in
+                let name = AddressAssignment.name(network: network, address: address)
+                return cache.get(AddressAssignment.self, name) != nil
+            },
+            freedCount: { cache.snapshot().freedCount(Self.assignmentsByNode) },
+            reached: { try await cache.wait(for: $0) })
+    }
+
+    /// Whose networks and addresses may have changed, from change to change; see `AddressController`.
+    func addressChanges() -> AsyncStream<NodeChanges> {
+        cache.changes(of: [Node.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self]) { change in
+            guard !change.isEverything else { return .all }
+            let now = cache.snapshot()
+            var nodes: Set<NodeID> = []
+            for key in change.keys {
+                switch key.kind {
+                case Node.kind: if let id = try? NodeID(key.name) { nodes.insert(id) }
+                case AddressAssignment.kind where now.get(AddressAssignment.self, key.name) != nil: break
+                // A network is another, or an address is free that somebody may wait for.
+                default: return .all
+                }
+            }
+            return .some(nodes)
+        }
+    }
+
     /// Whether no stream is opened for a node with this certificate: it is gone, or the certificate was revoked.
     ///
     /// False before the catalog is read; `AgentHub` looks again then.

@@ -15,6 +15,13 @@ struct ViewGround: Sendable {
     var networks = NetworkCatalog()
     /// Where the tunnels end.
     var ends = TunnelEnds()
+    /// What all nodes are told of the site's authorities, encoded once for as long as it is the same.
+    private(set) var trust: JSONValue?
+    /// The nodes that are controllers: where they reach the conductors hangs on their leases and the segments of these.
+    private var controllers: Set<String> = []
+
+    /// Nothing is known of what is beside the nodes.
+    init(now: CacheSnapshot) { self.now = now }
 
     /// What a change of concerns all nodes.
     private static let commonKinds = [Site.kind, SiteAuthority.kind, PlaneNetwork.kind, NodeNetwork.kind]
@@ -27,6 +34,11 @@ struct ViewGround: Sendable {
         guard !change.isEverything, kinds.isDisjoint(with: Self.commonKinds) else {
             networks = LiveCatalog.networks(in: next)
             ends = TunnelEnds(of: next.all(Node.self), in: networks)
+            controllers = []
+            next.forEach(Node.self) { note($0.metadata.name, $0) }
+            trust = next.get(SiteAuthority.self, SiteAuthority.name).flatMap {
+                try? NodeView.Item.body(of: TrustItem($0))
+            }
             return .all
         }
         var concerned: Set<String> = []
@@ -36,6 +48,7 @@ struct ViewGround: Sendable {
             case Node.kind:
                 concerned.insert(key.name)
                 nodes.append((key.name, next.get(Node.self, key.name)))
+                note(key.name, nodes.last?.node)
             case AddressAssignment.kind:
                 let owners = [before, next].compactMap { $0.get(AddressAssignment.self, key.name)?.spec.node }
                 for owner in Set(owners) {
@@ -43,21 +56,24 @@ struct ViewGround: Sendable {
                     concerned.insert(owner.raw)
                 }
             case NodeCertificates.kind: concerned.insert(key.name)
-            case Lease.kind: concerned.formUnion(Self.controllers(withLease: key.name, before, next))
+            case Lease.kind: concerned.formUnion(controllers(withLease: key.name, before))
             default: break
             }
         }
-        // Where a controller node reaches the conductors hangs on its leases and their segments.
         var roles: Set<Role> = kinds.contains(Segment.kind) ? [.controller] : []
         if ends.update(nodes, in: networks) { roles.formUnion([.network, .compute]) }
         return roles.isEmpty ? .some(concerned) : .roles(roles, and: concerned)
     }
 
+    private mutating func note(_ name: String, _ node: Node?) {
+        if node?.spec.role == .controller { controllers.insert(name) } else { controllers.remove(name) }
+    }
+
     /// The controller nodes whose lease this is, or was. Leases of other machines come and go by the thousand.
-    private static func controllers(withLease name: String, _ before: CacheSnapshot, _ now: CacheSnapshot) -> [String] {
+    private func controllers(withLease name: String, _ before: CacheSnapshot) -> Set<String> {
+        guard !controllers.isEmpty else { return [] }
         let macs = Set([before, now].compactMap { $0.get(Lease.self, name)?.spec.mac })
-        let nodes = macs.flatMap { now.all(LiveCatalog.nodesByMark, IdentityFusion.mark($0)) }
-        return nodes.filter { $0.spec.role == .controller }.map(\.metadata.name)
+        return controllers.filter { now.get(Node.self, $0)?.status.identity.macs.isDisjoint(with: macs) == false }
     }
 }
 

@@ -23,9 +23,19 @@ public struct NodeView: Codable, Sendable, Hashable {
 
         /// An item whose body is `value`, encoded.
         public init(kind: String, generation: Generation, encoding value: some Encodable) throws {
+            self.init(kind: kind, generation: generation, body: try Self.body(of: value))
+        }
+
+        /// An item with a body that many nodes have, made once.
+        public init(kind: String, generation: Generation, body: JSONValue) {
             self.kind = kind
             self.generation = generation
-            body = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(value))
+            self.body = body
+        }
+
+        /// The body of an item that is `value`.
+        public static func body(of value: some Encodable) throws -> JSONValue {
+            try JSONDecoder().decode(JSONValue.self, from: JSONEncoder().encode(value))
         }
 
         /// The body as a `Value`.

@@ -45,7 +45,7 @@ public struct Lease: Resource {
         public var phase: Phase
         /// When the address may go to another machine.
         public var expires: Timestamp
-        /// When the client last asked.
+        /// When the client last asked; what it asks within ten seconds of that is not noted.
         public var lastSeen: Timestamp
         /// What the client calls itself (DHCP option 12), printable; nobody vouches for it.
         public var hostname: String?

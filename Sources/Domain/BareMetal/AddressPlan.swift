@@ -26,22 +26,15 @@ public enum AddressPlan {
         let names = Dictionary(
             sorted.compactMap { node in (try? node.id).map { ($0, node.spec.name) } }, uniquingKeysWith: { $1 })
         var needs: [String: [(NodeID, String)]] = [:]
-        for node in sorted where node.spec.approval != nil {
-            guard let template = node.spec.network.flatMap({ catalog.templates[$0] }), let id = try? node.id else {
-                continue
-            }
-            for network in Set(template.addresses.filter { $0.source == .pool }.map(\.network)) {
-                needs[network, default: []].append((id, node.spec.name))
-            }
+        for node in sorted {
+            guard let id = try? node.id else { continue }
+            for network in needed(by: node, in: catalog) { needs[network, default: []].append((id, node.spec.name)) }
         }
         for (name, network) in catalog.networks.sorted(by: { $0.key < $1.key }) {
             var held = assignments.filter { $0.network == name }
+            let named = Dictionary(network.hosts.map { ($1, $0) }) { first, _ in first }
             let bad = held.filter { held in
-                let owner = names[held.node]
-                let byName = network.hosts.first { $0.value == held.address }?.key
-                let own = owner.flatMap { network.hosts[$0] }
-                return !known.contains(held.node) || !network.network.contains(held.address)
-                    || (byName != nil && byName != owner) || (own != nil && own != held.address)
+                !known.contains(held.node) || isWrong(held.address, of: names[held.node], in: network, named)
             }
             steps += bad.sorted { $0.address < $1.address }.map { .release($0) }
             held.removeAll { bad.contains($0) }
@@ -49,6 +42,40 @@ public enum AddressPlan {
         }
         let gone = assignments.filter { catalog.networks[$0.network] == nil }
         return steps + gone.map { .release($0) }
+    }
+
+    /// The networks of which `node` needs an address from the pool.
+    private static func needed(by node: Node, in catalog: NetworkCatalog) -> Set<String> {
+        guard node.spec.approval != nil, let template = node.spec.network.flatMap({ catalog.templates[$0] }) else {
+            return []
+        }
+        return Set(template.addresses.filter { $0.source == .pool }.map(\.network))
+    }
+
+    /// The networks of which `node` has no address yet and needs one, in order; those that the site lacks left out.
+    static func lacks(_ node: Node, in catalog: NetworkCatalog) -> [String] {
+        let held = (try? node.id).flatMap { catalog.assigned[$0] } ?? [:]
+        return needed(by: node, in: catalog).filter { held[$0] == nil && catalog.networks[$0] != nil }.sorted()
+    }
+
+    /// Whether `node` has an address that is to be taken back.
+    static func isWrong(_ node: Node, in catalog: NetworkCatalog) -> Bool {
+        let held = (try? node.id).flatMap { catalog.assigned[$0] } ?? [:]
+        return held.contains { name, address in
+            guard let network = catalog.networks[name] else { return true }
+            let named = network.hosts.first { $0.value == address }.map { [$0.value: $0.key] } ?? [:]
+            return isWrong(address, of: node.spec.name, in: network, named)
+        }
+    }
+
+    /// Whether the node called `owner` may not keep `address`; `named` tells which addresses are whose by name.
+    private static func isWrong(
+        _ address: IPv4Address, of owner: String?, in network: PlaneNetwork.Spec, _ named: [IPv4Address: String]
+    ) -> Bool {
+        let byName = named[address]
+        let own = owner.flatMap { network.hosts[$0] }
+        return !network.network.contains(address) || (byName != nil && byName != owner)
+            || (own != nil && own != address)
     }
 
     private static func give(
