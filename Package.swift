@@ -317,7 +317,8 @@ let package = Package(
         suite(
             "IPMITests",
             [
-                "IPMI", "BMCDrivers", "BareMetal", "CatalogBareMetal", "Primitives", logging, subprocess, systemPackage,
+                "IPMI", "BMCDrivers", "BareMetal", "CatalogBareMetal", "ResourceModel", "StoreMemory", "Primitives",
+                logging, subprocess, systemPackage,
             ]),
         suite("ImageChunksTests", ["ImageChunks", "Primitives"]),
         suite(

@@ -337,6 +337,21 @@ private struct RotationBench: Sendable {
         #expect(status.password?.state == .settled && status.password?.source == .conductor)
     }
 
+    @Test func `a BMC that takes none of its passwords is asked once with each`() async throws {
+        for given in [nil, "of-the-file"] {
+            let bench = RotationBench()
+            try await bench.begin()
+            bench.bmc.state.withLock { $0.password = "somebody else's" }
+            if let given { try await bench.order(1, given: given) }
+            #expect(await bench.controller().ask(try await bench.stored(), identifies: true) == .refused)
+            #expect(bench.bmc.state.withLock { $0.wrongCount } == (given == nil ? 1 : 2))
+            let status = try await bench.stored().status
+            #expect(status.password?.orderSeen == 1 && status.password?.state == .settled)
+            #expect(status.lastError?.contains("the BMC takes the one in use no more") == true)
+            #expect(bench.told.all.withLock { $0.count } == 1)
+        }
+    }
+
     @Test func `what a BMC wants of passwords is kept, and what nobody can keep is refused before it is told`()
         async throws
     {

@@ -68,12 +68,14 @@ struct IPMIConsoleTests {
         }
     }
 
-    private func console(_ bmc: SimulatedBMC, password: String = "hunter2") throws -> any ConsoleAccess {
+    private func console(
+        _ bmc: SimulatedBMC, password: String = "hunter2", later: String? = nil
+    ) throws -> any ConsoleAccess {
         let spec = BMC.Spec(
             address: "ipmi://127.0.0.1:\(bmc.port)", system: nil, username: "admin", passwordSecret: "s")
         let address = try #require(try ConsoleAddress(of: spec))
         return BMCOpener(logger: Logger(label: "test")).console(
-            at: address, of: spec, password: SecretText(password))
+            at: address, of: spec, password: SecretText(password), passwordLater: { later.map { SecretText($0) } })
     }
 
     @Test func `keys reach the machine and its answer comes back; one session a BMC, ended when it is closed`()
@@ -104,6 +106,24 @@ struct IPMIConsoleTests {
             await taken.close()
             await line.close()
             let again = try await console(bmc).openConsole(takesOver: false)
+            await again.close()
+        }
+    }
+
+    @Test func `a console that was open while the password changed is ended with the new one`() async throws {
+        let machine = try Machine()
+        let running = Task { await machine.run() }
+        defer {
+            running.cancel()
+            machine.end()
+        }
+        try await SimulatedBMC.with(console: machine.device) { bmc in
+            let new = "Ab3-xyz.Q7_mnop9"
+            let line = try await console(bmc, later: new).openConsole(takesOver: false)
+            try await bmc.driver().setPassword(SecretText(new))
+            await line.close()
+            // One that was left open would have to be taken over.
+            let again = try await console(bmc, password: new).openConsole(takesOver: false)
             await again.close()
         }
     }

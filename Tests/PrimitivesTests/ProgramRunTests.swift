@@ -18,6 +18,25 @@ import Testing
         #expect(try ProgramRun("true", []).run().status == 0, "by its name")
     }
 
+    @Test func inputIsReadToItsEndAndStandsNowhereElse() throws {
+        let text = String(repeating: "secret ", count: 500)
+        var run = shell("cat; tr '\\0' ' ' < /proc/$$/cmdline >&2; env >&2")
+        run.input = SecretText(text)
+        let outcome = try run.run()
+        #expect(String(decoding: outcome.output, as: UTF8.self) == text)
+        #expect(!String(decoding: outcome.errors, as: UTF8.self).contains("secret"))
+        // A program may open it by name, and need not read it at all.
+        run = shell("cat /dev/stdin")
+        run.input = SecretText("by name")
+        #expect(try run.run().words == "by name")
+        run = shell("exit 0")
+        run.input = SecretText(text)
+        #expect(try run.run().status == 0)
+        #expect(try shell("cat").run().output.isEmpty, "without one there is nothing to read")
+        run.input = SecretText(String(repeating: "x", count: ProgramRun.inputMax + 1))
+        #expect(throws: ProgramError.system("sh", E2BIG)) { try run.run() }
+    }
+
     @Test func whatIsNotThereIsTold() async {
         for name in ["/nowhere/at-all", "no-such-program-at-all"] {
             let error = #expect(throws: ProgramError.self) { try ProgramRun(name, []).run() }

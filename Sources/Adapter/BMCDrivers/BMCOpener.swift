@@ -39,15 +39,16 @@ public struct BMCOpener: Sendable {
     }
 
     /// The console at `console`; user, password and cipher suite are the BMC's. Throws nothing of the network: it is opened
-    /// later.
+    /// later, and closed perhaps much later, with the password that `passwordLater` gives then.
     public func console(
-        at console: ConsoleAddress, of bmc: BMC.Spec, password: SecretText
+        at console: ConsoleAddress, of bmc: BMC.Spec, password: SecretText,
+        passwordLater: @escaping @Sendable () async -> SecretText? = { nil }
     ) -> any ConsoleAccess {
         switch console {
         case .ipmi(let host, let port):
             IPMIConsole(
-                host: host, port: port, user: bmc.username, password: password, cipherSuite: bmc.cipherSuite,
-                limits: limits, group: group, logger: logger)
+                host: host, port: port, user: bmc.username, password: password, passwordLater: passwordLater,
+                cipherSuite: bmc.cipherSuite, limits: limits, group: group, logger: logger)
         case .tcp(let host, let port): SocketConsole(host: host, port: port, limits: limits, group: group)
         case .unix(let path): SocketConsole(path: path, limits: limits, group: group)
         }

@@ -14,6 +14,7 @@ import SystemPackage
 public struct IPMIConsole: ConsoleAccess {
     private let connection: IPMIConnection
     private let password: SecretText
+    private let passwordLater: @Sendable () async -> SecretText?
     private let limits: BMCLimits
     private let group: any EventLoopGroup
     private let logger: Logger
@@ -24,11 +25,13 @@ public struct IPMIConsole: ConsoleAccess {
     /// `ipmitool` takes this key for itself at the beginning of a line (Ctrl-], as muster's own); it is not sent.
     static let escape: UInt8 = 0x1D
 
-    /// The console of the BMC at `host`.
+    /// The console of the BMC at `host`; `passwordLater` gives the password once the console has been open for a while.
     init(
-        host: String, port: Int, user: String, password: SecretText, cipherSuite: Int?, limits: BMCLimits,
+        host: String, port: Int, user: String, password: SecretText,
+        passwordLater: @escaping @Sendable () async -> SecretText?, cipherSuite: Int?, limits: BMCLimits,
         group: any EventLoopGroup, logger: Logger
     ) {
+        self.passwordLater = passwordLater
         connection = IPMIConnection(
             host: host, port: port, user: user, cipherSuite: cipherSuite ?? IPMIConnection.cipherSuite,
             retries: limits.attemptCountMax - 1)
@@ -58,7 +61,7 @@ public struct IPMIConsole: ConsoleAccess {
             run.cancel()
             _ = await run.result
             await line.close()
-            await deactivate()
+            await deactivate(with: await passwordLater())
         }
         let (output, continuation) = AsyncThrowingStream.makeStream(
             of: [UInt8].self, bufferingPolicy: .bufferingNewest(ConsoleChannel.waitingCountMax))
@@ -87,10 +90,13 @@ public struct IPMIConsole: ConsoleAccess {
             output: output, send: { bytes in await line.send(bytes.filter { $0 != Self.escape }) }, close: close)
     }
 
-    private func ask(_ command: IPMICommand) async throws(ProgramError) -> ProgramRun.Outcome {
+    private func ask(
+        _ command: IPMICommand, with newer: SecretText? = nil
+    ) async throws(ProgramError) -> ProgramRun.Outcome {
         try await ProgramRun(
-            Self.program, connection.arguments(command), secrets: [IPMIConnection.passwordVariable: password],
-            patience: limits.request, outputMax: 256 << 10
+            Self.program, connection.arguments(command),
+            secrets: [IPMIConnection.passwordVariable: newer ?? password], patience: limits.request,
+            outputMax: 256 << 10
         ).finish()
     }
 
@@ -104,8 +110,8 @@ public struct IPMIConsole: ConsoleAccess {
     }
 
     /// Tells the BMC that the session is over; it may be so already.
-    private func deactivate() async {
-        if let outcome = try? await ask(.console(.deactivate)), outcome.status != 0 {
+    private func deactivate(with newer: SecretText? = nil) async {
+        if let outcome = try? await ask(.console(.deactivate), with: newer), outcome.status != 0 {
             logger.debug(
                 "a console was not deactivated",
                 metadata: ["bmc": .string(connection.host), "why": .string(outcome.words.printable(limit: 200))])

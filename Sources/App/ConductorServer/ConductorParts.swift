@@ -172,7 +172,9 @@ struct ConductorParts {
                     throw NoConsole(node: node.spec.name, bmc: name)
                 }
                 return TurnTakingConsole(name, turns: door.turns) {
-                    opener.console(at: address, of: bmc.spec, password: try await door.passwordInUse(of: name))
+                    opener.console(
+                        at: address, of: bmc.spec, password: try await door.passwordInUse(of: name),
+                        passwordLater: { try? await door.passwordInUse(of: name) })
                 }
             },
             recorded: {

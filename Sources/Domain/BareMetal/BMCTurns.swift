@@ -138,7 +138,7 @@ public struct TurnTakingDriver: BMCDriver {
     }
 }
 
-/// A console that is opened in its BMC's turn, with the password that is good then.
+/// A console that is opened and closed in its BMC's turn, with the password that is good then.
 public struct TurnTakingConsole: ConsoleAccess {
     private let name: String
     private let turns: BMCTurns
@@ -157,7 +157,10 @@ public struct TurnTakingConsole: ConsoleAccess {
             do { console = try await open() } catch let error as BMCError { throw error } catch {
                 throw .unusable((error as? any UserFacingError)?.publicMessage ?? "\(error)".printable(limit: 300))
             }
-            return try await console.openConsole(takesOver: takesOver)
+            let line = try await console.openConsole(takesOver: takesOver)
+            return ConsoleLine(
+                output: line.output, send: line.send,
+                close: { [turns, name] in await turns.shared(name) { () async in await line.close() } })
         }
     }
 }

@@ -85,12 +85,11 @@ public struct PasswordRotator: Sendable {
                 found.told = try await tell(bmc)
                 // What was found before says nothing of what it takes now.
                 found.isTaken = [:]
-            case .prepare:
-                do { bmc = try await commit(step, bmc, next: try await nextPassword(bmc)) } catch let error as BMCError
-                {
-                    guard error.isAnswer else { throw error }
-                    bmc = try await commit(.fail(.refused(error.publicMessage)), bmc)
-                }
+            case .prepare: bmc = try await prepare(bmc)
+            case .fail(.locked), .wait:
+                bmc = try await commit(step, bmc)
+                // Nobody tries the same again at once: some BMCs lock the user.
+                throw PasswordUnknown(message: bmc.status.password?.failure ?? "")
             case .retry, .fail, .takeBack:
                 bmc = try await commit(step, bmc)
                 found.isTaken[.next] = nil
@@ -98,12 +97,19 @@ public struct PasswordRotator: Sendable {
                 bmc = try await commit(step, bmc)
                 found.isTaken = [.current: true]
                 if slot == .next { found.told = nil }
-            case .wait(let reason):
-                _ = try await commit(step, bmc)
-                throw PasswordUnknown(message: reason.text(of: name))
             }
         }
         throw PasswordUnknown(message: PasswordRotation.Reason.noneTaken.text(of: name))
+    }
+
+    /// Puts the next password into the vault, or ends the order when there is none that the BMC would take.
+    private func prepare(_ bmc: BMC) async throws -> BMC {
+        let next: SecretText
+        do { next = try await nextPassword(bmc) } catch let error as BMCError {
+            guard error.isAnswer else { throw error }
+            return try await commit(.fail(.refused(error.publicMessage)), bmc)
+        }
+        return try await commit(.prepare, bmc, next: next)
     }
 
     // MARK: What is asked of the BMC
@@ -123,8 +129,8 @@ public struct PasswordRotator: Sendable {
     private func nextPassword(_ bmc: BMC) async throws -> SecretText {
         let name = bmc.metadata.name
         if let other = bmcs().first(where: { $0.sharesAccount(with: bmc) }) {
-            throw BMCError.refused(
-                "'\(other.metadata.name)' is reached as the same user of the same BMC; give each a user of its own")
+            throw BMCError.unusable(
+                "'\(other.metadata.name)' is reached as the same user of the same BMC; give each a user of its own.")
         }
         guard let current = try await book.password(.current, of: name) else {
             throw BMCError.unusable("There is no password of '\(name)'; set it in the site file and apply that.")
@@ -133,9 +139,10 @@ public struct PasswordRotator: Sendable {
         if case .ipmi? = try? ConsoleAddress(of: bmc.spec) { rule = rule.atMost(PasswordRule.lengthOfIPMI) }
         if bmc.spec.passwordOrder?.source == .site, let given = try await book.password(.given, of: name) {
             guard PasswordRule.canBeSent(given), given.revealed.utf8.count <= rule.lengthMax else {
-                throw BMCError.refused(
-                    "the site file's password cannot be one of this BMC; printable ASCII without spaces is sent, and at "
-                        + "most \(min(rule.lengthMax, PasswordRule.lengthMost)) characters of it")
+                let most = min(rule.lengthMax, PasswordRule.lengthMost)
+                throw BMCError.unusable(
+                    "The site file's password cannot be one of this BMC: it has to be printable ASCII without spaces, at most "
+                        + "\(most) characters.")
             }
             return given
         }

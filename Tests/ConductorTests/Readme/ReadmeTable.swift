@@ -89,10 +89,18 @@ struct ReadmeCommand: Sendable {
         .typed("muster bmc power NAME on", ["NAME": "elm-bmc"], shows: "elm-bmc"),
         .typed("muster bmc list", shows: "elm-bmc"),
         .typed("muster bmc show NAME", ["NAME": "elm-bmc"], shows: "http://10.66.0.2:8000"),
+        .named("muster bmc show"),
         .typed(
             "muster bmc approve NAME --fingerprint SHA256",
             ["NAME": "elm-bmc", "SHA256": String(repeating: "0a", count: 32)], exit: 4, shows: "has no certificate",
             because: "the scene's BMC is reached without TLS"),
+        .typed(
+            "muster bmc rotate-password NAME", ["NAME": "elm-bmc"], shows: "another password is ordered"),
+        .typed("muster bmc rotate-password --all", shows: "another password is ordered"),
+        .typed("muster token create NAME --role reader", ["NAME": "ann"], shows: "shown here and nowhere else"),
+        .typed("muster token list", shows: "ann"),
+        .typed("muster token rotate NAME --grace 1h", ["NAME": "ann"], shows: "is taken until"),
+        .typed("muster token revoke NAME", ["NAME": "ann"], shows: "is void"),
         .typed("muster ca show", shows: "steady"),
         .typed("muster ca rotate", shows: "The rotation is ordered"),
         .typed("muster ca trust", shows: "trusts authority"),
