@@ -32,7 +32,6 @@ extension RedfishDriver {
                 let reply = try await session.send(
                     .changePassword(path, to: new, ifMatch: isLast ? tag?.strong : tag))
                 if !isLast, [409, 412, 428].contains(reply.response.status) { continue }
-                // What it repeats of the request is for nobody's eyes.
                 return try session.check(try await session.finish(reply))
             }
         }

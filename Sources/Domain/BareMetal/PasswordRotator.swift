@@ -165,15 +165,25 @@ public struct PasswordRotator: Sendable {
         }
     }
 
-    /// There are services that repeat what they refuse.
+    /// There are services that repeat what they refuse, and messages are cut anywhere: what is as long as `maskedLength` and
+    /// stands in the password too is masked.
     private static func masking(_ password: SecretText, in text: String) -> String {
-        var (rest, masked) = (text[...], "")
-        while let found = rest.firstRange(of: password.revealed) {
-            masked += rest[..<found.lowerBound] + "•••"
-            rest = rest[found.upperBound...]
+        let secret = Array(password.revealed)
+        var (rest, masked) = (Array(text)[...], "")
+        while let first = rest.first {
+            let same = secret.indices.map { zip(rest, secret[$0...]).prefix { $0 == $1 }.count }.max() ?? 0
+            if same >= min(maskedLength, secret.count) {
+                masked += "•••"
+                rest = rest.dropFirst(same)
+            } else {
+                masked.append(first)
+                rest = rest.dropFirst()
+            }
         }
-        return masked + rest
+        return masked
     }
+
+    private static let maskedLength = 5
 
     // MARK: What is written
 

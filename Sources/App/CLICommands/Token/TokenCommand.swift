@@ -54,13 +54,22 @@ struct NewToken: ParsableArguments {
             "Write the token into this file (mode 0600) instead of showing it.", valueName: "file"))
     var into: String?
 
+    /// Shows the token, or writes it to the file; one that cannot be written is shown all the same, since nobody else has it.
     func show(_ reply: TokenReply, _ terminal: Terminal, saying words: String) throws {
-        if let into { try TextFile.replace(into, with: reply.token + "\n", mode: 0o600) }
-        var shown = reply
-        if into != nil { shown.token = "" }
-        if terminal.isJSON { return terminal.json(shown) }
-        terminal.print(words)
-        terminal.print(into.map { "It is in \($0)." } ?? "It is shown here and nowhere else:\n\n  \(reply.token)\n")
+        var failure: TextFile.Unreadable?
+        if let into {
+            do { try TextFile.replace(into, with: reply.token + "\n", mode: 0o600) } catch { failure = error }
+        }
+        let file = failure == nil ? into : nil
+        if terminal.isJSON {
+            var shown = reply
+            if file != nil { shown.token = "" }
+            terminal.json(shown)
+        } else {
+            terminal.print(words)
+            terminal.print(file.map { "It is in \($0)." } ?? "It is shown here and nowhere else:\n\n  \(reply.token)\n")
+        }
+        if let failure { throw Failure(message: "\(failure.publicMessage). The token is shown instead.") }
     }
 }
 
@@ -92,8 +101,8 @@ struct TokenRotate: FleetCommand {
     static let configuration = CommandConfiguration(
         commandName: "rotate", abstract: "Replace an operator's token.",
         discussion: """
-            The one before is void at once, in browsers too, unless --grace says for how long it is still taken. The token \
-            of 'admin' also stands in operator.token of the conductor's state directory: that file's is not taken any more \
+            The one before is void at once, in browsers too, unless --grace says for how long it is still taken; give that \
+            with your own, in case the answer does not reach you. The token of 'admin' also stands in operator.token of the conductor's state directory: that file's is not taken any more \
             once it was replaced. Put the new one there with --into, or delete the file and start the conductor again to \
             get yet another.
             """)
