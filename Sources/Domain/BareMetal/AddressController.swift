@@ -17,7 +17,7 @@ public struct AddressController: Service {
     private let changes: @Sendable () -> AsyncStream<NodeChanges>
     private let clock: any WallClock
     private let logger: Logger
-    private let turns = Gate(limit: 1)
+    private let turns = AsyncSemaphore(limit: 1)
     private let pools = Pools()
 
     /// The most rounds of one call.
