@@ -20,10 +20,13 @@ import WebSocketMessages
         try await HostileScene.with { scene in
             let clock = SystemWallClock()
             // From the first revocation on only certificates that are on the list are taken.
-            try await CertificateRegister(store: scene.store, clock: clock).revokeAll(
-                of: scene.other.id, by: "test", reason: "stolen")
+            let register = CertificateRegister(store: scene.store, clock: clock)
+            try await register.revokeAll(of: scene.other.id, by: "test", reason: "stolen")
             try await scene.withClient { client in
                 for number in 1...20 {
+                    try await register.beginDeployment(
+                        of: scene.other.id, trusting: [scene.authority.fingerprint],
+                        until: clock.now.advanced(by: .seconds(60)))
                     let token = try await scene.tokens.make(
                         for: scene.other.id, generation: Generation(1), now: clock.now)
                     let key = P256.Signing.PrivateKey()
