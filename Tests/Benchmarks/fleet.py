@@ -289,6 +289,11 @@ def dhcp_servers(options, work):
     return {"Muster": conductor, "Kea, memfile": kea, "dnsmasq": dnsmasq}
 
 
+# So many that at the highest rate none says more than a server may take for a flood: ours takes 4 messages a second of
+# one machine.
+CLIENTS = 4000
+
+
 def perfdhcp(rate, clients, seconds):
     done = subprocess.run(
         inside(LOAD, "perfdhcp", "-4", "-l", "10.98.0.1", "-r", str(rate), "-R", str(clients), "-p", str(seconds),
@@ -317,10 +322,10 @@ def dhcp(options, work, tables):
                 os.unlink(f"{work}/{file}")
         server = begin()
         time.sleep(1)
-        perfdhcp(100, 1000, 12)
+        perfdhcp(500, CLIENTS, 10)
         for rate in options.rates:
             before = usage(server.pid)[0]
-            sent, done = perfdhcp(rate, 1000, 8)
+            sent, done = perfdhcp(rate, CLIENTS, 8)
             spent = usage(server.pid)[0] - before
             rows.append([name, f"{rate:,}", f"{done / 8:,.0f}", f"{(1 - done / sent) * 100:.1f} %",
                          f"{done / spent:,.0f}" if spent else "-"])
@@ -328,7 +333,7 @@ def dhcp(options, work, tables):
             if done / sent > 0.98:
                 best[name] = max(best.get(name, (0, 0)), (done / 8, done / spent if spent else 0))
         stop(server)
-    tables.add("DHCP: perfdhcp over a relay, 1,000 known clients, whole exchanges",
+    tables.add(f"DHCP: perfdhcp over a relay, {CLIENTS:,} known clients, whole exchanges",
                ["server", "asked a second", "answered a second", "lost", "exchanges a second of processor"], rows)
     ours = best.get("Muster", (0, 0))
     tables.add("Most exchanges a second with under 2 % lost",
@@ -364,20 +369,22 @@ def tftp(options, work, tables):
                                 "--group", "root", "--logfile", "/dev/null", folder),
     }
     found = {}
-    for name, begin in servers.items():
+    # In turns, as one block after the other is a race of wake-ups, which vary from run to run.
+    for name, begin in [pair for _ in range(3) for pair in servers.items()]:
         server = begin()
         time.sleep(2)
         for window in (1, 4, 16):
-            before = time.time(), children_processor(server.pid)
+            before = children_processor(server.pid)
             report = figures(options, "fetch", "--server", "10.99.0.1:69", "--window-size", str(window), "--count", "10", "local.efi")
-            spent = children_processor(server.pid) - before[1]
             # tftpd-hpa has children that nobody waits for; what they used is not to be had.
-            spent = 0 if name == "tftpd-hpa" else spent
-            found[name, window] = report["bytes"] / 2**20 / report["seconds"], report["bytes"] / 2**20 / spent if spent else 0
+            spent = 0 if name == "tftpd-hpa" else children_processor(server.pid) - before
+            size = report["bytes"] / 2**20
+            found.setdefault((name, window), []).append((size / report["seconds"], size / spent if spent else 0))
         stop(server)
-    rows = [[name, window, f"{speed:.1f}", f"{found['Muster', window][0] / speed:.2f}", f"{per:.0f}" if per else "-"]
-            for (name, window), (speed, per) in found.items()]
-    tables.add("TFTP: 7 MiB at blksize 1468, one client", ["server", "windowsize", "MiB/s", "Muster / it", "MiB a second of processor"], rows)
+    middle = {key: [statistics.median(column) for column in zip(*runs)] for key, runs in found.items()}
+    rows = [[name, window, f"{speed:.1f}", f"{middle['Muster', window][0] / speed:.2f}", f"{per:.0f}" if per else "-"]
+            for (name, window), (speed, per) in middle.items()]
+    tables.add("TFTP: 7 MiB at blksize 1468, one client, the median of three turns", ["server", "windowsize", "MiB/s", "Muster / it", "MiB a second of processor"], rows)
 
 
 def children_processor(pid):
