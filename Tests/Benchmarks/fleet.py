@@ -209,7 +209,7 @@ def settled(options, conductor, load, machines):
     api = ["--api", "10.99.0.1:9443", "--ca", f"{conductor.state}/ca.pem", "--token-file",
            f"{conductor.state}/operator.token"]
     for title, path, count, more in (
-        (f"list of {machines:,} nodes, all pages of 500", "/fleet/v1/nodes", 20, ["--all-pages"]),
+        (f"list of {machines:,} nodes, all pages of 500", "/fleet/v1/nodes", 200, ["--all-pages"]),
         ("one page of 500", "/fleet/v1/nodes", 200, []),
         ("one node in detail", "/fleet/v1/nodes/load-50", 500, []),
     ):
