@@ -111,7 +111,7 @@ import Testing
             #expect(scene.held.contains("1 10.88.0.1") && scene.held.contains("2 10.88.0.3"), "the gateway is nobody's")
             #expect(scene.held.contains("300 10.88.1.45"))
             // What happens to nodes that have all they need is looked at without a read or a commit.
-            try await scene.controller.follow(.some(Set((1...300).map { try! Self.id($0) })))
+            try await scene.controller.follow(.some(Set(try (1...300).map { try Self.id($0) })))
             #expect(scene.store.reads.value == 0 && scene.store.commits.value == 300)
         }
     }

@@ -78,6 +78,13 @@ public final class BMCTurns: Sendable {
     }
 }
 
+/// What `open` gives; whatever else goes wrong is a `BMCError` too.
+private func opened<Opened>(_ open: () async throws -> Opened) async throws(BMCError) -> Opened {
+    do { return try await open() } catch let error as BMCError { throw error } catch {
+        throw .unusable((error as? any UserFacingError)?.publicMessage ?? "\(error)".printable(limit: 300))
+    }
+}
+
 /// A BMC's driver whose calls wait for their turn, each with the password that is good then.
 public struct TurnTakingDriver: BMCDriver {
     private let name: String
@@ -95,11 +102,7 @@ public struct TurnTakingDriver: BMCDriver {
         _ body: (any BMCDriver) async throws(BMCError) -> Result
     ) async throws(BMCError) -> Result {
         try await turns.shared(name) { () async throws(BMCError) in
-            let driver: any BMCDriver
-            do { driver = try await open() } catch let error as BMCError { throw error } catch {
-                throw .unusable((error as? any UserFacingError)?.publicMessage ?? "\(error)".printable(limit: 300))
-            }
-            return try await body(driver)
+            try await body(try await opened(open))
         }
     }
 
@@ -153,11 +156,7 @@ public struct TurnTakingConsole: ConsoleAccess {
 
     public func openConsole(takesOver: Bool) async throws(BMCError) -> ConsoleLine {
         try await turns.shared(name) { () async throws(BMCError) in
-            let console: any ConsoleAccess
-            do { console = try await open() } catch let error as BMCError { throw error } catch {
-                throw .unusable((error as? any UserFacingError)?.publicMessage ?? "\(error)".printable(limit: 300))
-            }
-            let line = try await console.openConsole(takesOver: takesOver)
+            let line = try await opened(open).openConsole(takesOver: takesOver)
             return ConsoleLine(
                 output: line.output, send: line.send,
                 close: { [turns, name] in await turns.shared(name) { () async in await line.close() } })

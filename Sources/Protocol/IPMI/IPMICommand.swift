@@ -102,8 +102,8 @@ public struct IPMIConnection: Sendable, Hashable {
 
     /// The arguments of `ipmitool` for `command`.
     ///
-    /// The role is Operator, the least that may switch the power; only an Administrator may change a password. `-v` makes the tool say why a session was refused.
-    /// With two retries, a BMC that does not answer is given up after about 6 s.
+    /// The role is Operator, the least that may switch the power; only an Administrator may change a password. `-v` makes
+    /// the tool say why a session was refused. With two retries, a BMC that does not answer is given up after about 6 s.
     public func arguments(_ command: IPMICommand) -> [String] {
         // What `-v` adds would stand among what the machine sends, and repeats the bytes of a raw command.
         ([.console(.activate), .script].contains(command) ? [] : ["-v"]) + [
