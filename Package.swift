@@ -109,15 +109,19 @@ let package = Package(
         module("Resource", "BlobStore", ["Primitives", "CLinux", crypto]),
 
         // Contract: typed resources and the messages between conductor and node.
-        module("Contract", "CatalogIdentity", ["Primitives", "ResourceModel", "AgentProtocol"]),
+        module("Contract", "CatalogIdentity", ["Primitives", "ResourceModel", "AgentProtocol", crypto]),
         module("Contract", "CatalogBareMetal", ["Primitives", "ResourceModel", "AgentProtocol"]),
         module("Contract", "AgentProtocol", ["Primitives", "ResourceModel"]),
         module("Contract", "NetworkUnits", ["Primitives", "AgentProtocol"]),
 
         // Domain: state machines, planners, reconcilers.
+        module("Domain", "Policy", ["Primitives"]),
         module(
             "Domain", "Identity",
-            ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, x509, asn1]),
+            [
+                "Primitives", "ResourceModel", "ReconcileRuntime", "AgentProtocol", "CatalogIdentity", "Policy", crypto,
+                cryptoExtras, x509, asn1,
+            ]),
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", crypto, logging, lifecycle]),
@@ -159,8 +163,14 @@ let package = Package(
         module(
             "API", "APISupport",
             [
-                "Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", "Identity", hummingbird, httpTypes,
-                nioCore, logging,
+                "Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", "Identity", "Policy", hummingbird,
+                httpTypes, nioCore, logging,
+            ]),
+        module(
+            "API", "IdentityAPI",
+            [
+                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogIdentity", "Identity", "Policy", "APISupport",
+                hummingbird, httpTypes, nioCore, logging,
             ]),
         module(
             "API", "FleetAPI",

@@ -10,6 +10,7 @@ public struct CacheSnapshot: Sendable {
     /// Documents that this version cannot read, with the reason; they are left out.
     public internal(set) var undecodable: [ResourceKey: StoreError] = [:]
     var kinds: [String: any CachedKindStorage]
+    private var lastChanges: [String: Revision] = [:]
 
     init(kinds: [any Resource.Type], indexes: [AnyCacheIndex] = []) {
         self.kinds = Dictionary(kinds.map { ($0.kind, $0.emptyCache) }) { first, _ in first }
@@ -24,6 +25,11 @@ public struct CacheSnapshot: Sendable {
 
     /// The resource `name`, nil when there is none.
     public func get<R: Resource>(_ type: R.Type, _ name: String) -> R? { cached(type).value(name) }
+
+    /// The newest revision that changed anything of these kinds; while it is the same, all of them are.
+    public func lastChange(of kinds: [String]) -> Revision {
+        kinds.reduce(.zero) { max($0, lastChanges[$1] ?? .zero) }
+    }
 
     /// Calls `body` with each resource of a type in order of their names, without an array of them all.
     public func forEach<R: Resource>(_ type: R.Type, _ body: (R) throws -> Void) rethrows {
@@ -111,6 +117,7 @@ public struct CacheSnapshot: Sendable {
                 undecodable[key] = nil
             }
             keys.insert(key)
+            lastChanges[key.kind] = newRevision
         }
         revision = max(revision, newRevision)
         return keys

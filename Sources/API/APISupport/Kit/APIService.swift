@@ -1,0 +1,255 @@
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import Identity
+import Logging
+import NIOCore
+import Policy
+import Primitives
+
+/// A service of the cloud below one path: its routes, its errors, its versions.
+public struct APIService<Backend: Sendable>: Sendable {
+    /// For people, for example `Identity`.
+    public let title: String
+    /// The type in catalogs, which access rules name, for example `identity`.
+    public let type: String
+    /// Where it is mounted, for example `/identity`.
+    public let path: String
+    /// What its routes work with.
+    public let backend: Backend
+    /// Its routes.
+    public let routes: [APIRoute<Backend>]
+    /// How callers choose a version; nil: there is only one.
+    public let microversions: MicroversionRules?
+    /// An error as this service says it.
+    public let errorBody: @Sendable (APIError) -> JSONValue
+    /// Bytes of a request's body.
+    public let bodySizeMax: Int
+    /// What all services share.
+    public let door: APIDoor
+
+    /// A service.
+    public init(
+        title: String, type: String, path: String, backend: Backend, routes: [APIRoute<Backend>],
+        microversions: MicroversionRules? = nil, bodySizeMax: Int = 112 << 10, door: APIDoor,
+        errorBody: @escaping @Sendable (APIError) -> JSONValue
+    ) {
+        self.title = title
+        self.type = type
+        self.path = path
+        self.backend = backend
+        self.routes = routes
+        self.microversions = microversions
+        self.bodySizeMax = bodySizeMax
+        self.door = door
+        self.errorBody = errorBody
+    }
+
+    /// Adds all routes to `router`, and answers of its own for paths and methods that there are none of.
+    public func addRoutes(to router: Router<FleetRequestContext>) {
+        let declared = Set(routes.map { "\($0.method) \($0.path)" })
+        for route in routes {
+            add(route, as: route.method, to: router)
+            if route.method == .get, !declared.contains("HEAD \(route.path)") { add(route, as: .head, to: router) }
+        }
+        let document = openAPI.text
+        router.get(RouterPath("\(path)/openapi.json")) { _, _ in
+            Response(
+                status: .ok, headers: [.contentType: "application/json"],
+                body: .init(byteBuffer: ByteBuffer(bytes: document)))
+        }
+        let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options]
+        for method in methods {
+            router.on(RouterPath("\(path)/**"), method: method) { request, context in
+                let isPath = methods.contains { known in
+                    declared.contains { $0.hasPrefix("\(known) ") && Self.fits($0.split(separator: " ")[1], request, path) }
+                }
+                let error =
+                    isPath
+                    ? APIError(.methodNotAllowed, "method_not_allowed", "The method is not allowed for the requested URL.")
+                    : APIError.notFound("The requested path was not found: \(request.uri.path.printable(limit: 200))")
+                return answer(error, request: request, context: context)
+            }
+        }
+    }
+
+    private static func fits(_ pattern: Substring, _ request: Request, _ mount: String) -> Bool {
+        let parts = pattern.split(separator: "/")
+        let given = request.uri.path.dropFirst(mount.count).split(separator: "/")
+        return parts.count == given.count && zip(parts, given).allSatisfy { $0.first == "{" || $0 == $1 }
+    }
+
+    private func add(_ route: APIRoute<Backend>, as method: HTTPRequest.Method, to router: Router<FleetRequestContext>) {
+        router.on(RouterPath(path + route.path), method: method) { request, context in
+            do {
+                let answer = try await respond(to: request, context, route)
+                return response(answer, of: route, isHead: method == .head, request, context)
+            } catch {
+                return self.answer(error, request: request, context: context)
+            }
+        }
+    }
+
+    // MARK: One call
+
+    private func respond(
+        to request: Request, _ context: FleetRequestContext, _ route: APIRoute<Backend>
+    ) async throws -> APIAnswer {
+        let version = try microversions?.version(asked: request.headers)
+        if let first = route.versions?.lowerBound, let version, version < first {
+            throw APIError.notFound("The requested path is not there before version \(first).")
+        }
+        try await door.barrier()
+        let caller = try caller(of: request, route, context)
+        let body = try await body(of: request, route)
+        let call = APICall(
+            backend: backend, parameters: parameters(of: route, context), query: try APIQuery(request.uri.query ?? ""),
+            body: body, caller: caller, version: version, headers: request.headers, method: request.method,
+            base: base(of: request), requestID: context.requestID, remoteAddress: context.remoteAddress)
+        if case .rule(let rule) = route.access {
+            guard door.policy.isAllowed(rule, caller.credentials, route.target(call)) else {
+                throw APIError(.forbidden, "forbidden", "You are not authorized to perform the requested action: \(rule).")
+            }
+        }
+        if let schema = route.request, let fault = schema.fault(in: body) {
+            throw APIError.badRequest(fault.message)
+        }
+        for parameter in route.query {
+            guard let text = call.query[parameter.name] else { continue }
+            if let fault = parameter.schema.fault(inQuery: text, at: parameter.name) {
+                throw APIError.badRequest(fault.message)
+            }
+        }
+        return try await route.handle(call)
+    }
+
+    private func caller(
+        of request: Request, _ route: APIRoute<Backend>, _ context: FleetRequestContext
+    ) throws -> Caller {
+        guard let token = request.headers[.authToken] ?? Self.bearer(request.headers[.authorization]) else {
+            guard case .open = route.access else { throw APIError.authenticationRequired }
+            return .anonymous
+        }
+        let caller: Caller
+        do {
+            caller = try door.verify(token)
+        } catch {
+            guard case .open = route.access else { throw APIError.authenticationRequired }
+            return .anonymous
+        }
+        context.principal = .operator(name: caller.name, role: .reader)
+        try door.checkAccessRules(caller, type, request.method.rawValue, String(request.uri.path.dropFirst(path.count)))
+        return caller
+    }
+
+    private static func bearer(_ header: String?) -> String? {
+        guard let parts = header?.split(separator: " "), parts.count == 2, parts[0].lowercased() == "bearer" else {
+            return nil
+        }
+        return String(parts[1])
+    }
+
+    private func parameters(of route: APIRoute<Backend>, _ context: FleetRequestContext) -> [String: String] {
+        var values: [String: String] = [:]
+        for name in route.parameters { values[name] = context.parameters.get(name) ?? "" }
+        return values
+    }
+
+    private func body(of request: Request, _ route: APIRoute<Backend>) async throws -> JSONValue {
+        guard route.request != nil else { return .null }
+        if let length = request.headers[.contentLength].flatMap(Int.init), length > bodySizeMax {
+            throw APIError.bodyTooLarge(limit: bodySizeMax)
+        }
+        return try await request.decode(JSONValue.self, limit: bodySizeMax)
+    }
+
+    private func base(of request: Request) -> String { "https://\(request.head.authority ?? "localhost")\(path)" }
+
+    // MARK: Answers
+
+    private func response(
+        _ answer: APIAnswer, of route: APIRoute<Backend>, isHead: Bool, _ request: Request,
+        _ context: FleetRequestContext
+    ) -> Response {
+        var headers = answer.headers
+        if answer.body != nil { headers[.contentType] = headers[.contentType] ?? "application/json" }
+        finish(&headers, request, context)
+        let body = answer.body.map { ByteBuffer(bytes: $0) } ?? ByteBuffer()
+        if isHead { headers[.contentLength] = "\(body.readableBytes)" }
+        return Response(
+            status: answer.status ?? route.status, headers: headers,
+            body: isHead ? .init() : .init(byteBuffer: body))
+    }
+
+    private func answer(_ error: any Error, request: Request, context: FleetRequestContext) -> Response {
+        let known = APIError(error, requestID: context.requestID)
+        if known.status.kind == .serverError, known.status != .serviceUnavailable {
+            let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
+            context.logger.error("request failed", metadata: ["cause": .string(cause.printable(limit: 2000))])
+        }
+        var headers = known.headers
+        headers[.contentType] = "application/json"
+        if known.status == .unauthorized { headers[.wwwAuthenticate] = "Keystone uri=\"\(door.identityURL(request))\"" }
+        finish(&headers, request, context)
+        let body = request.method == .head ? ByteBuffer() : ByteBuffer(bytes: errorBody(known).text)
+        return Response(status: known.status, headers: headers, body: .init(byteBuffer: body))
+    }
+
+    private func finish(_ headers: inout HTTPFields, _ request: Request, _ context: FleetRequestContext) {
+        headers[.openStackRequestID] = "req-\(context.requestID)"
+        var vary = "X-Auth-Token"
+        if let microversions {
+            vary += ", OpenStack-API-Version, \(microversions.header.rawName)"
+            if let version = try? microversions.version(asked: request.headers) {
+                for field in microversions.headers(of: version) { headers[field.name] = field.value }
+            }
+        }
+        headers[.vary] = vary
+    }
+}
+
+/// What all services share: who callers are, what they may, and when reads are new enough.
+public struct APIDoor: Sendable {
+    /// The caller of a token; throws when it is not valid.
+    public var verify: @Sendable (String) throws -> Caller
+    /// Returns when reads show what any conductor has acknowledged.
+    public var barrier: @Sendable () async throws -> Void
+    /// The rules.
+    public var policy: PolicyTable
+    /// Throws when the caller's application credential is bounded to other requests than of this type, method and path.
+    public var checkAccessRules: @Sendable (_ caller: Caller, _ type: String, _ method: String, _ path: String) throws -> Void
+
+    /// A door.
+    public init(
+        policy: PolicyTable, verify: @escaping @Sendable (String) throws -> Caller,
+        barrier: @escaping @Sendable () async throws -> Void,
+        checkAccessRules: @escaping @Sendable (Caller, String, String, String) throws -> Void = { _, _, _, _ in }
+    ) {
+        self.policy = policy
+        self.verify = verify
+        self.barrier = barrier
+        self.checkAccessRules = checkAccessRules
+    }
+
+    func identityURL(_ request: Request) -> String { "https://\(request.head.authority ?? "localhost")/identity" }
+}
+
+extension APIError {
+    /// A token is missing or not valid.
+    public static let authenticationRequired = APIError(
+        .unauthorized, "unauthorized", "The request you have made requires authentication.")
+
+    /// The caller may not do that.
+    public static func forbidden(_ message: String) -> APIError { APIError(.forbidden, "forbidden", message) }
+}
+
+extension Schema {
+    /// What is wrong with a parameter of a query, which is a text whatever it means.
+    func fault(inQuery text: String, at name: String) -> SchemaFault? {
+        switch self {
+        case .integer: fault(in: Int64(text).map { .integer($0) } ?? .string(text), at: name)
+        case .boolean, .any: nil
+        default: fault(in: .string(text), at: name)
+        }
+    }
+}

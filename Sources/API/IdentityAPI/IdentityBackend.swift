@@ -1,0 +1,171 @@
+import APISupport
+import CatalogIdentity
+import Identity
+import Logging
+import Primitives
+import ReconcileRuntime
+import ResourceModel
+
+/// All that the identity API works with; filled by whoever composes the conductor.
+public struct IdentityBackend: Sendable {
+    /// Where nouns are written.
+    public var store: any ResourceStore
+    /// Where nouns are read; it must hold all of `IdentityDirectory.kinds` and `.indexes`.
+    public var cache: ResourceCache
+    /// Opens and seals tokens.
+    public var tokens: TokenDesk
+    /// Gives tokens.
+    public var authenticator: Authenticator
+    /// Hashes and checks passwords.
+    public var passwords: PasswordDesk
+    /// Seals blobs and secrets.
+    public var vault: SecretVault
+    /// Has one event of each change.
+    public var audit: AuditLog
+    /// The time.
+    public var clock: any WallClock
+    /// Identifiers and secrets.
+    public var random: RandomBytes
+    /// Where failures are written.
+    public var logger: Logger
+
+    /// A backend.
+    public init(
+        store: any ResourceStore, cache: ResourceCache, tokens: TokenDesk, authenticator: Authenticator,
+        passwords: PasswordDesk, vault: SecretVault, audit: AuditLog, clock: any WallClock,
+        random: RandomBytes = .system, logger: Logger
+    ) {
+        self.store = store
+        self.cache = cache
+        self.tokens = tokens
+        self.authenticator = authenticator
+        self.passwords = passwords
+        self.vault = vault
+        self.audit = audit
+        self.clock = clock
+        self.random = random
+        self.logger = logger
+    }
+
+    /// Everything as it is now.
+    public var directory: IdentityDirectory { IdentityDirectory(cache.snapshot()) }
+
+    /// A new identifier: 32 hexadecimal digits.
+    func newID() -> String { Hex.encode(random(16)) }
+}
+
+typealias IdentityCall = APICall<IdentityBackend>
+typealias IdentityRoute = APIRoute<IdentityBackend>
+
+extension APICall where Backend == IdentityBackend {
+    /// Everything as it is now.
+    var directory: IdentityDirectory { backend.directory }
+
+    /// Plans a change on what is there now and commits it together with its audit event; plans anew when somebody was
+    /// faster, and returns once reads show it.
+    ///
+    /// `plan` is given the directory and throws what refuses the change. Throws that, and the store's errors.
+    @discardableResult
+    func change<Result: Sendable>(
+        _ verb: String, _ resource: ResourceKey, _ plan: (IdentityDirectory) throws -> (IdentityPlan, Result)
+    ) async throws -> Result {
+        for attempt in 0..<StoreContention.attemptCountMax {
+            let (planned, result) = try plan(directory)
+            guard !planned.operations.isEmpty else { return result }
+            let event = AuditEventSpec(
+                who: "user:\(caller.name)", from: remoteAddress, requestID: requestID, verb: verb, resource: resource,
+                outcome: .ok, before: planned.before.map(AuditLog.digest), after: planned.after.map(AuditLog.digest),
+                summary: planned.summary)
+            let operations = planned.operations + [try backend.audit.operation(event)]
+            do {
+                let revision = try await backend.store.commit(
+                    Transaction(conditions: planned.conditions, operations: operations))
+                try await backend.cache.wait(for: revision)
+                return result
+            } catch let error as StoreError {
+                guard case .conflict = error else { throw error }
+            }
+            try await backend.cache.barrier()
+            await StoreContention.giveWay(after: attempt)
+        }
+        throw StoreError.conflict(resource)
+    }
+}
+
+/// What a change writes, and what must still be so then.
+struct IdentityPlan {
+    var conditions: [Transaction.Condition] = []
+    var operations: [Transaction.Operation] = []
+    /// The document before and after, for the audit event.
+    var before: [UInt8]?
+    var after: [UInt8]?
+    /// Words in the place of them.
+    var summary: String?
+
+    /// Writes a new entry.
+    mutating func create<Spec: IdentitySpec>(_ entry: IdentityEntry<Spec>) throws {
+        let stored = Stored(new: entry)
+        conditions.append(stored.unchanged)
+        operations.append(try stored.put())
+        after = try stored.encoded()
+    }
+
+    /// Writes an entry that was read and changed.
+    mutating func update<Spec: IdentitySpec>(_ stored: Stored<IdentityEntry<Spec>>) throws {
+        var stored = stored
+        stored.value.metadata.generation = stored.value.metadata.generation.next
+        conditions.append(stored.unchanged)
+        operations.append(try stored.put())
+        after = try stored.encoded()
+    }
+
+    /// Deletes an entry.
+    mutating func delete<Spec: IdentitySpec>(_ entry: IdentityEntry<Spec>) { operations.append(.delete(entry.key)) }
+
+    /// Holds the plan to what was seen of an entry: somebody who changes or deletes it makes the plan be made anew.
+    mutating func needs<Spec: IdentitySpec>(
+        _ type: IdentityEntry<Spec>.Type, _ id: String, in directory: IdentityDirectory
+    ) {
+        guard let stored = directory.now.stored(type, CatalogName.of(id)) else { return }
+        conditions.append(stored.unchanged)
+    }
+
+    /// Takes a name for `id`, or gives it up.
+    mutating func take(_ name: UniqueName, for id: String, at time: Timestamp) throws {
+        let mark = NameMark(name: name.mark, created: time, spec: NameMarkSpec(id: id))
+        conditions.append(.absent(mark.key))
+        operations.append(try Stored(new: mark).put())
+    }
+
+    /// Gives a name up.
+    mutating func free(_ name: UniqueName) { operations.append(.delete(NameMark.key(name.mark))) }
+}
+
+/// A name that only one thing of a sort may have in a place.
+enum UniqueName: Hashable {
+    case domain(String)
+    case project(String, domain: String)
+    case user(String, domain: String)
+    case group(String, domain: String)
+    case role(String, domain: String?)
+    case applicationCredential(String, user: String)
+    case registeredLimit(service: String, region: String?, resource: String)
+    case limit(owner: String, service: String, region: String?, resource: String)
+    case remoteID(String)
+
+    var mark: String {
+        switch self {
+        case .domain(let name): NameMarkSpec.name(sort: "domain", in: "", name)
+        case .project(let name, let domain): NameMarkSpec.name(sort: "project", in: domain, name)
+        case .user(let name, let domain): NameMarkSpec.name(sort: "user", in: domain, name)
+        case .group(let name, let domain): NameMarkSpec.name(sort: "group", in: domain, name)
+        case .role(let name, let domain): NameMarkSpec.name(sort: "role", in: domain ?? "", name)
+        case .applicationCredential(let name, let user): NameMarkSpec.name(sort: "appcredential", in: user, name)
+        case .registeredLimit(let service, let region, let resource):
+            NameMarkSpec.name(sort: "registeredlimit", in: "\(service)\u{0}\(region ?? "")", resource)
+        case .limit(let owner, let service, let region, let resource):
+            NameMarkSpec.name(sort: "limit", in: "\(owner)\u{0}\(service)\u{0}\(region ?? "")", resource)
+        case .remoteID(let id): NameMarkSpec.name(sort: "remote", in: "", id)
+        }
+    }
+}

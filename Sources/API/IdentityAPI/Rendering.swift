@@ -1,0 +1,189 @@
+import APISupport
+import CatalogIdentity
+import Identity
+import Primitives
+
+/// How one noun of the API looks outside: its names, and its entries as JSON.
+struct Noun<Spec: IdentitySpec>: Sendable {
+    typealias Entry = IdentityEntry<Spec>
+
+    /// The member of one, for example `user`.
+    let member: String
+    /// The member of a list, for example `users`.
+    let collection: String
+    /// Below the service's path, for example `/v3/users`.
+    let path: String
+    /// The members of an entry without `id` and `links`, which are added.
+    let members: @Sendable (Entry) -> [String: JSONValue]
+    /// The identifier as callers know it.
+    var identifier: @Sendable (Entry) -> String = { $0.id }
+
+    /// An entry as JSON.
+    func render(_ entry: Entry, base: String) -> JSONValue {
+        var members = members(entry)
+        let id = identifier(entry)
+        members["id"] = .string(id)
+        members["links"] = ["self": .string("\(base)\(path)/\(PathText.encode(id))")]
+        return .object(members)
+    }
+
+    /// The answer with one entry.
+    func answer(_ entry: Entry, _ call: IdentityCall) -> APIAnswer {
+        .json([member: render(entry, base: call.base)])
+    }
+
+    /// The answer with those entries that the query asks for.
+    func list(_ entries: [Entry], _ call: IdentityCall, ignoring names: Set<String> = []) throws -> APIAnswer {
+        try call.list(collection, path: path, entries.map { render($0, base: call.base) }, ignoring: names)
+    }
+
+    /// As rules see an entry.
+    func target(_ entry: Entry?) -> [String: JSONValue] {
+        guard let entry else { return [:] }
+        var members = members(entry)
+        members["id"] = .string(identifier(entry))
+        return [member: .object(members)]
+    }
+
+    /// What an answer with one entry must be.
+    func schema(_ members: [String: Schema], required: [String]) -> Schema {
+        .object([member: .object(members, required: required + ["id", "links"])], required: [member])
+    }
+}
+
+/// Identifiers in paths of links.
+enum PathText {
+    /// Percent-encoded but for RFC 3986's unreserved characters.
+    static func encode(_ text: String) -> String {
+        var result = ""
+        for byte in text.utf8 {
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E:
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            default: result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+            }
+        }
+        return result
+    }
+}
+
+extension APICall where Backend == IdentityBackend {
+    /// The most elements of a list's page.
+    static var pageCountMax: Int { 10_000 }
+
+    /// The answer with those elements that the query asks for: filters by members (`name=`, `name__contains=` and the
+    /// like), `sort_key`, `sort_dir`, `marker`, `limit`. Throws `APIError` 400.
+    func list(
+        _ collection: String, path: String, _ elements: [JSONValue], ignoring ignored: Set<String> = []
+    ) throws -> APIAnswer {
+        let filter = ListFilter(query, ignoring: ignored)
+        var chosen = filter.isEmpty ? elements : elements.filter(filter.admits)
+        var next: JSONValue = nil
+        if let limit = try limit() {
+            if let marker = query["marker"] {
+                guard let index = chosen.firstIndex(where: { $0["id"]?.string == marker }) else {
+                    throw APIError.badRequest("The marker '\(marker.printable(limit: 80))' is not in the list.")
+                }
+                chosen.removeFirst(index + 1)
+            }
+            if chosen.count > limit {
+                chosen.removeLast(chosen.count - limit)
+                let others = query.items.filter { $0.name != "marker" }.map { "\($0.name)=\(PathText.encode($0.value))" }
+                let marker = chosen.last?["id"]?.string ?? ""
+                next = .string("\(base)\(path)?\((others + ["marker=\(PathText.encode(marker))"]).joined(separator: "&"))")
+            }
+        }
+        return .json([
+            collection: .array(chosen),
+            "links": ["self": .string(base + path), "next": next, "previous": nil],
+        ])
+    }
+
+    private func limit() throws -> Int? {
+        guard let text = query["limit"] else { return query["marker"] == nil ? nil : Self.pageCountMax }
+        guard let limit = Int(text), limit >= 1 else {
+            throw APIError.badRequest("The limit '\(text.printable(limit: 40))' must be a whole number from 1 on.")
+        }
+        return min(limit, Self.pageCountMax)
+    }
+
+    /// The object under `member` of the body.
+    func object(_ member: String) -> [String: JSONValue] { body[member]?.object ?? [:] }
+}
+
+/// Which elements of a list are asked for.
+struct ListFilter {
+    private enum Comparison: String {
+        case equals, contains, icontains, startswith, istartswith, endswith, iendswith
+    }
+    private var tests: [(member: String, comparison: Comparison, value: String)] = []
+
+    /// Parameters that are no members.
+    static let ignored: Set<String> = ["limit", "marker", "sort_key", "sort_dir", "key", "page_reverse", "fields"]
+
+    init(_ query: APIQuery, ignoring names: Set<String>) {
+        for (name, value) in query.items where !Self.ignored.contains(name) && !names.contains(name) {
+            let parts = name.split(separator: "_", omittingEmptySubsequences: false)
+            if parts.count >= 3, parts[parts.count - 2].isEmpty, let comparison = Comparison(rawValue: String(parts[parts.count - 1])) {
+                tests.append((parts.dropLast(2).joined(separator: "_"), comparison, value))
+            } else {
+                tests.append((name, .equals, value))
+            }
+        }
+    }
+
+    var isEmpty: Bool { tests.isEmpty }
+
+    /// Whether an element has what is asked for; what it has no member of is not asked of it.
+    func admits(_ element: JSONValue) -> Bool {
+        tests.allSatisfy { test in
+            guard let member = element[test.member] else { return true }
+            return Self.holds(test.comparison, member, test.value)
+        }
+    }
+
+    private static func holds(_ comparison: Comparison, _ member: JSONValue, _ value: String) -> Bool {
+        guard case .equals = comparison else {
+            guard let text = member.string else { return false }
+            let (small, smallValue) = (text.lowercased(), value.lowercased())
+            return switch comparison {
+            case .equals: false
+            case .contains: text.contains(value)
+            case .icontains: small.contains(smallValue)
+            case .startswith: text.hasPrefix(value)
+            case .istartswith: small.hasPrefix(smallValue)
+            case .endswith: text.hasSuffix(value)
+            case .iendswith: small.hasSuffix(smallValue)
+            }
+        }
+        switch member {
+        case .string(let text): return text == value
+        case .bool(let truth): return truth == !["0", "false", "no", "off"].contains(value.lowercased())
+        case .null: return value.isEmpty || value == "None"
+        case .integer(let number): return value == "\(number)"
+        default: return true
+        }
+    }
+}
+
+extension Dictionary where Key == String, Value == JSONValue {
+    /// The members that are not among `known`, to be kept with the thing.
+    func others(than known: Set<String>) -> [String: JSONValue]? {
+        let others = filter { !known.contains($0.key) }
+        return others.isEmpty ? nil : others
+    }
+
+    /// These with `extra` beneath.
+    func over(_ extra: [String: JSONValue]?) -> [String: JSONValue] {
+        extra.map { merging($0) { own, _ in own } } ?? self
+    }
+}
+
+/// Keeps `extra` as an update says: members that are null go away.
+enum Extra {
+    static func updated(_ extra: [String: JSONValue]?, by given: [String: JSONValue], known: Set<String>) -> [String: JSONValue]? {
+        var result = extra ?? [:]
+        for (name, value) in given where !known.contains(name) { result[name] = value }
+        return result.isEmpty ? nil : result
+    }
+}

@@ -1,0 +1,288 @@
+import CatalogIdentity
+import Primitives
+import ReconcileRuntime
+import ResourceModel
+
+/// Gives tokens to those who show that they are who they say.
+public struct Authenticator: Sendable {
+    /// What a site sets.
+    public struct Settings: Sendable {
+        /// How long a token is good.
+        public var lifetime: Duration = .seconds(3600)
+        /// Whether a scoped token may be exchanged for another one.
+        public var allowsRescoping = true
+
+        /// The defaults.
+        public init() {}
+    }
+
+    let cache: ResourceCache
+    let store: any ResourceStore
+    let tokens: TokenDesk
+    let passwords: PasswordDesk
+    let vault: SecretVault
+    let clock: any WallClock
+    let random: RandomBytes
+    let settings: Settings
+
+    /// An authenticator.
+    public init(
+        cache: ResourceCache, store: any ResourceStore, tokens: TokenDesk, passwords: PasswordDesk, vault: SecretVault,
+        clock: any WallClock, random: RandomBytes = .system, settings: Settings = Settings()
+    ) {
+        self.cache = cache
+        self.store = store
+        self.tokens = tokens
+        self.passwords = passwords
+        self.vault = vault
+        self.clock = clock
+        self.random = random
+        self.settings = settings
+    }
+
+    /// Who somebody was found to be.
+    struct Finding {
+        var user: User
+        var methods: [String]
+        /// The token that was shown.
+        var parent: ValidToken?
+        var applicationCredential: ApplicationCredential?
+        /// Whether a password was shown that must be changed before anything else.
+        var expiredPassword = false
+    }
+
+    /// A new token with its text; throws `AuthenticationError`.
+    public func authenticate(
+        _ request: AuthenticationRequest
+    ) async throws(AuthenticationError) -> (text: String, token: ValidToken) {
+        guard !request.proofs.isEmpty else { throw .invalid("The request names no authentication method.") }
+        var findings: [Finding] = []
+        for proof in request.proofs { findings.append(try await check(proof)) }
+        var finding = findings[0]
+        for other in findings.dropFirst() {
+            guard other.user.id == finding.user.id else { throw .refused("the methods name different users") }
+            finding.methods += other.methods.filter { !finding.methods.contains($0) }
+            finding.parent = finding.parent ?? other.parent
+            finding.applicationCredential = finding.applicationCredential ?? other.applicationCredential
+        }
+        try checkFactors(finding)
+        return try await issue(finding, request.scope)
+    }
+
+    private func directory() -> IdentityDirectory { IdentityDirectory(cache.snapshot()) }
+
+    // MARK: Proofs
+
+    private func check(_ proof: AuthenticationRequest.Proof) async throws(AuthenticationError) -> Finding {
+        switch proof {
+        case .password(let reference, let password):
+            let user = directory().user(reference)
+            return try await checkPassword(of: user, password)
+        case .passcode(let reference, let passcode):
+            guard let user = directory().user(reference) else { throw .refused("there is no such user") }
+            try await checkPasscode(of: user, passcode)
+            return Finding(user: user, methods: ["totp"])
+        case .token(let text):
+            let token: ValidToken
+            do { token = try tokens.verify(text) } catch { throw .refused(error.diagnostic) }
+            if !settings.allowsRescoping, token.payload.scope != .unscoped {
+                throw .forbidden("A scoped token may not be exchanged for another one here.")
+            }
+            var methods = token.payload.methods
+            if !methods.contains("token") { methods.append("token") }
+            return Finding(
+                user: token.user, methods: methods, parent: token,
+                applicationCredential: token.applicationCredential)
+        case .applicationCredential(let reference, let secret):
+            return try await checkApplicationCredential(reference, secret)
+        }
+    }
+
+    /// The same time is spent whether or not there is such a user.
+    private func checkPassword(
+        of user: User?, _ password: SecretText
+    ) async throws(AuthenticationError) -> Finding {
+        let now = clock.now
+        let record = user.flatMap { directory().entry(LoginRecord.self, $0.id) }
+        let isRight: Bool
+        do {
+            isRight = try await passwords.verify(password.revealed, user?.spec.passwords.last?.hash)
+        } catch { throw .desk(error) }
+        guard let user else { throw .refused("there is no such user") }
+        guard user.spec.isEnabled else { throw .refused("the user is off") }
+        guard let current = user.spec.passwords.last else { throw .refused("the user has no password") }
+        _ = record
+        guard isRight else { throw .refused("the password is wrong") }
+        var finding = Finding(user: user, methods: ["password"])
+        finding.expiredPassword = current.expires.map { $0 <= now } ?? false
+        if finding.expiredPassword { throw .passwordExpired(userID: user.id) }
+        return finding
+    }
+
+    private func checkPasscode(of user: User, _ passcode: SecretText) async throws(AuthenticationError) {
+        throw .refused("one-time passwords are not set up for the user")
+    }
+
+    private func checkApplicationCredential(
+        _ reference: AuthenticationRequest.CredentialReference, _ secret: SecretText
+    ) async throws(AuthenticationError) -> Finding {
+        let directory = directory()
+        let found: ApplicationCredential? =
+            switch reference {
+            case .id(let id): directory.entry(ApplicationCredential.self, id)
+            case .name(let name, let user):
+                directory.user(user).flatMap { user in
+                    directory.applicationCredentials(of: user.id).first { $0.spec.name == name }
+                }
+            }
+        let isRight: Bool
+        do { isRight = try await passwords.verify(secret.revealed, found?.spec.hash) } catch { throw .desk(error) }
+        guard let found, isRight else { throw .refused("there is no such application credential, or its secret is another") }
+        guard found.spec.expires.map({ clock.now < $0 }) ?? true else {
+            throw .refused("the application credential has ended")
+        }
+        guard let user = directory.user(found.spec.userID) else { throw .refused("the user is gone") }
+        return Finding(user: user, methods: ["application_credential"], applicationCredential: found)
+    }
+
+    /// Holds users to the sets of methods that their options ask for.
+    private func checkFactors(_ finding: Finding) throws(AuthenticationError) {
+        let options = finding.user.spec.options ?? [:]
+        guard options["multi_factor_auth_enabled"]?.bool == true, finding.parent == nil,
+            let rules = options["multi_factor_auth_rules"]?.array
+        else { return }
+        let sets = rules.compactMap { $0.array?.compactMap(\.string) }.filter { !$0.isEmpty }
+        guard !sets.isEmpty else { return }
+        let shown = Set(finding.methods)
+        guard !sets.contains(where: { Set($0).isSubset(of: shown) }) else { return }
+        throw .refused("the user has to show more methods")
+    }
+
+    // MARK: Scope
+
+    private func issue(
+        _ finding: Finding, _ asked: AuthenticationRequest.Scope?
+    ) async throws(AuthenticationError) -> (text: String, token: ValidToken) {
+        let directory = directory()
+        let now = clock.now
+        var trust: Trust?
+        let scope: TokenPayload.Scope
+        if let credential = finding.applicationCredential {
+            guard asked == nil || resolves(asked, to: credential.spec.projectID, directory) else {
+                throw .refused("an application credential is good for its own project only")
+            }
+            scope = .project(credential.spec.projectID)
+        } else if case .trust(let id) = asked {
+            let found = try self.trust(id, for: finding, directory, now)
+            trust = found
+            scope = found.spec.projectID.map { .project($0) } ?? .unscoped
+        } else {
+            if finding.parent?.trust != nil { throw .forbidden("A token of a trust may not be exchanged for another one.") }
+            scope = try self.scope(asked, of: finding.user, directory, now)
+        }
+        let user = trust.flatMap { $0.spec.isImpersonation ? directory.user($0.spec.trustorID) : nil } ?? finding.user
+        let auditID = Self.auditID(random)
+        var ends = [now.advanced(by: settings.lifetime)]
+        if let parent = finding.parent { ends.append(parent.payload.expires) }
+        if let end = finding.applicationCredential?.spec.expires { ends.append(end) }
+        if let end = trust?.spec.expires { ends.append(end) }
+        var payload = TokenPayload(
+            userID: user.id, methods: finding.methods, scope: scope, issued: now, expires: ends.min() ?? now,
+            auditID: auditID, auditChainID: finding.parent?.payload.auditChainID ?? auditID, trustID: trust?.id,
+            applicationCredentialID: finding.applicationCredential?.id)
+        payload.federation = finding.parent?.payload.federation
+        let token: ValidToken
+        do { token = try directory.validate(payload, at: now) } catch { throw .refused(error.diagnostic) }
+        if let trust, trust.spec.remainingUses != nil { try await useUp(trust) }
+        do { return (try tokens.sealer.seal(payload, random: random), token) } catch {
+            throw .refused("the token cannot be sealed: \(error.diagnostic)")
+        }
+    }
+
+    private func resolves(
+        _ scope: AuthenticationRequest.Scope?, to project: String, _ directory: IdentityDirectory
+    ) -> Bool {
+        guard case .project(let reference) = scope else { return false }
+        return directory.project(reference)?.id == project
+    }
+
+    private func scope(
+        _ asked: AuthenticationRequest.Scope?, of user: User, _ directory: IdentityDirectory, _ now: Timestamp
+    ) throws(AuthenticationError) -> TokenPayload.Scope {
+        switch asked {
+        case .unscoped, .trust: return .unscoped
+        case .system: return .system
+        case .domain(let reference):
+            guard let domain = directory.domain(reference) else { throw .refused("there is no such domain") }
+            return .domain(domain.id)
+        case .project(let reference):
+            guard let project = directory.project(reference) else { throw .refused("there is no such project") }
+            return .project(project.id)
+        case nil:
+            guard let id = user.spec.defaultProjectID, let project = directory.project(id), project.spec.isEnabled,
+                !directory.effectiveRoleIDs(of: user.id, in: .project(id), at: now).isEmpty
+            else { return .unscoped }
+            return .project(id)
+        }
+    }
+
+    private func trust(
+        _ id: String, for finding: Finding, _ directory: IdentityDirectory, _ now: Timestamp
+    ) throws(AuthenticationError) -> Trust {
+        guard let trust = directory.entry(Trust.self, id) else { throw .refused("there is no such trust") }
+        guard finding.parent?.trust == nil, finding.parent?.applicationCredential == nil else {
+            throw .forbidden("A token of a trust or an application credential may not be exchanged for one of a trust.")
+        }
+        guard trust.spec.trusteeID == finding.user.id else { throw .forbidden("The trust is not for this user.") }
+        guard trust.spec.expires.map({ now < $0 }) ?? true else { throw .refused("the trust has ended") }
+        guard trust.spec.remainingUses.map({ $0 > 0 }) ?? true else { throw .refused("the trust is used up") }
+        return trust
+    }
+
+    /// Takes one use of a trust; whoever comes when none is left gets nothing.
+    private func useUp(_ trust: Trust) async throws(AuthenticationError) {
+        let revision: Revision?
+        do {
+            revision = try await store.update(Trust.self, CatalogName.of(trust.id)) { found in
+                guard var found, let left = found.value.spec.remainingUses, left > 0 else { return nil }
+                found.value.spec.remainingUses = left - 1
+                return found
+            }
+        } catch let error as StoreError {
+            throw .store(error)
+        } catch {
+            throw .refused("the trust could not be used: \(error)")
+        }
+        guard revision != nil else { throw .refused("the trust is used up") }
+    }
+
+    /// A new audit identifier: 16 random bytes in URL-safe base64 without padding.
+    static func auditID(_ random: RandomBytes) -> String { Base64.urlSafe.encode(random(16)) }
+}
+
+extension IdentityDirectory {
+    /// The user so named; nil: there is none.
+    public func user(_ reference: AuthenticationRequest.UserReference) -> User? {
+        switch reference {
+        case .id(let id): user(id)
+        case .name(let name, let domain): self.domain(domain).flatMap { user(named: name, in: $0.id) }
+        }
+    }
+
+    /// The domain so named; nil: there is none.
+    public func domain(_ reference: AuthenticationRequest.DomainReference) -> Project? {
+        switch reference {
+        case .id(let id): domain(id)
+        case .name(let name): domain(named: name)
+        }
+    }
+
+    /// The project so named; nil: there is none.
+    public func project(_ reference: AuthenticationRequest.ProjectReference) -> Project? {
+        switch reference {
+        case .id(let id): project(id)
+        case .name(let name, let domain): self.domain(domain).flatMap { project(named: name, in: $0.id) }
+        case .domainItself(let domain): self.domain(domain)
+        }
+    }
+}
