@@ -118,6 +118,7 @@ let package = Package(
         module(
             "Domain", "Identity",
             ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, x509, asn1]),
+        module("Domain", "Policy", ["Primitives"]),
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", crypto, logging, lifecycle]),
@@ -333,6 +334,7 @@ let package = Package(
                 "Identity", "CatalogIdentity", "AgentProtocol", "ResourceModel", "StoreMemory", "Primitives", crypto,
                 x509, asn1,
             ]),
+        suite("PolicyTests", ["Policy", "Primitives"]),
         suite(
             "BareMetalTests",
             [
