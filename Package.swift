@@ -343,6 +343,7 @@ let package = Package(
                 "Identity", "CatalogIdentity", "AgentProtocol", "ResourceModel", "StoreMemory", "Primitives", crypto,
                 x509, asn1,
             ]),
+        suite("PolicyTests", ["Policy", "Primitives"]),
         suite(
             "BareMetalTests",
             [
