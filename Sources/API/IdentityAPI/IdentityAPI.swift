@@ -1,0 +1,23 @@
+import APISupport
+import HTTPTypes
+import Identity
+import Policy
+import Primitives
+
+/// OpenStack's identity API (Keystone v3) below `/identity`.
+public enum IdentityAPI {
+    /// Where it is mounted.
+    public static let path = "/identity"
+
+    /// The service over `backend`.
+    public static func service(_ backend: IdentityBackend, door: APIDoor) -> APIService<IdentityBackend> {
+        APIService(
+            title: "Identity", type: "identity", path: path, backend: backend, routes: routes, door: door,
+            errorBody: { $0.keystoneBody })
+    }
+
+    /// Every route.
+    public static let routes: [APIRoute<IdentityBackend>] =
+        versionRoutes + tokenRoutes + domainRoutes + projectRoutes + userRoutes + groupRoutes + roleRoutes
+        + implicationRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
+}

@@ -1,0 +1,137 @@
+import CatalogIdentity
+import Primitives
+import ResourceModel
+
+/// What goes away with something: documents in the order in which they may be deleted.
+public struct Dependents: Sendable, Hashable {
+    /// Keys of documents, none twice.
+    public private(set) var keys: [ResourceKey] = []
+    private var seen: Set<ResourceKey> = []
+
+    mutating func add(_ key: ResourceKey) { if seen.insert(key).inserted { keys.append(key) } }
+    mutating func add(_ name: UniqueName) { add(NameMark.key(name.mark)) }
+}
+
+extension IdentityDirectory {
+    /// All that goes away with a project or domain, itself not among it.
+    public func dependents(of project: Project) -> Dependents {
+        var all = Dependents()
+        if project.spec.isDomain {
+            for user in users(in: project.id) { addWhole(user, to: &all) }
+            for group in groups(in: project.id) { addWhole(group, to: &all) }
+            for role in now.all(Role.self) where role.spec.domainID == project.id { addWhole(role, to: &all) }
+            // Children before their parents, so that what is left is always a tree.
+            for child in projects(in: project.id).sorted(by: { ancestors(of: $0).count > ancestors(of: $1).count }) {
+                addParts(of: child, to: &all)
+                all.add(child.key)
+                all.add(.project(child.spec.name, domain: project.id))
+            }
+            for provider in now.all(IdentityProvider.self) where provider.spec.domainID == project.id {
+                add(provider, to: &all)
+            }
+            all.add(DomainSettings.key(CatalogName.of(project.id)))
+        }
+        addParts(of: project, to: &all)
+        return all
+    }
+
+    /// All that goes away with a user, itself and its name among it.
+    public func dependents(of user: User) -> Dependents {
+        var all = Dependents()
+        addWhole(user, to: &all)
+        return all
+    }
+
+    /// All that goes away with a group, itself and its name among it.
+    public func dependents(of group: Group) -> Dependents {
+        var all = Dependents()
+        addWhole(group, to: &all)
+        return all
+    }
+
+    /// All that goes away with a role, itself and its name among it; assignments that have other roles too are not.
+    public func dependents(of role: Role) -> Dependents {
+        var all = Dependents()
+        addWhole(role, to: &all)
+        return all
+    }
+
+    /// All that goes away with an identity provider, itself among it.
+    public func dependents(of provider: IdentityProvider) -> Dependents {
+        var all = Dependents()
+        add(provider, to: &all)
+        return all
+    }
+
+    private func addParts(of project: Project, to all: inout Dependents) {
+        let target: AssignmentSpec.Target = project.spec.isDomain ? .domain(project.id) : .project(project.id)
+        for assignment in assignments(on: target) + assignments(on: .project(project.id)) { all.add(assignment.key) }
+        for entry in projectEndpoints(of: project.id) { all.add(entry.key) }
+        for credential in now.all(Credential.self) where credential.spec.projectID == project.id { add(credential, to: &all) }
+        for found in now.all(ApplicationCredential.self) where found.spec.projectID == project.id { add(found, to: &all) }
+        for trust in now.all(Trust.self) where trust.spec.projectID == project.id { all.add(trust.key) }
+        for limit in now.all(Limit.self) where (limit.spec.projectID ?? limit.spec.domainID) == project.id {
+            add(limit, to: &all)
+        }
+        for token in now.all(ConsumerToken.self) where token.spec.projectID == project.id { add(token, to: &all) }
+    }
+
+    private func addWhole(_ user: User, to all: inout Dependents) {
+        for assignment in assignments(of: .user(user.id)) { all.add(assignment.key) }
+        for membership in memberships(ofUser: user.id) { all.add(membership.key) }
+        for credential in credentials(of: user.id) { add(credential, to: &all) }
+        for found in applicationCredentials(of: user.id) { add(found, to: &all) }
+        for rule in accessRules(of: user.id) { all.add(rule.key) }
+        for trust in trusts(by: user.id) + trusts(for: user.id) { all.add(trust.key) }
+        all.add(LoginRecord.key(CatalogName.of(user.id)))
+        all.add(.user(user.spec.name, domain: user.spec.domainID))
+        all.add(user.key)
+    }
+
+    private func addWhole(_ group: Group, to all: inout Dependents) {
+        for assignment in assignments(of: .group(group.id)) { all.add(assignment.key) }
+        for membership in memberships(of: group.id) { all.add(membership.key) }
+        all.add(.group(group.spec.name, domain: group.spec.domainID))
+        all.add(group.key)
+    }
+
+    private func addWhole(_ role: Role, to all: inout Dependents) {
+        for implication in implications(of: role.id) + implications(impliedBy: role.id) { all.add(implication.key) }
+        for assignment in now.all(Assignment.self) where assignment.spec.roles.allSatisfy({ $0.roleID == role.id }) {
+            all.add(assignment.key)
+        }
+        all.add(.role(role.spec.name, domain: role.spec.domainID))
+        all.add(role.key)
+    }
+
+    private func add(_ credential: Credential, to all: inout Dependents) {
+        all.add(Secret.key(CredentialSpec.secretName(credential.id)))
+        all.add(credential.key)
+    }
+
+    private func add(_ credential: ApplicationCredential, to all: inout Dependents) {
+        all.add(.applicationCredential(credential.spec.name, user: credential.spec.userID))
+        all.add(credential.key)
+    }
+
+    private func add(_ limit: Limit, to all: inout Dependents) {
+        if let registered = entry(RegisteredLimit.self, limit.spec.registeredLimitID) {
+            all.add(
+                .limit(
+                    owner: limit.spec.projectID ?? limit.spec.domainID ?? "", service: registered.spec.serviceID,
+                    region: registered.spec.regionID, resource: registered.spec.resourceName))
+        }
+        all.add(limit.key)
+    }
+
+    private func add(_ token: ConsumerToken, to all: inout Dependents) {
+        all.add(Secret.key(ConsumerTokenSpec.secretName(token.id)))
+        all.add(token.key)
+    }
+
+    private func add(_ provider: IdentityProvider, to all: inout Dependents) {
+        for entry in now.all(FederationProtocol.self) where entry.spec.providerID == provider.spec.id { all.add(entry.key) }
+        for id in provider.spec.remoteIDs { all.add(.remoteID(id)) }
+        all.add(provider.key)
+    }
+}
