@@ -117,7 +117,7 @@ let package = Package(
         // Domain: state machines, planners, reconcilers.
         module(
             "Domain", "Identity",
-            ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, x509, asn1]),
+            ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, cryptoExtras, x509, asn1]),
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", crypto, logging, lifecycle]),
@@ -290,6 +290,7 @@ let package = Package(
             [
                 "Primitives", "DHCP", "TFTP", "LLDP", "NetworkBoot", "Redfish", "IPMI", "WebSocketMessages",
                 "ImageChunks", "ResourceModel", "AgentProtocol", "CatalogBareMetal", "FleetContract", "BareMetal",
+                "Identity",
                 "Fleet", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore, httpTypes,
                 nioCore, nioEmbedded, nioWebSocket, logging,
             ], path: "Tests/Fuzz/Targets"),
