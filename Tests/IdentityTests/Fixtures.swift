@@ -1,5 +1,6 @@
 import AgentProtocol
 import Glibc
+import Identity
 import Primitives
 import Synchronization
 
@@ -57,3 +58,12 @@ struct FixtureError: Error { let code: Int32 }
 
 let nodeA = try! NodeID("0a000000-0000-4000-8000-000000000001")
 let nodeB = try! NodeID("0b000000-0000-4000-8000-000000000002")
+
+/// Random bytes that are the same for the same seed.
+func seededBytes(_ seed: UInt64) -> RandomBytes {
+    let source = RandomSource.seeded(seed)
+    return RandomBytes { count in
+        var source = source
+        return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &source) }
+    }
+}

@@ -7,8 +7,8 @@ import Primitives
 public struct APIRoute<Backend: Sendable>: Sendable {
     /// What answers a call.
     public typealias Handler = @Sendable (APICall<Backend>) async throws -> APIAnswer
-    /// What a call acts upon, for its rule; things that are not there are left out.
-    public typealias Target = @Sendable (APICall<Backend>) -> PolicyTarget
+    /// What a call acts upon, for its rule; things that are not there are left out, or answered with 404 to everybody.
+    public typealias Target = @Sendable (APICall<Backend>) throws -> PolicyTarget
 
     /// The HTTP method.
     public let method: HTTPRequest.Method
@@ -93,6 +93,8 @@ public struct QueryParameter: Sendable, Hashable {
 public struct APICall<Backend: Sendable>: Sendable {
     /// What the service works with.
     public let backend: Backend
+    /// The rules, for what depends on more than the route.
+    public let policy: PolicyTable
     /// The parameters of the path, decoded.
     public let parameters: [String: String]
     /// The query.
@@ -113,6 +115,11 @@ public struct APICall<Backend: Sendable>: Sendable {
     public let requestID: String
     /// The caller's IP address.
     public let remoteAddress: String?
+
+    /// Returns when a rule allows this call; throws `APIError` 403.
+    public func demand(_ rule: String, _ target: PolicyTarget = PolicyTarget()) throws {
+        guard policy.isAllowed(rule, caller.credentials, target) else { throw APIError.notAllowed(rule) }
+    }
 
     /// The parameter `name` of the path.
     public func parameter(_ name: String) -> String { parameters[name] ?? "" }

@@ -103,14 +103,9 @@ public struct APIService<Backend: Sendable>: Sendable {
         let caller = try caller(of: request, route, context)
         let body = try await body(of: request, route)
         let call = APICall(
-            backend: backend, parameters: parameters(of: route, context), query: try APIQuery(request.uri.query ?? ""),
+            backend: backend, policy: door.policy, parameters: parameters(of: route, context), query: try APIQuery(request.uri.query ?? ""),
             body: body, caller: caller, version: version, headers: request.headers, method: request.method,
             base: base(of: request), requestID: context.requestID, remoteAddress: context.remoteAddress)
-        if case .rule(let rule) = route.access {
-            guard door.policy.isAllowed(rule, caller.credentials, route.target(call)) else {
-                throw APIError(.forbidden, "forbidden", "You are not authorized to perform the requested action: \(rule).")
-            }
-        }
         if let schema = route.request, let fault = schema.fault(in: body) {
             throw APIError.badRequest(fault.message)
         }
@@ -120,7 +115,12 @@ public struct APIService<Backend: Sendable>: Sendable {
                 throw APIError.badRequest(fault.message)
             }
         }
+        if case .rule(let rule) = route.access { try allow(rule, call, try route.target(call)) }
         return try await route.handle(call)
+    }
+
+    private func allow(_ rule: String, _ call: APICall<Backend>, _ target: PolicyTarget) throws {
+        guard door.policy.isAllowed(rule, call.caller.credentials, target) else { throw APIError.notAllowed(rule) }
     }
 
     private func caller(
@@ -238,6 +238,11 @@ extension APIError {
     /// A token is missing or not valid.
     public static let authenticationRequired = APIError(
         .unauthorized, "unauthorized", "The request you have made requires authentication.")
+
+    /// A rule does not allow it.
+    public static func notAllowed(_ rule: String) -> APIError {
+        .forbidden("You are not authorized to perform the requested action: \(rule).")
+    }
 
     /// The caller may not do that.
     public static func forbidden(_ message: String) -> APIError { APIError(.forbidden, "forbidden", message) }
