@@ -2,6 +2,7 @@ import APISupport
 import CatalogIdentity
 import Identity
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 extension APICall where Backend == IdentityBackend {

@@ -1,8 +1,10 @@
 import APISupport
 import CatalogIdentity
+import HTTPTypes
 import Identity
 import Policy
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 extension IdentityAPI {
@@ -22,7 +24,7 @@ extension IdentityAPI {
         ["id": .string(), "name": .string(), "enabled": .boolean, "description": .string(), "links": .any],
         required: ["name", "enabled"])
 
-    private static func ofPath(_ call: IdentityCall) -> PolicyTarget {
+    private static func ofPathDomain(_ call: IdentityCall) -> PolicyTarget {
         let id = call.parameter("domain_id")
         return PolicyTarget([
             "domain_id": .string(id), "target": .object(domainNoun.target(call.directory.domain(id))),
@@ -47,7 +49,7 @@ extension IdentityAPI {
         ) { try await $0.createDomain() },
         IdentityRoute(
             .get, "/v3/domains/{domain_id}", .rule("identity:get_domain"), "Shows a domain.", response: domainAnswer,
-            target: ofPath
+            target: ofPathDomain
         ) { call in
             let id = call.parameter("domain_id")
             guard let domain = call.directory.domain(id) else { throw APIError.missing("domain", id) }
@@ -56,11 +58,11 @@ extension IdentityAPI {
         IdentityRoute(
             .patch, "/v3/domains/{domain_id}", .rule("identity:update_domain"), "Changes a domain.",
             request: .object(["domain": .object(domainMembers, minCount: 1)], required: ["domain"]),
-            response: domainAnswer, status: .ok, target: ofPath
+            response: domainAnswer, status: .ok, target: ofPathDomain
         ) { try await $0.updateDomain() },
         IdentityRoute(
             .delete, "/v3/domains/{domain_id}", .rule("identity:delete_domain"),
-            "Deletes a domain that is off, with all that is in it.", target: ofPath
+            "Deletes a domain that is off, with all that is in it.", target: ofPathDomain
         ) { call in
             let id = call.parameter("domain_id")
             guard let domain = call.directory.domain(id) else { throw APIError.missing("domain", id) }

@@ -1,8 +1,10 @@
 import APISupport
 import CatalogIdentity
+import HTTPTypes
 import Identity
 import Policy
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 extension IdentityAPI {
@@ -21,7 +23,7 @@ extension IdentityAPI {
         ["id": .string(), "name": .string(), "domain_id": .string(), "description": .string(), "links": .any],
         required: ["name", "domain_id"])
 
-    private static func ofPath(_ call: IdentityCall) -> PolicyTarget {
+    private static func ofPathGroup(_ call: IdentityCall) -> PolicyTarget {
         var target = groupNoun.target(call.directory.group(call.parameter("group_id")))
         for (name, value) in userNoun.target(call.directory.user(call.parameter("user_id"))) { target[name] = value }
         return PolicyTarget([
@@ -51,15 +53,15 @@ extension IdentityAPI {
         ) { try await $0.createGroup() },
         IdentityRoute(
             .get, "/v3/groups/{group_id}", .rule("identity:get_group"), "Shows a group.", response: groupAnswer,
-            target: ofPath
+            target: ofPathGroup
         ) { groupNoun.answer(try $0.existingGroup(), $0) },
         IdentityRoute(
             .patch, "/v3/groups/{group_id}", .rule("identity:update_group"), "Changes a group.",
             request: .object(["group": .object(groupMembers, minCount: 1)], required: ["group"]),
-            response: groupAnswer, status: .ok, target: ofPath
+            response: groupAnswer, status: .ok, target: ofPathGroup
         ) { try await $0.updateGroup() },
         IdentityRoute(
-            .delete, "/v3/groups/{group_id}", .rule("identity:delete_group"), "Deletes a group.", target: ofPath
+            .delete, "/v3/groups/{group_id}", .rule("identity:delete_group"), "Deletes a group.", target: ofPathGroup
         ) { call in
             let group = try call.existingGroup()
             try await call.delete("identity:delete_group", group.key) { directory in
@@ -69,7 +71,7 @@ extension IdentityAPI {
         },
         IdentityRoute(
             .get, "/v3/groups/{group_id}/users", .rule("identity:list_users_in_group"), "Lists who is in a group.",
-            response: .object(["users": .array(of: .any)], required: ["users", "links"]), target: ofPath
+            response: .object(["users": .array(of: .any)], required: ["users", "links"]), target: ofPathGroup
         ) { call in
             let group = try call.existingGroup()
             let users = call.directory.memberships(of: group.id).compactMap { call.directory.user($0.spec.userID) }
@@ -79,18 +81,18 @@ extension IdentityAPI {
         },
         IdentityRoute(
             .put, "/v3/groups/{group_id}/users/{user_id}", .rule("identity:add_user_to_group"),
-            "Takes a user into a group.", status: .noContent, target: ofPath
+            "Takes a user into a group.", status: .noContent, target: ofPathGroup
         ) { try await $0.addMember() },
         IdentityRoute(
             .get, "/v3/groups/{group_id}/users/{user_id}", .rule("identity:check_user_in_group"),
-            "Says whether a user is in a group.", target: ofPath
+            "Says whether a user is in a group.", target: ofPathGroup
         ) { call in
             _ = try call.membership()
             return .empty
         },
         IdentityRoute(
             .delete, "/v3/groups/{group_id}/users/{user_id}", .rule("identity:remove_user_from_group"),
-            "Takes a user out of a group.", target: ofPath
+            "Takes a user out of a group.", target: ofPathGroup
         ) { call in
             let found = try call.membership()
             try await call.change("identity:remove_user_from_group", found.key) { _ in

@@ -1,5 +1,6 @@
 import APISupport
 import CatalogIdentity
+import HTTPTypes
 import Identity
 import Logging
 import Primitives

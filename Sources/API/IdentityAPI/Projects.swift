@@ -1,8 +1,10 @@
 import APISupport
 import CatalogIdentity
+import HTTPTypes
 import Identity
 import Policy
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 extension IdentityAPI {

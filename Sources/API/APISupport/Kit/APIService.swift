@@ -1,3 +1,4 @@
+import CatalogIdentity
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird

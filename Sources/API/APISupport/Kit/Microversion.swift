@@ -55,10 +55,7 @@ public struct MicroversionRules: Sendable {
     ///
     /// Throws `APIError` 400 for one that is not written so, and 406 with the range in its headers for one that is not known.
     public func version(asked headers: HTTPFields) throws(APIError) -> Microversion {
-        let standard = headers[.openStackAPIVersion].flatMap { header in
-            header.split(separator: ",").lazy.map { $0.split(separator: " ") }
-                .first { $0.count == 2 && $0[0].lowercased() == serviceName }.map { String($0[1]) }
-        }
+        let standard = headers[.openStackAPIVersion].flatMap(asked)
         guard let text = standard ?? headers[header] else { return unasked }
         if text.lowercased() == "latest" { return range.upperBound }
         guard let version = Microversion(text) else {
@@ -71,6 +68,15 @@ public struct MicroversionRules: Sendable {
                     + "\(range.upperBound).", headers: bounds)
         }
         return version
+    }
+
+    /// The version that `OpenStack-API-Version` has for this service; it may have one for each of several.
+    private func asked(in header: String) -> String? {
+        for part in header.split(separator: ",") {
+            let words = part.split(separator: " ")
+            if words.count == 2, words[0].lowercased() == serviceName { return String(words[1]) }
+        }
+        return nil
     }
 
     /// The headers of each answer in `version`.

@@ -1,5 +1,6 @@
 import CatalogIdentity
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 
 /// What goes away with something: documents in the order in which they may be deleted.
@@ -7,6 +8,9 @@ public struct Dependents: Sendable, Hashable {
     /// Keys of documents, none twice.
     public private(set) var keys: [ResourceKey] = []
     private var seen: Set<ResourceKey> = []
+
+    /// Nothing.
+    public init() {}
 
     mutating func add(_ key: ResourceKey) { if seen.insert(key).inserted { keys.append(key) } }
     mutating func add(_ name: UniqueName) { add(NameMark.key(name.mark)) }
@@ -133,5 +137,29 @@ extension IdentityDirectory {
         for entry in now.all(FederationProtocol.self) where entry.spec.providerID == provider.spec.id { all.add(entry.key) }
         for id in provider.spec.remoteIDs { all.add(.remoteID(id)) }
         all.add(provider.key)
+    }
+}
+
+extension IdentityDirectory {
+    /// All that goes away with a service, itself among it.
+    public func dependents(of service: CloudService) -> Dependents {
+        var all = Dependents()
+        for endpoint in endpoints(of: service.id) { add(endpoint, to: &all) }
+        for found in now.all(PolicyAssociation.self) where found.spec.serviceID == service.id { all.add(found.key) }
+        all.add(service.key)
+        return all
+    }
+
+    /// All that goes away with an endpoint, itself among it.
+    public func dependents(of endpoint: Endpoint) -> Dependents {
+        var all = Dependents()
+        add(endpoint, to: &all)
+        return all
+    }
+
+    private func add(_ endpoint: Endpoint, to all: inout Dependents) {
+        for entry in projectEndpoints(with: endpoint.id) { all.add(entry.key) }
+        for found in now.all(PolicyAssociation.self) where found.spec.endpointID == endpoint.id { all.add(found.key) }
+        all.add(endpoint.key)
     }
 }
