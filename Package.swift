@@ -115,7 +115,7 @@ let package = Package(
         module("Contract", "NetworkUnits", ["Primitives", "AgentProtocol"]),
 
         // Domain: state machines, planners, reconcilers.
-        module("Domain", "Policy", ["Primitives"]),
+        module("Domain", "Policy", ["Primitives", yams]),
         module(
             "Domain", "Identity",
             [
@@ -240,7 +240,8 @@ let package = Package(
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
                 "BootServer", "TPMVerification",
-                "AgentPort", "APISupport", "FleetAPI", "Dashboard", "ImageChunks", "NetworkBoot", "CLinux", "CCrypt",
+                "AgentPort", "APISupport", "FleetAPI", "IdentityAPI", "Policy", "Dashboard", "ImageChunks", "NetworkBoot", "CLinux",
+                "CCrypt",
                 crypto,
                 x509, asn1,
                 hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,

@@ -177,7 +177,7 @@ extension APICall where Backend == IdentityBackend {
                 let spec = AssignmentSpec(actor: actor, target: target, roles: [grant])
                 try plan.create(Assignment(name: name, created: backend.clock.now, spec: spec))
             }
-            plan.needs(Role.self, role.id, in: directory)
+            plan.needs(UserRole.self, role.id, in: directory)
             switch actor {
             case .user(let id): plan.needs(User.self, id, in: directory)
             case .group(let id): plan.needs(Group.self, id, in: directory)
@@ -191,7 +191,7 @@ extension APICall where Backend == IdentityBackend {
     }
 
     /// A domain's role is given in that domain only.
-    private func checkDomain(of role: Role, _ place: GrantPlace) throws {
+    private func checkDomain(of role: UserRole, _ place: GrantPlace) throws {
         guard let domain = role.spec.domainID else { return }
         switch place.target(self) {
         case .system: throw APIError.badRequest("The role \(role.id) is of a domain and cannot be given on the system.")

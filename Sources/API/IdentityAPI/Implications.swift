@@ -80,7 +80,7 @@ extension IdentityAPI {
         },
     ]
 
-    private static func reference(_ role: Role, _ call: IdentityCall) -> JSONValue {
+    private static func reference(_ role: UserRole, _ call: IdentityCall) -> JSONValue {
         [
             "id": .string(role.id), "name": .string(role.spec.name),
             "links": ["self": .string("\(call.base)/v3/roles/\(role.id)")],
@@ -124,8 +124,8 @@ extension APICall where Backend == IdentityBackend {
             }
             var plan = IdentityPlan()
             try plan.create(RoleImplication(name: spec.name, created: backend.clock.now, spec: spec))
-            plan.needs(Role.self, prior.id, in: directory)
-            plan.needs(Role.self, implied.id, in: directory)
+            plan.needs(UserRole.self, prior.id, in: directory)
+            plan.needs(UserRole.self, implied.id, in: directory)
             return (plan, ())
         }
     }

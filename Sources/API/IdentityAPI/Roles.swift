@@ -35,7 +35,7 @@ extension IdentityAPI {
         IdentityRoute(.get, "/v3/roles", .token, "Lists roles.", response: rolesAnswer) { call in
             let domain = call.query["domain_id"].flatMap { $0.isEmpty ? nil : $0 }
             try call.demand(domain == nil ? "identity:list_roles" : "identity:list_domain_roles")
-            return try roleNoun.list(call.directory.now.all(Role.self).filter { $0.spec.domainID == domain }, call)
+            return try roleNoun.list(call.directory.now.all(UserRole.self).filter { $0.spec.domainID == domain }, call)
         },
         IdentityRoute(
             .post, "/v3/roles", .token, "Makes a role.",
@@ -64,7 +64,7 @@ extension IdentityAPI {
 extension APICall where Backend == IdentityBackend {
     private static var roleMembers: Set<String> { ["id", "name", "domain_id", "description", "options", "links"] }
 
-    func existingRole(_ parameter: String = "role_id") throws -> Role {
+    func existingRole(_ parameter: String = "role_id") throws -> UserRole {
         let id = self.parameter(parameter)
         guard let role = directory.role(id) else { throw APIError.missing("role", id) }
         return role
@@ -84,14 +84,14 @@ extension APICall where Backend == IdentityBackend {
             domain == nil ? "identity:create_role" : "identity:create_domain_role",
             PolicyTarget(["target": ["role": .object(given)]]))
         let id = backend.newID()
-        let role = try await change("identity:create_role", Role.key(id)) { directory in
+        let role = try await change("identity:create_role", UserRole.key(id)) { directory in
             if let domain, directory.domain(domain) == nil { throw APIError.missing("domain", domain) }
             try checkRoleName(name, in: domain, directory)
             var spec = RoleSpec(name: name, domainID: domain)
             spec.description = given["description"]?.string
             if let value = Immutability.given(given) { spec.isImmutable = value }
             spec.extra = given.others(than: Self.roleMembers)
-            let role = Role(name: id, created: backend.clock.now, spec: spec)
+            let role = UserRole(name: id, created: backend.clock.now, spec: spec)
             var plan = IdentityPlan()
             try plan.create(role)
             try plan.take(.role(name, domain: domain), for: id, at: backend.clock.now)
@@ -105,7 +105,7 @@ extension APICall where Backend == IdentityBackend {
         let given = object("role")
         let role = try existingRole()
         let changed = try await change("identity:update_role", role.key) { directory in
-            guard var stored = directory.now.stored(Role.self, role.metadata.name) else {
+            guard var stored = directory.now.stored(UserRole.self, role.metadata.name) else {
                 throw APIError.missing("role", role.id)
             }
             let before = stored.value.spec

@@ -3,6 +3,7 @@ import Glibc
 import Identity
 import Logging
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import StoreSQLite
 
@@ -54,8 +55,14 @@ public struct Conductor: Sendable {
                 "\(tokenFile) holds a token that was replaced or revoked; delete it to get a new one at the next start")
         }
         let watch = StoreWatch(store: store, mark: mark, clock: clock, logger: logger)
+        let cache = ResourceCache(
+            store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
+        let identity = try await CloudIdentity.open(
+            store: store, cache: cache, vault: vault, audit: AuditLog(store: store, clock: clock),
+            configuration: configuration, clock: clock, logger: logger)
         let parts = try ConductorParts(
-            configuration: configuration, store: store, watch: watch, blobs: blobs, vault: vault, keys: keys,
+            configuration: configuration, store: store, watch: watch, blobs: blobs, cache: cache,
+            identity: identity, vault: vault, keys: keys,
             authorities: authorities, operators: operators, mediaKey: try await MediaDesk.key(in: vault),
             startedAt: startedAt, clock: clock, logger: logger)
         if let accepted { try await parts.audit.record(accepted) }

@@ -1,3 +1,4 @@
+import Identity
 import Primitives
 
 /// How a conductor process is started; everything else is in the catalog.
@@ -20,6 +21,19 @@ public struct ConductorConfiguration: Sendable {
     public var signedShim = "/usr/lib/shim/shimx64.efi.signed"
     /// Debian's signed GRUB for network boot (package grub-efi-amd64-signed).
     public var signedGRUB = "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"
+
+    /// The region of this cloud's own services in the catalog.
+    public var region = "RegionOne"
+    /// Where clients reach the API, for example `https://cloud.example:9443`; nil: at the API's address and port.
+    public var endpoint: String?
+    /// What hashing a user's password costs.
+    public var passwordCost = ScryptCost.standard
+
+    /// Where clients reach the API.
+    var publicURL: String {
+        let host = apiHost == "0.0.0.0" ? names.first ?? "127.0.0.1" : apiHost
+        return endpoint ?? "https://\(host):\(ports.api)"
+    }
 
     /// The most connections of one address at a port of machines; nil: 64, and of the host itself any number.
     public var connectionsPerAddress: Int?

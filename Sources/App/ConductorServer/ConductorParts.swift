@@ -26,6 +26,7 @@ struct ConductorParts {
     private let configuration: ConductorConfiguration
     private let store: any ResourceStore
     private let blobs: FileBlobStore
+    private let identity: CloudIdentity
     private let vault: SecretVault
     private let keys: AuthorityVault
     private let authorities: SiteAuthorities
@@ -58,7 +59,7 @@ struct ConductorParts {
 
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, watch: StoreWatch, blobs: FileBlobStore,
-        vault: SecretVault, keys: AuthorityVault, authorities: SiteAuthorities, operators: OperatorTokens,
+        cache: ResourceCache, identity: CloudIdentity, vault: SecretVault, keys: AuthorityVault, authorities: SiteAuthorities, operators: OperatorTokens,
         mediaKey: SecretText, startedAt: Revision? = nil, clock: any WallClock,
         logger: Logger
     ) throws {
@@ -66,6 +67,7 @@ struct ConductorParts {
         self.store = store
         self.watch = watch
         self.blobs = blobs
+        self.identity = identity
         self.vault = vault
         self.keys = keys
         self.authorities = authorities
@@ -75,7 +77,6 @@ struct ConductorParts {
         begun = clock.now
         self.logger = logger
         (programs, missingPrograms) = Self.bootPrograms(configuration, logger)
-        let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
         let catalog = LiveCatalog(cache: cache)
         self.catalog = catalog
         let media = MediaDesk(
@@ -390,7 +391,12 @@ struct ConductorParts {
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
             verify: verify, barrier: barrier)
-        return api.router(verify: verify, barrier: barrier, pages: { dashboard.addRoutes(to: $0) })
+        return api.router(
+            verify: verify, barrier: barrier,
+            pages: {
+                dashboard.addRoutes(to: $0)
+                identity.service.addRoutes(to: $0)
+            })
     }
 
     private func operatorAPI() -> any Service {

@@ -64,6 +64,17 @@ struct ConductorCommand: AsyncParsableCommand {
             valueName: "count"))
     var connectionsPerAddress: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "The region of the cloud's own services in the identity API's catalog.", valueName: "name"))
+    var region = "RegionOne"
+
+    @Option(
+        help: ArgumentHelp(
+            "Where clients reach the API, such as https://cloud.example:9443; for the catalog and clouds.yaml.",
+            valueName: "url"))
+    var endpoint: String?
+
     @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
     var logLevel = "info"
 
@@ -92,6 +103,8 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.localLoader = localLoader
         configuration.acceptsOlderStore = acceptOlderStore
         configuration.connectionsPerAddress = connectionsPerAddress
+        configuration.region = region
+        configuration.endpoint = endpoint
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {

@@ -67,8 +67,18 @@ public struct APIRoute<Backend: Sendable>: Sendable {
     public var isChange: Bool { method != .get && method != .head }
 
     /// The names of the path's parameters, in order.
-    public var parameters: [String] {
-        path.split(separator: "/").filter { $0.first == "{" && $0.last == "}" }.map { String($0.dropFirst().dropLast()) }
+    public var parameters: [String] { places.map(\.name) }
+
+    /// The parameters of the path and the parts that they are.
+    var places: [(place: Int, name: String)] {
+        path.split(separator: "/").enumerated().filter { $0.element.first == "{" && $0.element.last == "}" }
+            .map { ($0.offset, String($0.element.dropFirst().dropLast())) }
+    }
+
+    /// The path with parameters that are called by their places: the router wants one name for each place, while
+    /// `/roles/{role_id}` and `/roles/{prior_role_id}/implies` are what the API's reference says.
+    var placedPath: String {
+        path.split(separator: "/").enumerated().map { $0.element.first == "{" ? "/{p\($0.offset)}" : "/\($0.element)" }.joined()
     }
 }
 

@@ -81,7 +81,7 @@ public struct APIService<Backend: Sendable>: Sendable {
     }
 
     private func add(_ route: APIRoute<Backend>, as method: HTTPRequest.Method, to router: Router<FleetRequestContext>) {
-        router.on(RouterPath(path + route.path), method: method) { request, context in
+        router.on(RouterPath(path + route.placedPath), method: method) { request, context in
             do {
                 let answer = try await respond(to: request, context, route)
                 return response(answer, of: route, isHead: method == .head, request, context)
@@ -152,7 +152,7 @@ public struct APIService<Backend: Sendable>: Sendable {
 
     private func parameters(of route: APIRoute<Backend>, _ context: FleetRequestContext) -> [String: String] {
         var values: [String: String] = [:]
-        for name in route.parameters { values[name] = context.parameters.get(name) ?? "" }
+        for (place, name) in route.places { values[name] = context.parameters.get("p\(place)") ?? "" }
         return values
     }
 

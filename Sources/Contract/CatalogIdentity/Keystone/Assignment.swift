@@ -1,6 +1,6 @@
 import Primitives
 
-/// The roles of a user or a group on a project, a domain or the system (Keystone API v3, "Role assignments").
+/// The roles of a user or a group on a project, a domain or the system (Keystone API v3, "UserRole assignments").
 public typealias Assignment = IdentityEntry<AssignmentSpec>
 
 /// Who has which roles where; one resource for each actor and target.

@@ -1,7 +1,7 @@
 import Primitives
 
 /// A role (Keystone API v3, "Roles").
-public typealias Role = IdentityEntry<RoleSpec>
+public typealias UserRole = IdentityEntry<RoleSpec>
 
 /// What a role is.
 public struct RoleSpec: IdentitySpec {

@@ -23,7 +23,7 @@ extension IdentityDirectory {
         if project.spec.isDomain {
             for user in users(in: project.id) { addWhole(user, to: &all) }
             for group in groups(in: project.id) { addWhole(group, to: &all) }
-            for role in now.all(Role.self) where role.spec.domainID == project.id { addWhole(role, to: &all) }
+            for role in now.all(UserRole.self) where role.spec.domainID == project.id { addWhole(role, to: &all) }
             // Children before their parents, so that what is left is always a tree.
             for child in projects(in: project.id).sorted(by: { ancestors(of: $0).count > ancestors(of: $1).count }) {
                 addParts(of: child, to: &all)
@@ -54,7 +54,7 @@ extension IdentityDirectory {
     }
 
     /// All that goes away with a role, itself and its name among it; assignments that have other roles too are not.
-    public func dependents(of role: Role) -> Dependents {
+    public func dependents(of role: UserRole) -> Dependents {
         var all = Dependents()
         addWhole(role, to: &all)
         return all
@@ -99,7 +99,7 @@ extension IdentityDirectory {
         all.add(group.key)
     }
 
-    private func addWhole(_ role: Role, to all: inout Dependents) {
+    private func addWhole(_ role: UserRole, to all: inout Dependents) {
         for implication in implications(of: role.id) + implications(impliedBy: role.id) { all.add(implication.key) }
         for assignment in now.all(Assignment.self) where assignment.spec.roles.allSatisfy({ $0.roleID == role.id }) {
             all.add(assignment.key)

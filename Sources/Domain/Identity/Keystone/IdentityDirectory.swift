@@ -13,17 +13,17 @@ public struct IdentityDirectory: Sendable {
 
     /// The kinds that the cache must hold.
     public static let kinds: [any Resource.Type] = [
-        Project.self, User.self, LoginRecord.self, Group.self, Membership.self, Role.self, RoleImplication.self,
+        Project.self, User.self, LoginRecord.self, Group.self, Membership.self, UserRole.self, RoleImplication.self,
         Assignment.self, Region.self, CloudService.self, Endpoint.self, EndpointGroup.self, ProjectEndpoint.self,
         Credential.self, ApplicationCredential.self, AccessRule.self, Trust.self, PolicyDocument.self,
         PolicyAssociation.self, RegisteredLimit.self, Limit.self, IdentityProvider.self, FederationMapping.self,
         FederationProtocol.self, ServiceProvider.self, Consumer.self, ConsumerToken.self, DomainSettings.self,
-        Revocation.self, Secret.self,
+        Revocation.self,
     ]
 
     /// The kinds that say whether a token is valid and what it gives.
     static let tokenKinds: [String] = [
-        Project.kind, User.kind, Membership.kind, Role.kind, RoleImplication.kind, Assignment.kind, Trust.kind,
+        Project.kind, User.kind, Membership.kind, UserRole.kind, RoleImplication.kind, Assignment.kind, Trust.kind,
         ApplicationCredential.kind, AccessRule.kind, ConsumerToken.kind, Consumer.kind, Revocation.kind,
         IdentityProvider.kind, FederationProtocol.kind, Region.kind, CloudService.kind, Endpoint.kind,
         EndpointGroup.kind, ProjectEndpoint.kind, ServiceProvider.kind,
@@ -43,7 +43,7 @@ public struct IdentityDirectory: Sendable {
     static let groupsByDomain = CacheIndex<Group>("domain") { [$0.spec.domainID] }
     static let membershipsByUser = CacheIndex<Membership>("user") { [$0.spec.userID] }
     static let membershipsByGroup = CacheIndex<Membership>("group") { [$0.spec.groupID] }
-    static let rolesByName = CacheIndex<Role>("name") { [named($0.spec.domainID ?? "", $0.spec.name)] }
+    static let rolesByName = CacheIndex<UserRole>("name") { [named($0.spec.domainID ?? "", $0.spec.name)] }
     static let implicationsByPrior = CacheIndex<RoleImplication>("prior") { [$0.spec.priorID] }
     static let implicationsByImplied = CacheIndex<RoleImplication>("implied") { [$0.spec.impliedID] }
     static let assignmentsByActor = CacheIndex<Assignment>("actor") { [$0.spec.actor.key] }
@@ -97,7 +97,7 @@ public struct IdentityDirectory: Sendable {
     }
 
     /// The role; nil: there is none.
-    public func role(_ id: String) -> Role? { entry(Role.self, id) }
+    public func role(_ id: String) -> UserRole? { entry(UserRole.self, id) }
 
     /// The domain of this name; nil: there is none.
     public func domain(named name: String) -> Project? {
@@ -115,7 +115,7 @@ public struct IdentityDirectory: Sendable {
     }
 
     /// The role of this name, of a domain or of none; nil: there is none.
-    public func role(named name: String, in domain: String? = nil) -> Role? {
+    public func role(named name: String, in domain: String? = nil) -> UserRole? {
         now.first(Self.rolesByName, Self.named(domain ?? "", name))
     }
 

@@ -142,7 +142,7 @@ extension IdentityDirectory {
     private func roles(
         of payload: TokenPayload, _ user: User, _ trust: Trust?, _ credential: ApplicationCredential?,
         at time: Timestamp
-    ) throws(TokenRefusal) -> [Role] {
+    ) throws(TokenRefusal) -> [UserRole] {
         guard payload.scope != .unscoped else { return [] }
         let actor = trust?.spec.trustorID ?? user.id
         let groups = payload.federation.map { Set(groupIDs(of: actor, at: time)).union($0.groupIDs) }

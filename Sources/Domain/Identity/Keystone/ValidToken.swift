@@ -15,7 +15,7 @@ public struct ValidToken: Sendable {
     /// The domain of the project; nil: the scope is none.
     public let scopeDomain: Project?
     /// In order of their names.
-    public let roles: [Role]
+    public let roles: [UserRole]
     /// The trust it is of.
     public let trust: Trust?
     /// The application credential it is of.

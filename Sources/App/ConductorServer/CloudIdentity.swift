@@ -1,0 +1,98 @@
+import APISupport
+import CatalogIdentity
+import FoundationEssentials
+import Identity
+import IdentityAPI
+import Logging
+import Policy
+import Primitives
+import ReconcileRuntime
+import ResourceModel
+
+/// The identity service of a conductor: its keys, its first administrator, its API.
+struct CloudIdentity: Sendable {
+    let backend: IdentityBackend
+    let door: APIDoor
+
+    /// The secret that the token keys are.
+    private static let keySecret = "identity.token-keys"
+
+    /// Makes what a first start has to make, and opens the rest.
+    static func open(
+        store: any ResourceStore, cache: ResourceCache, vault: SecretVault, audit: AuditLog,
+        configuration: ConductorConfiguration, clock: any WallClock, logger: Logger
+    ) async throws -> CloudIdentity {
+        let passwords = PasswordDesk(hasher: ScryptHasher(cost: configuration.passwordCost))
+        let bootstrap = IdentityBootstrap(store: store, passwords: passwords, clock: clock)
+        let file = "\(configuration.stateDirectory)/clouds.yaml"
+        let isFirst = try await bootstrap.run { password in
+            try PrivateFile.replace(file, Array(CloudsFile(configuration).text(password: password).utf8))
+        }
+        if isFirst { logger.notice("the cloud's first administrator is in \(file)") }
+        let url = configuration.publicURL
+        try await bootstrap.ensureCatalog(
+            region: configuration.region,
+            [.init(type: "identity", name: "keystone", url: "\(url)\(IdentityAPI.path)")])
+        let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: try await keys(in: vault)), clock: clock)
+        let authenticator = Authenticator(
+            cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock)
+        let backend = IdentityBackend(
+            store: store, cache: cache, tokens: tokens, authenticator: authenticator, passwords: passwords, vault: vault,
+            audit: audit, clock: clock, logger: logger)
+        let door = APIDoor(
+            policy: try PolicyTable(IdentityPolicy.defaults),
+            verify: { text in
+                let token = try tokens.verify(text)
+                return Caller(credentials: token.credentials, name: token.user.spec.name, token: token)
+            },
+            barrier: { try await cache.barrier() },
+            checkAccessRules: { caller, type, method, path in
+                guard let token = caller.token, !token.mayRequest(method, path, ofService: type) else { return }
+                throw APIError.forbidden("The application credential's access rules do not allow this request.")
+            })
+        return CloudIdentity(backend: backend, door: door)
+    }
+
+    /// The ring of keys that tokens are sealed with, made at the first start.
+    private static func keys(in vault: SecretVault) async throws -> TokenKeyRing {
+        do {
+            let text = try await vault.open(keySecret).revealed
+            return try JSONDecoder().decode(TokenKeyRing.self, from: Data(text.utf8))
+        } catch let error as VaultError {
+            guard case .unknown = error else { throw error }
+        }
+        let ring = TokenKeyRing(random: .system)
+        let text = String(decoding: try JSONEncoder().encode(ring), as: UTF8.self)
+        try await vault.seal(keySecret, purpose: "keys of identity tokens", SecretText(text))
+        return ring
+    }
+
+    var service: APIService<IdentityBackend> { IdentityAPI.service(backend, door: door) }
+}
+
+/// `clouds.yaml` (OpenStack SDK, "Configuring OpenStack SDK Applications"), with which clients find the cloud and its
+/// first administrator.
+struct CloudsFile {
+    private let configuration: ConductorConfiguration
+
+    init(_ configuration: ConductorConfiguration) { self.configuration = configuration }
+
+    func text(password: SecretText) -> String {
+        """
+        clouds:
+          muster:
+            auth:
+              auth_url: \(configuration.publicURL)\(IdentityAPI.path)/v3
+              username: admin
+              password: '\(password.revealed)'
+              project_name: admin
+              user_domain_name: Default
+              project_domain_name: Default
+            region_name: '\(configuration.region)'
+            interface: public
+            identity_api_version: 3
+            cacert: \(configuration.stateDirectory)/ca.pem
+
+        """
+    }
+}
