@@ -2,9 +2,8 @@ extension IdentityPolicy {
     /// Roles of users and groups on projects, domains and the system.
     static let grants: [PolicyRule] = [
         .identity(
-            "check_grant",
-            .writers(.all([.any([.systemReader, .all([.role("reader"), actorAndPlace])]), roleOfDomainOrGlobal])),
-            scopes: .every, "Ask for a grant"),
+            "check_grant", .readers(.all([.role("reader"), actorAndPlace, roleOfDomainOrGlobal])), scopes: .every,
+            "Ask for a grant"),
         .identity(
             "list_grants", .readers(.all([.role("reader"), actorAndPlace])), scopes: .every, "List grants"),
         .identity("create_grant", grantors, scopes: .every, "Give a role"),

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ConductorServer
 import Foundation
+import Identity
 import Logging
 import Primitives
 
@@ -75,6 +76,12 @@ struct ConductorCommand: AsyncParsableCommand {
             valueName: "url"))
     var endpoint: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "What hashing a user's password costs: scrypt with 2 to this power of rounds of 1 KiB (8 to 18).",
+            valueName: "log2"))
+    var passwordCost = ScryptCost.standard.logN
+
     @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
     var logLevel = "info"
 
@@ -86,6 +93,7 @@ struct ConductorCommand: AsyncParsableCommand {
         guard ports.allSatisfy({ (1...65535).contains($0) }), Set(ports).count == ports.count else {
             throw ValidationError("The four ports must be different and 1 to 65535.")
         }
+        guard (8...18).contains(passwordCost) else { throw ValidationError("The cost of passwords must be 8 to 18.") }
         guard connectionsPerAddress.map({ (1...100_000).contains($0) }) ?? true else {
             throw ValidationError("An address may have 1 to 100000 connections.")
         }
@@ -104,6 +112,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.acceptsOlderStore = acceptOlderStore
         configuration.connectionsPerAddress = connectionsPerAddress
         configuration.region = region
+        configuration.passwordCost.logN = passwordCost
         configuration.endpoint = endpoint
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info

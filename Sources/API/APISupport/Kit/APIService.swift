@@ -59,11 +59,12 @@ public struct APIService<Backend: Sendable>: Sendable {
                 status: .ok, headers: [.contentType: "application/json"],
                 body: .init(byteBuffer: ByteBuffer(bytes: document)))
         }
-        let methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options]
-        for method in methods {
+        let patterns = Set(routes.map(\.path)).map { $0.split(separator: "/") }
+        for method in [HTTPRequest.Method.get, .head, .post, .put, .patch, .delete, .options] {
             router.on(RouterPath("\(path)/**"), method: method) { request, context in
-                let isPath = methods.contains { known in
-                    declared.contains { $0.hasPrefix("\(known) ") && Self.fits($0.split(separator: " ")[1], request, path) }
+                let parts = request.uri.path.dropFirst(path.count).split(separator: "/")
+                let isPath = patterns.contains { pattern in
+                    pattern.count == parts.count && zip(pattern, parts).allSatisfy { $0.first == "{" || $0 == $1 }
                 }
                 let error =
                     isPath
@@ -72,12 +73,6 @@ public struct APIService<Backend: Sendable>: Sendable {
                 return answer(error, request: request, context: context)
             }
         }
-    }
-
-    private static func fits(_ pattern: Substring, _ request: Request, _ mount: String) -> Bool {
-        let parts = pattern.split(separator: "/")
-        let given = request.uri.path.dropFirst(mount.count).split(separator: "/")
-        return parts.count == given.count && zip(parts, given).allSatisfy { $0.first == "{" || $0 == $1 }
     }
 
     private func add(_ route: APIRoute<Backend>, as method: HTTPRequest.Method, to router: Router<FleetRequestContext>) {
