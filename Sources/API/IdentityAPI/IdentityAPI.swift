@@ -20,4 +20,7 @@ public enum IdentityAPI {
     public static let routes: [APIRoute<IdentityBackend>] =
         versionRoutes + tokenRoutes + domainRoutes + projectRoutes + userRoutes + groupRoutes + roleRoutes
         + implicationRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
+        + endpointGroupRoutes + projectEndpointRoutes + policyRoutes + policyAssociationRoutes + registeredLimitRoutes
+        + limitRoutes + identityProviderRoutes + protocolRoutes + mappingRoutes + serviceProviderRoutes + consumerRoutes
+        + domainConfigurationRoutes
 }
