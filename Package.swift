@@ -169,7 +169,7 @@ let package = Package(
         module(
             "API", "IdentityAPI",
             [
-                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogIdentity", "Identity", "Policy", "APISupport",
+                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogIdentity", "Identity", "Policy", "APISupport", crypto,
                 hummingbird, httpTypes, nioCore, logging,
             ]),
         module(

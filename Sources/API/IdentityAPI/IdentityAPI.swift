@@ -19,5 +19,6 @@ public enum IdentityAPI {
     /// Every route.
     public static let routes: [APIRoute<IdentityBackend>] =
         versionRoutes + tokenRoutes + domainRoutes + projectRoutes + userRoutes + groupRoutes + roleRoutes
-        + implicationRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
+        + implicationRoutes + credentialRoutes + ec2Routes + applicationCredentialRoutes + accessRuleRoutes
+        + trustRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
 }
