@@ -118,7 +118,7 @@ let package = Package(
         module(
             "Domain", "Identity",
             ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, x509, asn1]),
-        module("Domain", "Policy", ["Primitives"]),
+        module("Domain", "Policy", ["Primitives", yams]),
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", crypto, logging, lifecycle]),

@@ -39,8 +39,12 @@ public enum PolicyText: Sendable, Hashable {
     case joined([PolicyText])
 }
 
+extension PolicyText: ExpressibleByStringLiteral {
+    public init(stringLiteral value: String) { self = .text(value) }
+}
+
 /// A dotted name of a target's member, cut once.
-public struct PolicyPath: Sendable, Hashable, CustomStringConvertible {
+public struct PolicyPath: Sendable, Hashable, CustomStringConvertible, ExpressibleByStringLiteral {
     public let description: String
     let parts: [String]
 
@@ -49,6 +53,8 @@ public struct PolicyPath: Sendable, Hashable, CustomStringConvertible {
         description = dotted
         parts = dotted.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
     }
+
+    public init(stringLiteral value: String) { self.init(value) }
 }
 
 extension PolicyCheck: CustomStringConvertible {
