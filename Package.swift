@@ -291,7 +291,8 @@ let package = Package(
             [
                 "Primitives", "DHCP", "TFTP", "LLDP", "NetworkBoot", "Redfish", "IPMI", "WebSocketMessages",
                 "ImageChunks", "ResourceModel", "AgentProtocol", "CatalogBareMetal", "FleetContract", "BareMetal",
-                "Fleet", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore, httpTypes,
+                "Fleet", "Policy", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore,
+                httpTypes,
                 nioCore, nioEmbedded, nioWebSocket, logging,
             ], path: "Tests/Fuzz/Targets"),
 

@@ -8,14 +8,21 @@ struct PolicyQuestion {
 
     func holds(_ check: PolicyCheck) -> Bool {
         switch check {
-        case .always: true
-        case .never: false
-        case .role(let text): hasRole(text)
-        case .rule(let name): rules[name].map { holds($0.check) } ?? false
-        case .same(let left, let right): isSame(left, right)
-        case .not(let inner): !holds(inner)
-        case .all(let checks): checks.allSatisfy(holds)
-        case .any(let checks): checks.contains(where: holds)
+        case .always: return true
+        case .never: return false
+        case .role(let text): return hasRole(text)
+        case .rule(let name):
+            guard let rule = rules[name] else { return false }
+            return holds(rule.check)
+        case .same(let left, let right): return isSame(left, right)
+        case .not(let inner): return !holds(inner)
+        // Loops, since a closure would copy this question's two dozen references for each check.
+        case .all(let checks):
+            for inner in checks where !holds(inner) { return false }
+            return true
+        case .any(let checks):
+            for inner in checks where holds(inner) { return true }
+            return false
         }
     }
 
