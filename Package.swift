@@ -118,10 +118,8 @@ let package = Package(
         module("Domain", "Policy", ["Primitives", yams]),
         module(
             "Domain", "Identity",
-            [
-                "Primitives", "ResourceModel", "ReconcileRuntime", "AgentProtocol", "CatalogIdentity", "Policy", crypto,
-                cryptoExtras, x509, asn1,
-            ]),
+            ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, x509, asn1]),
+        module("Domain", "Policy", ["Primitives", yams]),
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", crypto, logging, lifecycle]),
@@ -301,8 +299,8 @@ let package = Package(
             [
                 "Primitives", "DHCP", "TFTP", "LLDP", "NetworkBoot", "Redfish", "IPMI", "WebSocketMessages",
                 "ImageChunks", "ResourceModel", "AgentProtocol", "CatalogBareMetal", "FleetContract", "BareMetal",
-                "Identity",
-                "Fleet", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore, httpTypes,
+                "Fleet", "Policy", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore,
+                httpTypes,
                 nioCore, nioEmbedded, nioWebSocket, logging,
             ], path: "Tests/Fuzz/Targets"),
 
