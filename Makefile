@@ -6,7 +6,7 @@ SWIFT_RELEASE := swift build -c release --static-swift-stdlib
 PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
-.PHONY: help setup build demo demo-down test test-rack format lint fuzz soak bench bench-node clean
+.PHONY: help setup build demo demo-down test test-rack test-apis judge format lint fuzz soak bench bench-node bench-apis clean
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,14 @@ test: setup ## Runs every test, the whole path on a virtual rack included; debug
 
 test-rack: setup ## What `make test` leaves out: whole deployments on every firmware, IPMI, bonds, a relay, a TPM, Secure Boot, four roles, a conductor that is killed.
 	@./test.sh --rack
+
+test-apis: setup ## OpenStack's own clients and schemathesis against one conductor; makes a Python environment in the cache.
+	@swift build --product muster-conductor
+	@CONDUCTOR=$${CONDUCTOR:-$(CURDIR)/.build/debug/muster-conductor} Tests/Scenarios/test.sh $(ONLY)
+
+judge: ## A fresh conductor under OpenStack's own tests: AREA=identity JUDGE=FILE, the script that runs them.
+	@[ -n "$$CONDUCTOR" ] || { ./setup.sh && $(SWIFT_RELEASE) --product muster-conductor; }
+	@CONDUCTOR=$${CONDUCTOR:-$(CURDIR)/.build/release/muster-conductor} Tests/Scenarios/judge.sh "$$AREA" "$$REGEX"
 
 format: ## Formats the sources.
 	@swift format -i -r Package.swift Sources Tests
