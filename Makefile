@@ -61,5 +61,11 @@ bench-node: setup ## The ramdisk's agent beside ironic-python-agent, writing an 
 	@Images/node/build.sh --role network --agent .build/release/network-agent --out .cache/images
 	@Tests/Benchmarks/node.sh 5
 
+bench-apis: ## What a request of identity and bare metal costs, beside Keystone and Ironic; ONLY="identity growth" runs some sections.
+	@./setup.sh debian-packages-bench.txt
+	@$(SWIFT_RELEASE) --product muster-conductor
+	@PEERS=$$(Tests/Scenarios/venv.sh api-peers Tests/Benchmarks/requirements-peers.txt) && export PEERS && \
+		Tests/Benchmarks/apis.py --conductor $(CURDIR)/.build/release/muster-conductor $(ONLY)
+
 clean: ## Removes what builds and demos have left in this folder.
 	@rm -rf .build .cache .muster

@@ -159,7 +159,7 @@ class Conductor(Server):
         os.chmod(self.state, 0o700)
         self.ports = free_ports(4)
         self.ca, self.api_url = f"{self.state}/ca.pem", f"https://127.0.0.1:{self.ports[0]}"
-        self.launch()
+        self.first_answer = self.launch()
         self.identity_url = f"{self.api_url}/identity/v3"
         self.password = self.admin_password()
 
@@ -238,6 +238,8 @@ trusted_dashboard=http://127.0.0.1/auth/websso/
             out.write(self.configuration(memcached))
         for name in ("fernet", "credential"):
             os.mkdir(f"{self.state}/{name}", 0o700)
+        if self.cached:
+            self.spawn("memcached", "-u", "root", "-l", "127.0.0.1", "-p", str(memcached), "-m", "64")
         urls = [word for kind in ("admin", "public", "internal") for word in (f"--bootstrap-{kind}-url", self.identity_url)]
         for words in (["db_sync"], ["fernet_setup", "--keystone-user", "root", "--keystone-group", "root"],
                       ["credential_setup", "--keystone-user", "root", "--keystone-group", "root"],
@@ -246,8 +248,6 @@ trusted_dashboard=http://127.0.0.1/auth/websso/
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if done.returncode:
                 sys.exit(f"keystone-manage {words[0]}: {done.stdout[-2000:]}")
-        if self.cached:
-            self.spawn("memcached", "-u", "root", "-l", "127.0.0.1", "-p", str(memcached), "-m", "64")
         began = time.monotonic()
         self.process = self.spawn(
             f"{self.bin}/uwsgi", "--http-socket", f"127.0.0.1:{port}", "--module", "keystone.wsgi.api:application", "--master",
