@@ -115,6 +115,9 @@ class Tour:
         lines = text.strip().splitlines()
         if code == 2:
             lines = [line.partition("error: ")[2] for line in lines if "error: " in line]
+        if "Failed to establish a new connection" in text:
+            write(self.transcript)
+            sys.exit(f"the server is gone: {line}")
         for one in lines:
             one = one.replace(self.folder, "<folder>")
             self.transcript.say(self.transcript.text(one) if self.words else self.transcript.error(one))

@@ -240,7 +240,7 @@ trusted_dashboard=http://127.0.0.1/auth/websso/
             os.mkdir(f"{self.state}/{name}", 0o700)
         if self.cached:
             self.spawn("memcached", "-u", "root", "-l", "127.0.0.1", "-p", str(memcached), "-m", "64")
-        urls = [word for kind in ("admin", "public", "internal") for word in (f"--bootstrap-{kind}-url", self.identity_url)]
+        urls = [word for kind in ("admin", "public", "internal") for word in (f"--bootstrap-{kind}-url", f"http://127.0.0.1:{port}")]
         for words in (["db_sync"], ["fernet_setup", "--keystone-user", "root", "--keystone-group", "root"],
                       ["credential_setup", "--keystone-user", "root", "--keystone-group", "root"],
                       ["bootstrap", "--bootstrap-password", self.password, "--bootstrap-region-id", self.region, *urls]):
