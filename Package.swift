@@ -118,8 +118,10 @@ let package = Package(
         module("Domain", "Policy", ["Primitives", yams]),
         module(
             "Domain", "Identity",
-            ["Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", crypto, x509, asn1]),
-        module("Domain", "Policy", ["Primitives", yams]),
+            [
+                "Primitives", "ResourceModel", "ReconcileRuntime", "AgentProtocol", "CatalogIdentity", "Policy", crypto,
+                cryptoExtras, x509, asn1,
+            ]),
         module(
             "Domain", "BareMetal",
             ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol", crypto, logging, lifecycle]),
