@@ -34,7 +34,7 @@ public struct EffectiveFilter: Sendable, Hashable {
 /// Effective assignments, perhaps not all.
 public struct EffectiveList: Sendable, Hashable {
     /// The assignments, each once.
-    public internal(set) var assignments: [EffectiveAssignment] = []
+    public var assignments: [EffectiveAssignment] = []
     /// Whether there are more than the limit that was given.
     public internal(set) var isCut = false
 }
