@@ -6,7 +6,7 @@ SWIFT_RELEASE := swift build -c release --static-swift-stdlib
 PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
-.PHONY: help setup build demo demo-down test test-rack format lint fuzz soak bench bench-node clean
+.PHONY: help setup build demo demo-down test test-rack test-apis judge format lint fuzz soak bench bench-node bench-apis clean
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,14 @@ test: setup ## Runs every test, the whole path on a virtual rack included; debug
 
 test-rack: setup ## What `make test` leaves out: whole deployments on every firmware, IPMI, bonds, a relay, a TPM, Secure Boot, four roles, a conductor that is killed.
 	@./test.sh --rack
+
+test-apis: setup ## OpenStack's own clients and schemathesis against one conductor; makes a Python environment in the cache.
+	@swift build --product muster-conductor
+	@CONDUCTOR=$${CONDUCTOR:-$(CURDIR)/.build/debug/muster-conductor} Tests/Scenarios/test.sh $(ONLY)
+
+judge: ## A fresh conductor under OpenStack's own tests: AREA=identity JUDGE=FILE, the script that runs them.
+	@[ -n "$$CONDUCTOR" ] || { ./setup.sh && $(SWIFT_RELEASE) --product muster-conductor; }
+	@CONDUCTOR=$${CONDUCTOR:-$(CURDIR)/.build/release/muster-conductor} Tests/Scenarios/judge.sh "$$AREA" "$$REGEX"
 
 format: ## Formats the sources.
 	@swift format -i -r Package.swift Sources Tests
@@ -52,6 +60,12 @@ bench-node: setup ## The ramdisk's agent beside ironic-python-agent, writing an 
 	@mkdir -p .cache/images
 	@Images/node/build.sh --role network --agent .build/release/network-agent --out .cache/images
 	@Tests/Benchmarks/node.sh 5
+
+bench-apis: ## What a request of identity and bare metal costs, beside Keystone and Ironic; ONLY="identity growth" runs some sections.
+	@./setup.sh debian-packages-bench.txt
+	@$(SWIFT_RELEASE) --product muster-conductor
+	@PEERS=$$(Tests/Scenarios/venv.sh api-peers Tests/Benchmarks/requirements-peers.txt) && export PEERS && \
+		Tests/Benchmarks/apis.py --conductor $(CURDIR)/.build/release/muster-conductor $(ONLY)
 
 clean: ## Removes what builds and demos have left in this folder.
 	@rm -rf .build .cache .muster

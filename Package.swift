@@ -169,7 +169,7 @@ let package = Package(
         module(
             "API", "IdentityAPI",
             [
-                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogIdentity", "Identity", "Policy", "APISupport",
+                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogIdentity", "Identity", "Policy", "APISupport", crypto,
                 hummingbird, httpTypes, nioCore, logging,
             ]),
         module(
@@ -301,8 +301,8 @@ let package = Package(
             [
                 "Primitives", "DHCP", "TFTP", "LLDP", "NetworkBoot", "Redfish", "IPMI", "WebSocketMessages",
                 "ImageChunks", "ResourceModel", "AgentProtocol", "CatalogBareMetal", "FleetContract", "BareMetal",
-                "Identity",
-                "Fleet", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore, httpTypes,
+                "Fleet", "Policy", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore,
+                httpTypes,
                 nioCore, nioEmbedded, nioWebSocket, logging,
             ], path: "Tests/Fuzz/Targets"),
 

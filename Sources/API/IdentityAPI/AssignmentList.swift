@@ -11,7 +11,73 @@ struct AssignmentList {
     let now: Timestamp
 
     /// The assignments asked for, as JSON.
-    func answer(_ question: AssignmentQuestion) -> [JSONValue] { direct(question) }
+    func answer(_ question: AssignmentQuestion) throws -> [JSONValue] {
+        question.isEffective ? try effective(question) : direct(question)
+    }
+
+    /// The most effective assignments that are listed at once.
+    static let effectiveCountMax = 100_000
+
+    // MARK: As users have them
+
+    private func effective(_ question: AssignmentQuestion) throws -> [JSONValue] {
+        var filter = EffectiveFilter(userID: question.user, roleID: question.role, isInherited: question.isInherited)
+        if let project = question.project {
+            filter.target = .project(project, withSubtree: question.tree != nil)
+        } else if let domain = question.domain {
+            filter.target = .domain(domain)
+        } else if question.isSystem {
+            filter.target = .system
+        }
+        let facts = directory.roleFacts(at: now)
+        var list = facts.effectiveAssignments(filter, limit: Self.effectiveCountMax)
+        if filter.target == .any, question.isInherited != true {
+            filter.target = .system
+            list.assignments += facts.effectiveAssignments(filter, limit: Self.effectiveCountMax).assignments
+        }
+        guard list.assignments.count <= Self.effectiveCountMax else {
+            throw APIError.badRequest(
+                "There are more than \(Self.effectiveCountMax) effective assignments; ask for those of a user, a project, a domain or a role.")
+        }
+        return list.assignments.compactMap { found in
+            guard isSeen(AssignmentSpec.Target(found.target), question) else { return nil }
+            return render(found, question)
+        }
+    }
+
+    private func render(_ found: EffectiveAssignment, _ question: AssignmentQuestion) -> JSONValue {
+        let links = found.links
+        var members: [String: JSONValue] = [
+            "role": role(found.roleID, question), "user": user(found.userID, question),
+        ]
+        var paths: [String: JSONValue] = ["assignment": .string("\(base)/v3\(links.assignment)")]
+        if let path = links.membership { paths["membership"] = .string("\(base)/v3\(path)") }
+        if let path = links.priorRole { paths["prior_role"] = .string("\(base)/v3\(path)") }
+        members["links"] = .object(paths)
+        var scope = scope(AssignmentSpec.Target(found.target), question)
+        if found.grant.isInherited { scope["OS-INHERIT:inherited_to"] = "projects" }
+        members["scope"] = .object(scope)
+        return .object(members)
+    }
+
+    private func scope(_ target: AssignmentSpec.Target, _ question: AssignmentQuestion) -> [String: JSONValue] {
+        switch target {
+        case .system: ["system": ["all": true]]
+        case .project(let id): ["project": project(id, question)]
+        case .domain(let id):
+            ["domain": reference(id, question.hasNames ? directory.domain(id)?.spec.name : nil)]
+        }
+    }
+
+    /// Whether a caller with a domain's token sees what is on this target.
+    private func isSeen(_ target: AssignmentSpec.Target, _ question: AssignmentQuestion) -> Bool {
+        guard let own = question.ownDomain else { return true }
+        return switch target {
+        case .system: false
+        case .domain(let id): id == own
+        case .project(let id): directory.project(id)?.spec.domainID == own
+        }
+    }
 
     // MARK: As given
 
@@ -47,31 +113,20 @@ struct AssignmentList {
         }
         if let domain = question.domain, target != .domain(domain) { return false }
         if question.isSystem, target != .system { return false }
-        guard let own = question.ownDomain else { return true }
-        switch target {
-        case .system: return false
-        case .domain(let id): return id == own
-        case .project(let id): return directory.project(id)?.spec.domainID == own
-        }
+        return isSeen(target, question)
     }
 
     private func render(
         _ spec: AssignmentSpec, _ grant: AssignmentSpec.Grant, _ question: AssignmentQuestion
     ) -> JSONValue {
         var members: [String: JSONValue] = ["role": role(grant.roleID, question)]
-        var scope: [String: JSONValue] = [:]
-        var path: String
-        switch spec.target {
-        case .system:
-            scope["system"] = ["all": true]
-            path = "/system"
-        case .project(let id):
-            scope["project"] = project(id, question)
-            path = "/projects/\(id)"
-        case .domain(let id):
-            scope["domain"] = reference(id, question.hasNames ? directory.domain(id)?.spec.name : nil)
-            path = "/domains/\(id)"
-        }
+        var scope = scope(spec.target, question)
+        var path =
+            switch spec.target {
+            case .system: "/system"
+            case .project(let id): "/projects/\(id)"
+            case .domain(let id): "/domains/\(id)"
+            }
         switch spec.actor {
         case .user(let id):
             members["user"] = user(id, question)

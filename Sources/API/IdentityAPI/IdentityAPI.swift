@@ -19,7 +19,8 @@ public enum IdentityAPI {
     /// Every route.
     public static let routes: [APIRoute<IdentityBackend>] =
         versionRoutes + tokenRoutes + domainRoutes + projectRoutes + userRoutes + groupRoutes + roleRoutes
-        + implicationRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
+        + implicationRoutes + credentialRoutes + ec2Routes + applicationCredentialRoutes + accessRuleRoutes
+        + trustRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
         + endpointGroupRoutes + projectEndpointRoutes + policyRoutes + policyAssociationRoutes + registeredLimitRoutes
         + limitRoutes + identityProviderRoutes + protocolRoutes + mappingRoutes + serviceProviderRoutes + consumerRoutes
         + domainConfigurationRoutes

@@ -29,7 +29,7 @@ extension IdentityAPI {
             }
             let list = AssignmentList(directory: call.directory, base: call.base, now: call.backend.clock.now)
             return .json([
-                "role_assignments": .array(list.answer(question)),
+                "role_assignments": .array(try list.answer(question)),
                 "links": ["self": .string("\(call.base)/v3/role_assignments"), "next": nil, "previous": nil],
             ])
         }

@@ -187,35 +187,12 @@ enum UserFederation {
 extension IdentityDirectory {
     /// The projects where a user has a role, by itself, by its groups, or inherited.
     func projects(of user: String, at time: Timestamp) -> [Project] {
-        let actors = [AssignmentSpec.Actor.user(user)] + groupIDs(of: user, at: time).map { .group($0) }
-        var ids: Set<String> = []
-        for assignment in actors.flatMap({ assignments(of: $0) }) {
-            let isInherited = assignment.spec.roles.contains(where: \.isInherited)
-            switch assignment.spec.target {
-            case .project(let id):
-                if assignment.spec.roles.contains(where: { !$0.isInherited }) { ids.insert(id) }
-                if isInherited, let project = project(id) {
-                    ids.formUnion(ProjectTree(directory: self).below(project).map(\.id))
-                }
-            case .domain(let id):
-                if isInherited { ids.formUnion(projects(in: id).map(\.id)) }
-            case .system: break
-            }
-        }
-        return ids.sorted().compactMap { project($0) }.filter { !$0.spec.isDomain }
+        roleFacts(at: time).reach(ofUser: user).projects.sorted().compactMap { project($0) }.filter { !$0.spec.isDomain }
     }
 
     /// The domains where a user has a role.
     func domains(of user: String, at time: Timestamp) -> [Project] {
-        let actors = [AssignmentSpec.Actor.user(user)] + groupIDs(of: user, at: time).map { .group($0) }
-        var ids: Set<String> = []
-        for assignment in actors.flatMap({ assignments(of: $0) }) {
-            guard case .domain(let id) = assignment.spec.target,
-                assignment.spec.roles.contains(where: { !$0.isInherited })
-            else { continue }
-            ids.insert(id)
-        }
-        return ids.sorted().compactMap { domain($0) }
+        roleFacts(at: time).reach(ofUser: user).domains.sorted().compactMap { domain($0) }
     }
 }
 

@@ -8,9 +8,9 @@ public struct Base64: Sendable {
     public static let urlSafe = Base64(last: "-_")
 
     private let digits: [UInt8]
-    /// The value of each character; `none` for what is not in the alphabet.
+    /// The value of each character; `none`, a bit that no value has, for what is not in the alphabet.
     private let values: [UInt8]
-    private static let none: UInt8 = 0xFF
+    private static let none: UInt8 = 0x80
 
     private init(last: String) {
         digits = Array(("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" + last).utf8)
@@ -21,39 +21,47 @@ public struct Base64: Sendable {
 
     /// The text of `bytes`.
     public func encode(_ bytes: some Sequence<UInt8>) -> String {
-        var text: [UInt8] = []
-        text.reserveCapacity(bytes.underestimatedCount * 4 / 3 + 3)
-        var bits: UInt32 = 0
-        var count = 0
-        for byte in bytes {
-            bits = bits << 8 | UInt32(byte)
-            count += 8
-            while count >= 6 {
-                count -= 6
-                text.append(digits[Int(bits >> UInt32(count) & 0x3F)])
+        // One copy, and all that follows is of one type: this is on the way of every request.
+        let bytes = Array(bytes)
+        let size = (bytes.count * 4 + 2) / 3
+        return String(unsafeUninitializedCapacity: size) { text in
+            var bits: UInt32 = 0
+            var count: UInt32 = 0
+            var end = 0
+            for byte in bytes {
+                bits = bits << 8 | UInt32(byte)
+                count += 8
+                while count >= 6 {
+                    count -= 6
+                    text[end] = digits[Int(bits >> count & 0x3F)]
+                    end += 1
+                }
             }
+            if count > 0 { text[end] = digits[Int(bits << (6 - count) & 0x3F)] }
+            return size
         }
-        if count > 0 { text.append(digits[Int(bits << UInt32(6 - count) & 0x3F)]) }
-        return String(decoding: text, as: UTF8.self)
     }
 
     /// The bytes of `text`; nil when it is not the text that `encode` gives for some bytes.
     public func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
+        let text = Array(text)
         guard text.count % 4 != 1 else { return nil }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.count * 3 / 4)
         var bits: UInt32 = 0
-        var count = 0
-        for character in text {
-            let value = values[Int(character)]
-            guard value != Self.none else { return nil }
-            bits = bits << 6 | UInt32(value)
-            count += 6
-            if count >= 8 {
-                count -= 8
-                bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
+        var count: UInt32 = 0
+        var wrong: UInt8 = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: text.count * 3 / 4) { bytes, end in
+            for character in text {
+                let value = values[Int(character)]
+                wrong |= value
+                bits = bits << 6 | UInt32(value)
+                count += 6
+                if count >= 8 {
+                    count -= 8
+                    bytes[end] = UInt8(truncatingIfNeeded: bits >> count)
+                    end += 1
+                }
             }
         }
-        return bits & (1 << UInt32(count) - 1) == 0 ? bytes : nil
+        return wrong & Self.none == 0 && bits & (1 << count - 1) == 0 ? bytes : nil
     }
 }

@@ -7,8 +7,15 @@ public struct RandomBytes: Sendable {
 
     /// The system's cryptographic generator (getrandom(2)).
     public static let system = RandomBytes { count in
+        // Eight bytes a call: each is a call of the kernel.
         var generator = SystemRandomNumberGenerator()
-        return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count + 7)
+        while bytes.count < count {
+            withUnsafeBytes(of: generator.next()) { bytes.append(contentsOf: $0) }
+        }
+        bytes.removeLast(bytes.count - count)
+        return bytes
     }
 
     /// `count` bytes.

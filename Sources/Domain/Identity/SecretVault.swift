@@ -96,7 +96,13 @@ public struct SecretVault: Sendable {
     public func open(_ name: String) async throws(VaultError) -> SecretText {
         let stored: Stored<Secret>?
         do { stored = try await store.fetch(Secret.self, name) } catch { throw .store(error) }
-        guard let envelope = stored?.value.spec.envelope else { throw .unknown(name) }
+        guard let secret = stored?.value else { throw .unknown(name) }
+        return try open(secret)
+    }
+
+    /// The text of a secret that was read already; throws as `open` does.
+    public func open(_ secret: Secret) throws(VaultError) -> SecretText {
+        let (name, envelope) = (secret.metadata.name, secret.spec.envelope)
         do {
             let dataKey = try unwrap(name, envelope)
             let box = try AES.GCM.SealedBox(

@@ -46,8 +46,10 @@ public struct TokenSealer: Sendable {
     /// What `token` says; throws why it is none of this ring's.
     public func open(_ token: String) throws(TokenError) -> TokenPayload {
         guard token.utf8.count <= Self.sizeMax else { throw .tooLarge }
-        guard token.utf8.starts(with: Self.prefix.utf8),
-            let bytes = Base64.urlSafe.decode(token.utf8.dropFirst(Self.prefix.utf8.count)), let version = bytes.first
+        // An array first: a part of a string is copied byte by byte.
+        let text = Array(token.utf8)
+        guard text.starts(with: Self.prefix.utf8),
+            let bytes = Base64.urlSafe.decode(text.dropFirst(Self.prefix.utf8.count)), let version = bytes.first
         else { throw .notAToken }
         guard version == Self.version else { throw .unknownVersion(version) }
         guard bytes.count > Self.headerSize + Self.nonceSize + Self.tagSize else { throw .notAToken }

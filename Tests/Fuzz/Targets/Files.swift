@@ -3,6 +3,7 @@ import DiskImaging
 import Fleet
 import Glibc
 import HardwareInventory
+import Policy
 import Primitives
 
 extension FuzzTarget {
@@ -13,6 +14,24 @@ extension FuzzTarget {
             try require(site.document.problems().isEmpty, "a file that is accepted to be right")
         } catch let error as SiteError {
             try require(!error.problems.isEmpty, "a reason")
+        }
+    }
+
+    /// An override file of policy: refused with a reason, or a table that decides, explains and is read back the same.
+    static let policyFile = FuzzTarget("policy-file", sizeMax: 16384) { bytes in
+        do {
+            let file = try PolicyFile(String(decoding: bytes, as: UTF8.self), path: "policy.yaml")
+            let table = try PolicyTable(IdentityPolicy.defaults, file: file)
+            let who = PolicyCredentials(userID: "u", domainID: "d", roles: ["reader"])
+            for (name, check) in file.checks {
+                let read = try PolicyCheck(parsing: check)
+                try require((try? PolicyCheck(parsing: read.description)) == read, "'\(read)' to be read back the same")
+                let isAllowed = table.isAllowed(name, who, PolicyTarget())
+                let told = table.explain(name, who, PolicyTarget())
+                try require(told.first?.hasPrefix("allowed") == isAllowed, "'\(name)' to be explained as it is decided")
+            }
+        } catch let error as PolicyError {
+            try require(error.publicMessage.hasPrefix("policy file policy.yaml: "), "the file's name in \(error)")
         }
     }
 

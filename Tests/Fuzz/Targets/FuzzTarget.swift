@@ -23,8 +23,7 @@ public struct FuzzTarget: Sendable, CustomStringConvertible {
     /// Every target there is.
     public static let all: [FuzzTarget] = [
         .dhcp, .tftp, .lldp, .bootPath, .inventory, .machineMessage, .agentMessage, .webSocket, .chunkManifest,
-        .chunkFrames, .siteFile, .siteDocument, .redfish, .ipmi, .gpt, .diskContents, .memoryModules,
-        .tokenPayload,
+        .chunkFrames, .siteFile, .siteDocument, .policyFile, .redfish, .ipmi, .gpt, .diskContents, .memoryModules,
     ]
 }
 

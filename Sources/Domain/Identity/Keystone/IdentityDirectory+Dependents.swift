@@ -248,3 +248,17 @@ extension IdentityDirectory {
         all.add(endpoint.key)
     }
 }
+
+extension IdentityDirectory {
+    /// A trust and all that hand it on.
+    public func dependents(of trust: Trust) -> Dependents {
+        var all = Dependents()
+        let trusts = now.all(Trust.self)
+        var ends = [trust.id]
+        while let id = ends.popLast() {
+            for found in trusts where found.spec.redelegatedTrustID == id { ends.append(found.id) }
+            if let found = entry(Trust.self, id) { all.add(found.key) }
+        }
+        return all
+    }
+}

@@ -1,0 +1,3 @@
+# Where the recorded Keystone is at fault, what a transcript says instead.
+# It ends the connection when a project is to get the name of another: a conflict.
+s|^Unable to establish connection to \(<identity>/v3/projects/<[^>]*>\): .*|ConflictException: 409: Client Error for url: \1|

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# OpenStack's own clients against one fresh conductor: test.sh [CHECK...], CHECK one of login, openstackclient, openstacksdk,
+# schemathesis. Each tour must give the transcript beside it, which a real Keystone gave (record.sh).
+set -euo pipefail
+cd "$(dirname "$0")"
+
+if [ -z "${IDENTITY_URL:-}" ]; then
+    [ "$(id -u)" = 0 ] || { echo "test-apis: a conductor needs root" >&2; exit 77; }
+    CLIENTS=$(./venv.sh api-clients requirements.txt)
+    export CLIENTS
+    exec ./servers.py conductor ./test.sh "$@"
+fi
+
+bin=$CLIENTS/bin
+out=$(mktemp -d -t muster-apis.XXXXXX)
+trap 'rm -rf "$out"' EXIT
+failed=()
+
+# same NAME COMMAND...: the command's transcript is that of the reference.
+same() {
+    local name=$1 status=0
+    shift
+    "$@" >"$out/$name" 2>"$out/$name.log" || status=$?
+    if [ $status -ne 0 ]; then
+        tail -5 "$out/$name.log" >&2
+        return 1
+    fi
+    diff -u "$name" "$out/$name"
+}
+
+# The file that the first start has written is all that a client needs.
+login() {
+    OS_CLIENT_CONFIG_FILE=$STATE/clouds.yaml "$bin/openstack" --os-cloud muster token issue -f value -c id >"$out/token" || return 1
+    [ -s "$out/token" ] && [ "$(stat -c %a "$STATE/clouds.yaml")" = 600 ]
+}
+
+openstackclient() {
+    same openstackclient-identity.transcript "$bin/python" openstackclient_tour.py openstackclient-identity.tour
+}
+
+openstacksdk() { same openstacksdk-identity.transcript "$bin/python" openstacksdk_identity.py; }
+
+# No answer of ours is a 5xx or none of those that the served document promises, whatever is sent.
+schemathesis() {
+    local service
+    login || return 1
+    for service in ${SERVICES:-identity}; do
+        (cd "$out" && "$bin/schemathesis" run "$API_URL/$service/openapi.json" --header "X-Auth-Token: $(<"$out/token")" \
+            --tls-verify "$CA_FILE" --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-5}" --seed 1 \
+            --max-time "${SECONDS_EACH:-240}" --workers 2 --request-timeout 30 --suppress-health-check all --warnings off \
+            --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
+            --generation-database none --continue-on-failure --no-color) || return 1
+    done
+}
+
+[ $# -gt 0 ] || set -- login openstackclient openstacksdk schemathesis
+for check in "$@"; do
+    printf '==> %s (%d s)\n' "$check" $SECONDS
+    "$check" || failed+=("$check")
+done
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "test-apis: failed: ${failed[*]}" >&2
+    exit 1
+fi
+echo "test-apis: passed (${SECONDS} s)"
