@@ -46,7 +46,8 @@ extension IdentityAPI {
     }
 
     static func ofDomainScope(_ call: IdentityCall) -> PolicyTarget {
-        PolicyTarget(["target": ["domain_id": .optional(call.caller.credentials.domainID)]])
+        guard let id = call.caller.credentials.domainID else { return PolicyTarget() }
+        return PolicyTarget(["target": ["domain_id": .string(id)]])
     }
 
     static let userRoutes: [IdentityRoute] = [
