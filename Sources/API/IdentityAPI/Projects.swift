@@ -130,7 +130,7 @@ extension IdentityAPI {
 }
 
 extension APICall where Backend == IdentityBackend {
-    fileprivate func existingProject() throws -> Project {
+    func existingProject() throws -> Project {
         let id = parameter("project_id")
         guard let project = directory.project(id) else { throw APIError.missing("project", id) }
         return project
