@@ -99,6 +99,7 @@ extension APICall where Backend == IdentityBackend {
                 throw APIError.duplicate("domain", "Duplicate ID, \(id)")
             }
             var spec = ProjectSpec(name: name, domainID: nil, parentID: nil)
+            spec.description = ""
             try spec.apply(given, known: ProjectSpec.domainMembers)
             let domain = Project(name: id, created: backend.clock.now, spec: spec)
             var plan = IdentityPlan()
