@@ -5,8 +5,8 @@ import Testing
 
 /// The identity API's rules against a table of what Keystone 30's own rules decide.
 ///
-/// `Tests/Golden/policy/identity.txt` was written by asking oslo.policy with Keystone's rules; its head says how. It is
-/// the contract, and no run of ours writes it.
+/// `Tests/Golden/policy/identity.py` wrote `identity.txt` beside it by asking oslo.policy with Keystone's rules; the
+/// table is the contract, and no run of ours writes it.
 @Suite struct IdentityPolicyTests {
     private static let roles = ["admin", "manager", "member", "reader", "service", "none"]
     private static let scopes = ["system", "domain", "project", "unscoped"]
