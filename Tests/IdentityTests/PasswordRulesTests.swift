@@ -1,3 +1,4 @@
+import CatalogIdentity
 import Identity
 import Primitives
 import Testing
