@@ -161,10 +161,7 @@ func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) as
         logger: CloudScene.silent)
     let door = APIDoor(
         policy: try PolicyTable(IdentityPolicy.defaults),
-        verify: { text in
-            let token = try tokens.verify(text)
-            return Caller(credentials: token.credentials, name: token.user.spec.name, token: token)
-        }, barrier: { try await cache.barrier() })
+        verify: { Caller(try tokens.verify($0)) }, barrier: { try await cache.barrier() })
     let router = Router(context: FleetRequestContext.self)
     IdentityAPI.service(backend, door: door).addRoutes(to: router)
     let scene = CloudScene(

@@ -2,6 +2,7 @@ import Crypto
 import FoundationEssentials
 import HTTPTypes
 import Primitives
+import TestSupport
 import Testing
 
 /// A consumer as its own program signs (RFC 5849 section 3.4), apart from the code that checks it.

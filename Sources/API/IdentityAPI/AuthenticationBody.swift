@@ -7,7 +7,7 @@ enum AuthenticationBody {
     /// What is shown and asked for; `signed` is the request itself when a consumer has signed it.
     ///
     /// Throws `APIError` 400 for what is missing, 401 for a method that is not known.
-    static func parse(_ auth: [String: JSONValue], signed: OAuthRequest?) throws -> AuthenticationRequest {
+    static func parse(_ auth: [String: JSONValue], signed: OAuth1Request?) throws -> AuthenticationRequest {
         let identity = auth["identity"]?.object ?? [:]
         let methods = (identity["methods"]?.array ?? []).compactMap(\.string)
         guard !methods.isEmpty else { throw APIError.badRequest("'methods' names no authentication method.") }

@@ -38,11 +38,12 @@ extension IdentityAPI {
     ]
 }
 
-extension OAuthError: APIErrorConvertible {
+extension ConsumerError: APIErrorConvertible {
     public var apiError: APIError {
         switch self {
-        case .malformed: .badRequest(publicMessage)
+        case .incomplete: .badRequest(publicMessage)
         case .refused: .authenticationRequired
+        case .vault(let error): error.apiError
         }
     }
 }
@@ -54,13 +55,19 @@ extension APICall where Backend == IdentityBackend {
     private static var accessLifetime: Duration { .seconds(24 * 3600) }
 
     /// The request at this path as a consumer has signed it; nil: its header is none of OAuth's.
-    func signedRequest(_ path: String) throws -> OAuthRequest? {
+    ///
+    /// Throws `APIError` 400 when the signature is not complete.
+    func signedRequest(_ path: String) throws -> OAuth1Request? {
         guard let header = headers[.authorization], header.prefix(6).lowercased() == "oauth " else { return nil }
-        return try OAuthRequest(
-            method: method.rawValue, address: base + path, query: query.items, authorization: header)
+        let query = query.items.map { "\(PathText.encode($0.name))=\(PathText.encode($0.value))" }.joined(
+            separator: "&")
+        do throws(OAuth1Error) {
+            return try OAuth1Request(
+                verb: method.rawValue, url: "\(base)\(path)?\(query)", authorization: header)
+        } catch { throw ConsumerError.incomplete(error) }
     }
 
-    private func signed(_ path: String) throws -> OAuthRequest {
+    private func signed(_ path: String) throws -> OAuth1Request {
         guard let request = try signedRequest(path) else { throw APIError.authenticationRequired }
         return request
     }
@@ -75,9 +82,6 @@ extension APICall where Backend == IdentityBackend {
             throw APIError.badRequest("The header Requested-Project-Id is missing.")
         }
         let consumer = try await consumers.consumer(of: request)
-        guard request.callback ?? "oob" == "oob" else {
-            throw APIError.badRequest("'oauth_callback' must be 'oob': users bring the verifier themselves.")
-        }
         guard directory.project(projectID) != nil else { throw APIError.missing("project", projectID) }
         let spec = ConsumerTokenSpec(
             consumerID: consumer.id, projectID: projectID, phase: .requested,
@@ -87,10 +91,10 @@ extension APICall where Backend == IdentityBackend {
 
     fileprivate func createAccessToken() async throws -> APIAnswer {
         let request = try signed("/v3/OS-OAUTH1/access_token")
-        let verifier = try request.verifier
+        guard let verifier = request.verifier else { throw ConsumerError.incomplete(.missing("oauth_verifier")) }
         let token = try await consumers.token(of: request)
         guard case .authorized(let user, let roles, let expected) = token.spec.phase, verifier == expected else {
-            throw OAuthError.refused("the verifier is another, or nobody has authorized the token")
+            throw ConsumerError.refused("the verifier is another, or nobody has authorized the token")
         }
         let spec = ConsumerTokenSpec(
             consumerID: token.spec.consumerID, projectID: token.spec.projectID,
@@ -109,13 +113,13 @@ extension APICall where Backend == IdentityBackend {
         try await change(verb, ConsumerToken.key(id)) { directory in
             guard directory.entry(Consumer.self, spec.consumerID) != nil, directory.project(spec.projectID) != nil
             else {
-                throw OAuthError.refused("the consumer or the project is gone")
+                throw ConsumerError.refused("the consumer or the project is gone")
             }
             var plan = IdentityPlan()
             if let used {
                 guard let stored = directory.now.stored(ConsumerToken.self, used.metadata.name),
                     stored.value.spec == used.spec
-                else { throw OAuthError.refused("the request token was used or changed") }
+                else { throw ConsumerError.refused("the request token was used or changed") }
                 plan.conditions.append(stored.unchanged)
                 plan.operations += directory.dependents(of: used).keys.map { .delete($0) }
             }
@@ -143,12 +147,12 @@ extension APICall where Backend == IdentityBackend {
             }
             let spec = stored.value.spec
             guard spec.expires.map({ backend.clock.now < $0 }) ?? true else {
-                throw OAuthError.refused("the request token has ended")
+                throw ConsumerError.refused("the request token has ended")
             }
             let roles = try lentRoles(directory)
             let own = directory.effectiveRoleIDs(of: user, in: .project(spec.projectID), at: backend.clock.now)
             guard !roles.isEmpty, roles.isSubset(of: own) else {
-                throw OAuthError.refused("the user has not the roles that it wants to lend")
+                throw ConsumerError.refused("the user has not the roles that it wants to lend")
             }
             stored.value.spec.phase = .authorized(by: user, roleIDs: roles.sorted(), verifier: verifier)
             var plan = IdentityPlan()

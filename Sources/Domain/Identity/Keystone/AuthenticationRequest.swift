@@ -15,7 +15,7 @@ public struct AuthenticationRequest: Sendable {
         case token(String)
         case applicationCredential(CredentialReference, SecretText)
         /// A request that was signed with an access token.
-        case accessToken(OAuthRequest)
+        case accessToken(OAuth1Request)
     }
 
     /// How a user is named.
