@@ -139,7 +139,7 @@ extension APICall where Backend == IdentityBackend {
                 userID: userID, projectID: project, name: name, description: given["description"]?.string, hash: hash,
                 roleIDs: roles, expires: expires, isUnrestricted: given["unrestricted"]?.bool ?? false,
                 accessRuleIDs: rules)
-            spec.expiresText = given["expires_at"]?.string.map { String($0.prefix { $0 != "Z" && $0 != "+" }) }
+            spec.expiresText = given["expires_at"]?.string.map(Self.withFraction)
             let credential = ApplicationCredential(name: id, created: backend.clock.now, spec: spec)
             try plan.create(credential)
             plan.after = nil
@@ -149,6 +149,12 @@ extension APICall where Backend == IdentityBackend {
             return (plan, credential)
         }
         return .json(["application_credential": render(made, secret: secret)])
+    }
+
+    /// A time without its zone and with six digits of fraction, as application credentials have it.
+    private static func withFraction(_ text: String) -> String {
+        let time = text.prefix { $0 != "Z" && $0 != "z" && $0 != "+" }
+        return time.contains(".") ? String(time) : "\(time).000000"
     }
 
     /// A time that is still to come; throws `APIError` 400.

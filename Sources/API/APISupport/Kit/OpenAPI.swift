@@ -17,7 +17,7 @@ extension APIService {
                         ]
                     })
             }
-            paths[path] = .object(item)
+            paths[path.isEmpty ? "/" : path] = .object(item)
         }
         return [
             "openapi": "3.1.0", "info": ["title": .string(title), "version": "1"],
