@@ -169,7 +169,8 @@ let package = Package(
         module(
             "API", "IdentityAPI",
             [
-                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogIdentity", "Identity", "Policy", "APISupport", crypto,
+                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogIdentity", "Identity", "Policy",
+                "APISupport", crypto,
                 hummingbird, httpTypes, nioCore, logging,
             ]),
         module(
@@ -240,7 +241,8 @@ let package = Package(
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
                 "BootServer", "TPMVerification",
-                "AgentPort", "APISupport", "FleetAPI", "IdentityAPI", "Policy", "Dashboard", "ImageChunks", "NetworkBoot", "CLinux",
+                "AgentPort", "APISupport", "FleetAPI", "IdentityAPI", "Policy", "Dashboard", "ImageChunks",
+                "NetworkBoot", "CLinux",
                 "CCrypt",
                 crypto,
                 x509, asn1,
@@ -349,7 +351,8 @@ let package = Package(
         suite(
             "IdentityAPITests",
             [
-                "IdentityAPI", "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel", "ReconcileRuntime",
+                "IdentityAPI", "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel",
+                "ReconcileRuntime",
                 "StoreMemory", "Primitives", hummingbird, httpTypes, nioCore, nioEmbedded, logging, crypto,
             ]),
         suite(

@@ -35,7 +35,8 @@ enum AccessRuleView {
 extension IdentityAPI {
     static let accessRuleRoutes: [IdentityRoute] = [
         IdentityRoute(
-            .get, "/v3/users/{user_id}/access_rules", .rule("identity:list_access_rules"), "Lists a user's access rules.",
+            .get, "/v3/users/{user_id}/access_rules", .rule("identity:list_access_rules"),
+            "Lists a user's access rules.",
             response: .object(["access_rules": .array(of: .any)], required: ["access_rules", "links"]),
             target: ofPathUser
         ) { call in
@@ -65,7 +66,8 @@ extension IdentityAPI {
                     $0.spec.accessRuleIDs?.contains(rule.id) == true
                 }
                 if let holder {
-                    throw APIError.forbidden("The access rule \(rule.id) is in use by the application credential \(holder.id).")
+                    throw APIError.forbidden(
+                        "The access rule \(rule.id) is in use by the application credential \(holder.id).")
                 }
                 var plan = IdentityPlan()
                 plan.delete(rule)

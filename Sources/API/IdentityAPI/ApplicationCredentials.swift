@@ -88,7 +88,8 @@ extension IdentityAPI {
 extension APICall where Backend == IdentityBackend {
     fileprivate func existingApplicationCredential() throws -> ApplicationCredential {
         let id = parameter("application_credential_id")
-        guard let found = directory.entry(ApplicationCredential.self, id), found.spec.userID == parameter("user_id") else {
+        guard let found = directory.entry(ApplicationCredential.self, id), found.spec.userID == parameter("user_id")
+        else {
             throw APIError.missing("application credential", id)
         }
         return found
@@ -129,7 +130,8 @@ extension APICall where Backend == IdentityBackend {
         let secret = given["secret"]?.string ?? Base64.urlSafe.encode(backend.random(64))
         let hash = try await backend.passwords.hash(secret)
         let (id, name) = (backend.newID(), given["name"]?.string ?? "")
-        let made = try await change("identity:create_application_credential", ApplicationCredential.key(id)) { directory in
+        let made = try await change("identity:create_application_credential", ApplicationCredential.key(id)) {
+            directory in
             guard !directory.applicationCredentials(of: userID).contains(where: { $0.spec.name == name }) else {
                 throw APIError.duplicate("application_credential", "Duplicate entry found with name \(name)")
             }
@@ -161,7 +163,9 @@ extension APICall where Backend == IdentityBackend {
     func future(_ text: String) throws -> Timestamp {
         let time: Timestamp
         do { time = try Timestamp(keystone: text) } catch { throw APIError.badRequest(error.publicMessage) }
-        guard time > backend.clock.now else { throw APIError.badRequest("The time '\(text.printable(limit: 40))' is over already.") }
+        guard time > backend.clock.now else {
+            throw APIError.badRequest("The time '\(text.printable(limit: 40))' is over already.")
+        }
         return time
     }
 
@@ -172,7 +176,8 @@ extension APICall where Backend == IdentityBackend {
         for reference in given { ids.insert(try roleID(reference)) }
         ids = directory.withImplied(ids)
         guard ids.isSubset(of: Set(token.roles.map(\.id))) else {
-            throw APIError.badRequest("Cannot create an application credential with a role that the token does not have.")
+            throw APIError.badRequest(
+                "Cannot create an application credential with a role that the token does not have.")
         }
         return ids.sorted()
     }

@@ -33,7 +33,8 @@ struct AssignmentList {
         let list = facts.effectiveAssignments(filter, limit: Self.effectiveCountMax)
         guard !list.isCut else {
             throw APIError.badRequest(
-                "There are more than \(Self.effectiveCountMax) effective assignments; ask for those of a user, a project, a domain or a role.")
+                "There are more than \(Self.effectiveCountMax) effective assignments; ask for those of a user, a project, a domain or a role."
+            )
         }
         return list.assignments.compactMap { found in
             guard isSeen(AssignmentSpec.Target(found.target), question) else { return nil }

@@ -15,7 +15,9 @@ enum AuthenticationBody {
         var proofs: [AuthenticationRequest.Proof] = []
         for method in methods where seen.insert(method).inserted {
             guard method != "oauth1" else {
-                guard let signed else { throw APIError.badRequest("A request for 'oauth1' is signed in its Authorization header.") }
+                guard let signed else {
+                    throw APIError.badRequest("A request for 'oauth1' is signed in its Authorization header.")
+                }
                 proofs.append(.accessToken(signed))
                 continue
             }
@@ -59,7 +61,8 @@ enum AuthenticationBody {
         if let id = members["id"]?.string { return .id(id) }
         let name = try text(members["name"], "\(path)/user/id' or '\(path)/user/name")
         guard let domain = try domain(members["domain"]) else {
-            throw APIError.badRequest("'auth/identity/\(path)/user/domain' is missing: names are unique in their domain only.")
+            throw APIError.badRequest(
+                "'auth/identity/\(path)/user/domain' is missing: names are unique in their domain only.")
         }
         return .name(name, domain: domain)
     }
@@ -78,7 +81,8 @@ enum AuthenticationBody {
         case .object(let members):
             let known = ["project", "domain", "system", "OS-TRUST:trust", "unscoped"].filter { members[$0] != nil }
             guard known.count == 1 else {
-                throw APIError.badRequest("'auth/scope' must name one of project, domain, system, OS-TRUST:trust or unscoped.")
+                throw APIError.badRequest(
+                    "'auth/scope' must name one of project, domain, system, OS-TRUST:trust or unscoped.")
             }
             switch known[0] {
             case "unscoped": return .unscoped
@@ -108,7 +112,8 @@ enum AuthenticationBody {
         let domain = try domain(members["domain"])
         if let name = members["name"]?.string {
             guard let domain else {
-                throw APIError.badRequest("'auth/scope/project/domain' is missing: names are unique in their domain only.")
+                throw APIError.badRequest(
+                    "'auth/scope/project/domain' is missing: names are unique in their domain only.")
             }
             return .name(name, domain: domain)
         }

@@ -35,7 +35,9 @@ extension IdentityAPI {
                 return PolicyTarget(["target": ["credential": ["user_id": .optional(call.caller.credentials.userID)]]])
             }
         ) { call in
-            let found = call.query["user_id"].map { call.directory.credentials(of: $0) } ?? call.directory.now.all(Credential.self)
+            let found =
+                call.query["user_id"].map { call.directory.credentials(of: $0) }
+                ?? call.directory.now.all(Credential.self)
             let seen = found.filter { credential in
                 let target = PolicyTarget(["target": ["credential": CredentialView.target(credential)]])
                 return !call.isDelegated
@@ -122,7 +124,8 @@ struct CredentialView {
     static func accessKey(in blob: String) throws -> String {
         let value = try? JSONDecoder().decode(JSONValue.self, from: Data(blob.utf8))
         guard let access = value?["access"]?.string, !access.isEmpty else {
-            throw APIError.badRequest("The blob of a credential of type ec2 must be a JSON object with 'access' and 'secret'.")
+            throw APIError.badRequest(
+                "The blob of a credential of type ec2 must be a JSON object with 'access' and 'secret'.")
         }
         return access
     }

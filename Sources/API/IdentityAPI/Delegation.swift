@@ -16,7 +16,9 @@ extension APICall where Backend == IdentityBackend {
     func refuseDelegated(_ what: String, exceptApplicationCredentials: Bool = false) throws {
         if exceptApplicationCredentials, caller.token?.applicationCredential != nil { return }
         guard !isDelegated else {
-            throw APIError.forbidden("\(what) cannot be managed with a token that was got by a trust, an application credential or an access token.")
+            throw APIError.forbidden(
+                "\(what) cannot be managed with a token that was got by a trust, an application credential or an access token."
+            )
         }
     }
 
@@ -24,6 +26,7 @@ extension APICall where Backend == IdentityBackend {
     func refuseRestricted() throws {
         guard let credential = caller.token?.applicationCredential, !credential.spec.isUnrestricted else { return }
         throw APIError.forbidden(
-            "The application credential \(credential.id) is restricted: its tokens cannot manage application credentials and trusts.")
+            "The application credential \(credential.id) is restricted: its tokens cannot manage application credentials and trusts."
+        )
     }
 }

@@ -9,7 +9,9 @@ extension APICall where Backend == IdentityBackend {
     /// Deletes something with all that goes away with it, in one commit where that is small enough.
     ///
     /// Else in several: `dependents` is asked anew until nothing is left, so that what was begun can be gone on with.
-    func delete(_ verb: String, _ resource: ResourceKey, _ dependents: (IdentityDirectory) throws -> Dependents) async throws {
+    func delete(_ verb: String, _ resource: ResourceKey, _ dependents: (IdentityDirectory) throws -> Dependents)
+        async throws
+    {
         while true {
             let isDone = try await change(verb, resource) { directory in
                 let keys = try dependents(directory).keys
@@ -27,7 +29,8 @@ extension APICall where Backend == IdentityBackend {
     /// deleted when the conductor ended is at its next start.
     func deleteTree(_ verb: String, _ project: Project) async throws {
         try await change(verb, project.key) { directory in
-            guard var stored = directory.now.stored(Project.self, project.metadata.name), stored.value.spec.deleting == nil
+            guard var stored = directory.now.stored(Project.self, project.metadata.name),
+                stored.value.spec.deleting == nil
             else { throw APIError.missing(project.spec.isDomain ? "domain" : "project", project.id) }
             stored.value.spec.deleting = backend.clock.now
             var plan = IdentityPlan()

@@ -21,7 +21,10 @@ extension IdentityAPI {
         "tags": ProjectTags.schema, "options": Immutability.schema,
     ]
     private static let domainAnswer = domainNoun.schema(
-        ["id": .string(), "name": .string(), "enabled": .boolean, "description": Schema.string().orNull, "links": .any],
+        [
+            "id": .string(), "name": .string(), "enabled": .boolean, "description": Schema.string().orNull,
+            "links": .any,
+        ],
         required: ["name", "enabled"])
 
     private static func ofPathDomain(_ call: IdentityCall) -> PolicyTarget {
@@ -53,7 +56,12 @@ extension IdentityAPI {
         IdentityRoute(
             .post, "/v3/domains", .rule("identity:create_domain"), "Makes a domain.",
             request: .object(
-                ["domain": .object(domainMembers.merging(["explicit_domain_id": .string(min: 1, max: 64, form: .identifier)]) { $1 }, required: ["name"])],
+                [
+                    "domain": .object(
+                        domainMembers.merging(["explicit_domain_id": .string(min: 1, max: 64, form: .identifier)]) {
+                            $1
+                        }, required: ["name"])
+                ],
                 required: ["domain"]), response: domainAnswer
         ) { try await $0.createDomain() },
         IdentityRoute(
@@ -93,7 +101,8 @@ extension APICall where Backend == IdentityBackend {
         let id = given["explicit_domain_id"]?.string ?? backend.newID()
         let domain = try await change("identity:create_domain", Project.key(id)) { directory in
             guard directory.domain(named: name) == nil else {
-                throw APIError.duplicate("domain", "it is not permitted to have two domains with the same name: \(name)")
+                throw APIError.duplicate(
+                    "domain", "it is not permitted to have two domains with the same name: \(name)")
             }
             guard directory.entry(Project.self, id) == nil else {
                 throw APIError.duplicate("domain", "Duplicate ID, \(id)")
@@ -114,7 +123,8 @@ extension APICall where Backend == IdentityBackend {
         let given = object("domain")
         let id = parameter("domain_id")
         let domain = try await change("identity:update_domain", Project.key(id)) { directory in
-            guard var stored = directory.now.stored(Project.self, CatalogName.of(id)), directory.domain(id) != nil else {
+            guard var stored = directory.now.stored(Project.self, CatalogName.of(id)), directory.domain(id) != nil
+            else {
                 throw APIError.missing("domain", id)
             }
             let before = stored.value.spec
@@ -124,7 +134,8 @@ extension APICall where Backend == IdentityBackend {
             var plan = IdentityPlan()
             if let name = given["name"]?.string, name != before.name {
                 guard directory.domain(named: name) == nil else {
-                    throw APIError.duplicate("domain", "it is not permitted to have two domains with the same name: \(name)")
+                    throw APIError.duplicate(
+                        "domain", "it is not permitted to have two domains with the same name: \(name)")
                 }
                 stored.value.spec.name = name
                 plan.free(.domain(before.name))
@@ -168,7 +179,8 @@ enum ProjectTags {
 
 extension ProjectSpec {
     static let domainMembers: Set<String> = [
-        "id", "name", "description", "enabled", "tags", "options", "links", "explicit_domain_id", "domain_id", "is_domain",
+        "id", "name", "description", "enabled", "tags", "options", "links", "explicit_domain_id", "domain_id",
+        "is_domain",
         "parent_id",
     ]
     static let projectMembers = domainMembers

@@ -41,7 +41,8 @@ extension IdentityAPI {
             try call.refuseDelegated("Credentials")
             let found = call.directory.credentials(of: user.id).filter { $0.spec.type.lowercased() == "ec2" }
             return try call.list(
-                "credentials", path: "/v3/users/\(user.id)/credentials/OS-EC2", try found.map { try call.renderEC2($0) })
+                "credentials", path: "/v3/users/\(user.id)/credentials/OS-EC2", try found.map { try call.renderEC2($0) }
+            )
         },
         IdentityRoute(
             .post, ec2Path, .rule("identity:ec2_create_credential"), "Makes an EC2 credential.",

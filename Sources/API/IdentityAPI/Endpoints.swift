@@ -8,7 +8,8 @@ import ReconcileRuntime
 import ResourceModel
 
 extension IdentityAPI {
-    static let endpointNoun = Noun<EndpointSpec>(member: "endpoint", collection: "endpoints", path: "/v3/endpoints") { endpoint in
+    static let endpointNoun = Noun<EndpointSpec>(member: "endpoint", collection: "endpoints", path: "/v3/endpoints") {
+        endpoint in
         [
             "service_id": .string(endpoint.spec.serviceID), "interface": .string(endpoint.spec.interface),
             "url": .string(endpoint.spec.url), "region_id": .optional(endpoint.spec.regionID),
@@ -36,7 +37,8 @@ extension IdentityAPI {
         IdentityRoute(
             .post, "/v3/endpoints", .rule("identity:create_endpoint"), "Makes an endpoint.",
             request: .object(
-                ["endpoint": .object(endpointBody, required: ["service_id", "interface", "url"])], required: ["endpoint"]),
+                ["endpoint": .object(endpointBody, required: ["service_id", "interface", "url"])],
+                required: ["endpoint"]),
             response: endpointAnswer
         ) { call in
             let given = call.object("endpoint")
@@ -54,11 +56,13 @@ extension IdentityAPI {
             return endpointNoun.answer(endpoint, call)
         },
         IdentityRoute(
-            .get, "/v3/endpoints/{endpoint_id}", .rule("identity:get_endpoint"), "Shows an endpoint.", response: endpointAnswer
+            .get, "/v3/endpoints/{endpoint_id}", .rule("identity:get_endpoint"), "Shows an endpoint.",
+            response: endpointAnswer
         ) { endpointNoun.answer(try $0.existing(Endpoint.self, "endpoint"), $0) },
         IdentityRoute(
             .patch, "/v3/endpoints/{endpoint_id}", .rule("identity:update_endpoint"), "Changes an endpoint.",
-            request: .object(["endpoint": .object(endpointBody, minCount: 1)], required: ["endpoint"]), response: endpointAnswer,
+            request: .object(["endpoint": .object(endpointBody, minCount: 1)], required: ["endpoint"]),
+            response: endpointAnswer,
             status: .ok
         ) { call in
             let given = call.object("endpoint")
@@ -101,7 +105,8 @@ extension APICall where Backend == IdentityBackend {
         if let value = given["interface"]?.string { spec.interface = value }
         if let value = given["url"]?.string {
             guard EndpointURL.isProper(value) else {
-                throw APIError.badRequest("The endpoint's URL '\(value.printable(limit: 200))' has a substitution that is not known.")
+                throw APIError.badRequest(
+                    "The endpoint's URL '\(value.printable(limit: 200))' has a substitution that is not known.")
             }
             spec.url = value
         }
@@ -112,7 +117,8 @@ extension APICall where Backend == IdentityBackend {
                 if directory.entry(Region.self, id) != nil {
                     plan.needs(Region.self, id, in: directory)
                 } else if given["region_id"] == nil {
-                    try plan.create(Region(name: CatalogName.of(id), created: backend.clock.now, spec: RegionSpec(id: id)))
+                    try plan.create(
+                        Region(name: CatalogName.of(id), created: backend.clock.now, spec: RegionSpec(id: id)))
                 } else {
                     throw APIError.badRequest("Could not find region: \(id.printable(limit: 255)).")
                 }

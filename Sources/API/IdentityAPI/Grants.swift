@@ -63,7 +63,8 @@ private struct GrantPlace: Sendable {
         let id = call.parameter(actorParameter)
         let actor =
             holder == .users
-            ? IdentityAPI.userNoun.target(call.directory.user(id)) : IdentityAPI.groupNoun.target(call.directory.group(id))
+            ? IdentityAPI.userNoun.target(call.directory.user(id))
+            : IdentityAPI.groupNoun.target(call.directory.group(id))
         guard !actor.isEmpty || isLenient || isActorLenient else {
             throw APIError.missing(holder == .users ? "user" : "group", id)
         }
@@ -168,10 +169,13 @@ extension APICall where Backend == IdentityBackend {
             if var stored = directory.now.stored(Assignment.self, name) {
                 guard !stored.value.spec.roles.contains(grant) else { return (plan, ()) }
                 guard stored.value.spec.roles.count < AssignmentSpec.roleCountMax else {
-                    throw APIError.forbidden("Nobody can have more than \(AssignmentSpec.roleCountMax) roles in one place.")
+                    throw APIError.forbidden(
+                        "Nobody can have more than \(AssignmentSpec.roleCountMax) roles in one place.")
                 }
                 stored.value.spec.roles.append(grant)
-                stored.value.spec.roles.sort { ($0.roleID, $0.isInherited ? 1 : 0) < ($1.roleID, $1.isInherited ? 1 : 0) }
+                stored.value.spec.roles.sort {
+                    ($0.roleID, $0.isInherited ? 1 : 0) < ($1.roleID, $1.isInherited ? 1 : 0)
+                }
                 try plan.update(stored)
             } else {
                 let spec = AssignmentSpec(actor: actor, target: target, roles: [grant])
@@ -210,7 +214,8 @@ extension APICall where Backend == IdentityBackend {
         let grant = AssignmentSpec.Grant(roleID: role.id, isInherited: place.isInherited)
         let name = AssignmentSpec.name(actor, target)
         try await change(place.rule("revoke"), Assignment.key(name)) { directory in
-            guard var stored = directory.now.stored(Assignment.self, name), stored.value.spec.roles.contains(grant) else {
+            guard var stored = directory.now.stored(Assignment.self, name), stored.value.spec.roles.contains(grant)
+            else {
                 throw APIError.notFound("Could not find role assignment with role: \(role.id).")
             }
             stored.value.spec.roles.removeAll { $0 == grant }

@@ -22,10 +22,13 @@ extension IdentityAPI {
     static let implicationRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, impliesPath, .rule("identity:list_implied_roles"), "Lists what a role implies by itself.",
-            response: .object(["role_inference": .any], required: ["role_inference", "links"]), target: ofPathImplication
+            response: .object(["role_inference": .any], required: ["role_inference", "links"]),
+            target: ofPathImplication
         ) { call in
             let prior = try call.existingRole("prior_role_id")
-            let implied = call.directory.implications(of: prior.id).compactMap { call.directory.role($0.spec.impliedID) }
+            let implied = call.directory.implications(of: prior.id).compactMap {
+                call.directory.role($0.spec.impliedID)
+            }
             return .json([
                 "role_inference": [
                     "prior_role": reference(prior, call), "implies": .array(implied.map { reference($0, call) }),
@@ -34,14 +37,16 @@ extension IdentityAPI {
         },
         IdentityRoute(
             .put, impliedPath, .rule("identity:create_implied_role"), "Has one role imply another.",
-            response: .object(["role_inference": .any], required: ["role_inference", "links"]), target: ofPathImplication
+            response: .object(["role_inference": .any], required: ["role_inference", "links"]),
+            target: ofPathImplication
         ) { call in
             try await call.createImplication()
             return try inference(call)
         },
         IdentityRoute(
             .get, impliedPath, .rule("identity:get_implied_role"), "Shows that one role implies another.",
-            response: .object(["role_inference": .any], required: ["role_inference", "links"]), target: ofPathImplication
+            response: .object(["role_inference": .any], required: ["role_inference", "links"]),
+            target: ofPathImplication
         ) { call in
             _ = try call.implication()
             return try inference(call)
@@ -54,7 +59,8 @@ extension IdentityAPI {
             return .empty
         },
         IdentityRoute(
-            .delete, impliedPath, .rule("identity:delete_implied_role"), "Has one role imply another no more.", target: ofPathImplication
+            .delete, impliedPath, .rule("identity:delete_implied_role"), "Has one role imply another no more.",
+            target: ofPathImplication
         ) { call in
             let found = try call.implication()
             try await call.change("identity:delete_implied_role", found.key) { _ in
@@ -120,7 +126,8 @@ extension APICall where Backend == IdentityBackend {
                 throw APIError.duplicate("inference_rule", "Duplicate entry found")
             }
             guard !directory.withImplied([implied.id]).contains(prior.id) else {
-                throw APIError.forbidden("\(implied.id) implies \(prior.id) already; roles must not imply each other in a circle.")
+                throw APIError.forbidden(
+                    "\(implied.id) implies \(prior.id) already; roles must not imply each other in a circle.")
             }
             var plan = IdentityPlan()
             try plan.create(RoleImplication(name: spec.name, created: backend.clock.now, spec: spec))

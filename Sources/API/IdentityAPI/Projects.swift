@@ -8,10 +8,12 @@ import ReconcileRuntime
 import ResourceModel
 
 extension IdentityAPI {
-    static let projectNoun = Noun<ProjectSpec>(member: "project", collection: "projects", path: "/v3/projects") { project in
+    static let projectNoun = Noun<ProjectSpec>(member: "project", collection: "projects", path: "/v3/projects") {
+        project in
         [
             "name": .string(project.spec.name), "enabled": .bool(project.spec.isEnabled),
-            "description": .string(project.spec.description ?? ""), "tags": .array(project.spec.tags.map { .string($0) }),
+            "description": .string(project.spec.description ?? ""),
+            "tags": .array(project.spec.tags.map { .string($0) }),
             "options": Immutability.options(project.spec.isImmutable), "is_domain": .bool(project.spec.isDomain),
             "domain_id": .optional(project.spec.domainID), "parent_id": .optional(project.spec.parentID),
         ].over(project.spec.extra)
@@ -75,7 +77,8 @@ extension IdentityAPI {
             }
             guard project.spec.isDomain || call.directory.children(of: id).isEmpty else {
                 throw APIError.forbidden(
-                    "Cannot delete the project \(id) since it is not a leaf in the hierarchy. Delete its children first.")
+                    "Cannot delete the project \(id) since it is not a leaf in the hierarchy. Delete its children first."
+                )
             }
             try await call.deleteTree("identity:delete_project", project)
             return .empty
@@ -115,7 +118,9 @@ extension IdentityAPI {
             let tag = call.parameter("value")
             if let fault = ProjectTags.tag.fault(in: .string(tag)) { throw APIError.badRequest(fault.message) }
             try await call.changeTags("identity:create_project_tag") { if !$0.contains(tag) { $0.append(tag) } }
-            return APIAnswer(headers: [.location: "\(call.base)/v3/projects/\(call.parameter("project_id"))/tags/\(PathText.encode(tag))"])
+            return APIAnswer(headers: [
+                .location: "\(call.base)/v3/projects/\(call.parameter("project_id"))/tags/\(PathText.encode(tag))"
+            ])
         },
         IdentityRoute(
             .delete, "/v3/projects/{project_id}/tags/{value}", .rule("identity:delete_project_tag"),
@@ -143,7 +148,8 @@ extension APICall where Backend == IdentityBackend {
     fileprivate func changeTags(_ verb: String, _ change: (inout [String]) -> Void) async throws {
         let id = parameter("project_id")
         try await self.change(verb, Project.key(id)) { directory in
-            guard var stored = directory.now.stored(Project.self, CatalogName.of(id)), directory.project(id) != nil else {
+            guard var stored = directory.now.stored(Project.self, CatalogName.of(id)), directory.project(id) != nil
+            else {
                 throw APIError.missing("project", id)
             }
             guard stored.value.spec.isImmutable != true else { throw APIError.immutable("project", id) }
@@ -230,7 +236,10 @@ extension APICall where Backend == IdentityBackend {
                 throw APIError.badRequest("Cannot make a project below \(above.id), which is disabled.")
             }
             guard directory.project(named: name, in: domainID) == nil else {
-                throw APIError.duplicate("project", "it is not permitted to have two projects with either the same name or same id in the same domain: name is \(name), project id \(id)")
+                throw APIError.duplicate(
+                    "project",
+                    "it is not permitted to have two projects with either the same name or same id in the same domain: name is \(name), project id \(id)"
+                )
             }
             var spec = ProjectSpec(name: name, domainID: domainID, parentID: parentID)
             try spec.apply(given, known: ProjectSpec.projectMembers)
@@ -249,7 +258,8 @@ extension APICall where Backend == IdentityBackend {
         let given = object("project")
         let id = parameter("project_id")
         let project = try await change("identity:update_project", Project.key(id)) { directory in
-            guard var stored = directory.now.stored(Project.self, CatalogName.of(id)), directory.project(id) != nil else {
+            guard var stored = directory.now.stored(Project.self, CatalogName.of(id)), directory.project(id) != nil
+            else {
                 throw APIError.missing("project", id)
             }
             let before = stored.value.spec
@@ -309,7 +319,9 @@ extension APICall where Backend == IdentityBackend {
         let project = try existingProject()
         guard case .object(var members) = IdentityAPI.projectNoun.render(project, base: base) else { return .empty }
         let tree = ProjectTree(directory: directory)
-        let asked = ["parents_as_list", "parents_as_ids", "subtree_as_list", "subtree_as_ids"].filter { query[$0] != nil }
+        let asked = ["parents_as_list", "parents_as_ids", "subtree_as_list", "subtree_as_ids"].filter {
+            query[$0] != nil
+        }
         for side in ["parents", "subtree"] where asked.filter({ $0.hasPrefix(side) }).count > 1 {
             throw APIError.badRequest("Ask for \(side)_as_list or \(side)_as_ids, not for both.")
         }

@@ -43,7 +43,8 @@ extension IdentityAPI {
         ) { call in
             let id = call.parameter("region_id")
             if let said = call.object("region")["id"]?.string, said != id {
-                throw APIError.badRequest("Conflicting region IDs specified: \"\(id)\" != \"\(said.printable(limit: 255))\"")
+                throw APIError.badRequest(
+                    "Conflicting region IDs specified: \"\(id)\" != \"\(said.printable(limit: 255))\"")
             }
             return regionNoun.answer(try await call.createRegion(id), call)
         },
@@ -52,7 +53,8 @@ extension IdentityAPI {
         ) { regionNoun.answer(try $0.existingRegion(), $0) },
         IdentityRoute(
             .patch, "/v3/regions/{region_id}", .rule("identity:update_region"), "Changes a region.",
-            request: .object(["region": .object(regionBody, minCount: 1)], required: ["region"]), response: regionAnswer,
+            request: .object(["region": .object(regionBody, minCount: 1)], required: ["region"]),
+            response: regionAnswer,
             status: .ok
         ) { try await $0.updateRegion() },
         IdentityRoute(
@@ -72,7 +74,9 @@ extension APICall where Backend == IdentityBackend {
 
     fileprivate func createRegion(_ id: String) async throws -> Region {
         let given = object("region")
-        guard id.unicodeScalars.count <= 255 else { throw APIError.badRequest("A region's id has at most 255 characters.") }
+        guard id.unicodeScalars.count <= 255 else {
+            throw APIError.badRequest("A region's id has at most 255 characters.")
+        }
         return try await change("identity:create_region", Region.key(CatalogName.of(id))) { directory in
             guard directory.entry(Region.self, id) == nil else {
                 throw APIError.duplicate("region", "Duplicate ID, \(id.printable(limit: 255))")
@@ -131,8 +135,10 @@ extension APICall where Backend == IdentityBackend {
         try await delete("identity:delete_region", region.key) { directory in
             guard let found = directory.entry(Region.self, id) else { return Dependents() }
             let gone = Set(directory.regions(in: found).map(\.spec.id))
-            guard !directory.now.all(Endpoint.self).contains(where: { $0.spec.regionID.map(gone.contains) == true }) else {
-                throw APIError.forbidden("Unable to delete region \(id) because it or its child regions have associated endpoints.")
+            guard !directory.now.all(Endpoint.self).contains(where: { $0.spec.regionID.map(gone.contains) == true })
+            else {
+                throw APIError.forbidden(
+                    "Unable to delete region \(id) because it or its child regions have associated endpoints.")
             }
             return directory.dependents(of: found)
         }

@@ -26,7 +26,8 @@ struct Noun<Spec: IdentitySpec>: Sendable {
         let id = identifier(entry)
         let address = "\(base)\(path)/\(PathText.encode(id))"
         members["id"] = .string(id)
-        members["links"] = .object(links.mapValues { .string("\(address)/\($0)") }.merging(["self": .string(address)]) { $1 })
+        members["links"] = .object(
+            links.mapValues { .string("\(address)/\($0)") }.merging(["self": .string(address)]) { $1 })
         return .object(members)
     }
 
@@ -91,9 +92,12 @@ extension APICall where Backend == IdentityBackend {
             }
             if chosen.count > limit {
                 chosen.removeLast(chosen.count - limit)
-                let others = query.items.filter { $0.name != "marker" }.map { "\($0.name)=\(PathText.encode($0.value))" }
+                let others = query.items.filter { $0.name != "marker" }.map {
+                    "\($0.name)=\(PathText.encode($0.value))"
+                }
                 let marker = chosen.last?["id"]?.string ?? ""
-                next = .string("\(base)\(path)?\((others + ["marker=\(PathText.encode(marker))"]).joined(separator: "&"))")
+                next = .string(
+                    "\(base)\(path)?\((others + ["marker=\(PathText.encode(marker))"]).joined(separator: "&"))")
             }
         }
         return .json([
@@ -127,7 +131,9 @@ struct ListFilter {
     init(_ query: APIQuery, ignoring names: Set<String>) {
         for (name, value) in query.items where !Self.ignored.contains(name) && !names.contains(name) {
             let parts = name.split(separator: "_", omittingEmptySubsequences: false)
-            if parts.count >= 3, parts[parts.count - 2].isEmpty, let comparison = Comparison(rawValue: String(parts[parts.count - 1])) {
+            if parts.count >= 3, parts[parts.count - 2].isEmpty,
+                let comparison = Comparison(rawValue: String(parts[parts.count - 1]))
+            {
                 tests.append((parts.dropLast(2).joined(separator: "_"), comparison, value))
             } else {
                 tests.append((name, .equals, value))
@@ -184,7 +190,9 @@ extension Dictionary where Key == String, Value == JSONValue {
 
 /// Keeps `extra` as an update says: members that are null go away.
 enum Extra {
-    static func updated(_ extra: [String: JSONValue]?, by given: [String: JSONValue], known: Set<String>) -> [String: JSONValue]? {
+    static func updated(_ extra: [String: JSONValue]?, by given: [String: JSONValue], known: Set<String>) -> [String:
+        JSONValue]?
+    {
         var result = extra ?? [:]
         for (name, value) in given where !known.contains(name) { result[name] = value }
         return result.isEmpty ? nil : result

@@ -20,7 +20,9 @@ extension IdentityAPI {
                 try call.demand(
                     "identity:list_role_assignments_for_tree",
                     PolicyTarget([
-                        "target": ["domain_id": .string(domain), "project": projectNoun.target(project)["project"] ?? nil]
+                        "target": [
+                            "domain_id": .string(domain), "project": projectNoun.target(project)["project"] ?? nil,
+                        ]
                     ]))
             } else {
                 try call.demand(
@@ -65,13 +67,16 @@ struct AssignmentQuestion {
         hasNames = query.flag("include_names")
         ownDomain = call.caller.credentials.domainID
         let scopes = [project != nil, domain != nil, isSystem].filter { $0 }.count
-        guard scopes <= 1 else { throw APIError.badRequest("Specify one of scope.project.id, scope.domain.id and scope.system.") }
+        guard scopes <= 1 else {
+            throw APIError.badRequest("Specify one of scope.project.id, scope.domain.id and scope.system.")
+        }
         guard user == nil || group == nil else { throw APIError.badRequest("Specify a user or a group, not both.") }
         guard !isEffective || group == nil else {
             throw APIError.badRequest("Combining effective and group filter will always result in an empty list.")
         }
         guard !isEffective || isInherited != true || domain == nil else {
-            throw APIError.badRequest("Combining effective, domain and inherited filters will always result in an empty list.")
+            throw APIError.badRequest(
+                "Combining effective, domain and inherited filters will always result in an empty list.")
         }
         if query.flag("include_subtree") {
             guard let project else { throw APIError.badRequest("scope.project.id must be given with include_subtree.") }

@@ -8,7 +8,8 @@ import ReconcileRuntime
 import ResourceModel
 
 extension IdentityAPI {
-    static let serviceNoun = Noun<CloudServiceSpec>(member: "service", collection: "services", path: "/v3/services") { service in
+    static let serviceNoun = Noun<CloudServiceSpec>(member: "service", collection: "services", path: "/v3/services") {
+        service in
         var members: [String: JSONValue] = [
             "type": .string(service.spec.type), "enabled": .bool(service.spec.isEnabled),
         ]
@@ -31,7 +32,8 @@ extension IdentityAPI {
         ) { try serviceNoun.list($0.directory.now.all(CloudService.self), $0) },
         IdentityRoute(
             .post, "/v3/services", .rule("identity:create_service"), "Makes a service.",
-            request: .object(["service": .object(serviceBody, required: ["type"])], required: ["service"]), response: serviceAnswer
+            request: .object(["service": .object(serviceBody, required: ["type"])], required: ["service"]),
+            response: serviceAnswer
         ) { call in
             let given = call.object("service")
             let id = call.backend.newID()
@@ -46,11 +48,13 @@ extension IdentityAPI {
             return serviceNoun.answer(service, call)
         },
         IdentityRoute(
-            .get, "/v3/services/{service_id}", .rule("identity:get_service"), "Shows a service.", response: serviceAnswer
+            .get, "/v3/services/{service_id}", .rule("identity:get_service"), "Shows a service.",
+            response: serviceAnswer
         ) { serviceNoun.answer(try $0.existing(CloudService.self, "service"), $0) },
         IdentityRoute(
             .patch, "/v3/services/{service_id}", .rule("identity:update_service"), "Changes a service.",
-            request: .object(["service": .object(serviceBody, minCount: 1)], required: ["service"]), response: serviceAnswer,
+            request: .object(["service": .object(serviceBody, minCount: 1)], required: ["service"]),
+            response: serviceAnswer,
             status: .ok
         ) { call in
             let given = call.object("service")

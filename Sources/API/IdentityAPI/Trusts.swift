@@ -110,10 +110,14 @@ extension APICall where Backend == IdentityBackend {
     fileprivate func listTrusts() throws -> APIAnswer {
         let trusts: [Trust]
         if let id = query["trustor_user_id"] {
-            try demand("identity:list_trusts_for_trustor", PolicyTarget(["target": ["trust": ["trustor_user_id": .string(id)]]]))
+            try demand(
+                "identity:list_trusts_for_trustor",
+                PolicyTarget(["target": ["trust": ["trustor_user_id": .string(id)]]]))
             trusts = directory.trusts(by: id)
         } else if let id = query["trustee_user_id"] {
-            try demand("identity:list_trusts_for_trustee", PolicyTarget(["target": ["trust": ["trustee_user_id": .string(id)]]]))
+            try demand(
+                "identity:list_trusts_for_trustee",
+                PolicyTarget(["target": ["trust": ["trustee_user_id": .string(id)]]]))
             trusts = directory.trusts(for: id)
         } else {
             try demand("identity:list_trusts")
@@ -165,13 +169,16 @@ extension APICall where Backend == IdentityBackend {
         }
         var roles: [String] = []
         for reference in given["roles"]?.array ?? [] { roles.append(try roleID(reference)) }
-        guard project == nil || !roles.isEmpty else { throw APIError.forbidden("At least one role should be specified.") }
+        guard project == nil || !roles.isEmpty else {
+            throw APIError.forbidden("At least one role should be specified.")
+        }
         let spec = try handedOn(
             TrustSpec(
                 trustorID: trustor, trusteeID: trustee, projectID: project, roleIDs: roles,
                 isImpersonation: given["impersonation"]?.bool ?? false,
                 expires: try given["expires_at"]?.string.map { try future($0) },
-                remainingUses: given["remaining_uses"]?.integer, allowsRedelegation: given["allow_redelegation"]?.bool ?? false,
+                remainingUses: given["remaining_uses"]?.integer,
+                allowsRedelegation: given["allow_redelegation"]?.bool ?? false,
                 redelegationCount: 0), given)
         let id = backend.newID()
         let trust = try await change("identity:create_trust", Trust.key(id)) { directory in
@@ -210,7 +217,8 @@ extension APICall where Backend == IdentityBackend {
                 throw APIError.badRequest("remaining_uses must not be set if redelegation is allowed.")
             }
             if let asked, asked > Self.redelegationMax {
-                throw APIError.forbidden("A redelegation_count of \(asked) is greater than the allowed \(Self.redelegationMax).")
+                throw APIError.forbidden(
+                    "A redelegation_count of \(asked) is greater than the allowed \(Self.redelegationMax).")
             }
             spec.redelegationCount = spec.allowsRedelegation ? asked ?? Self.redelegationMax : 0
             return spec

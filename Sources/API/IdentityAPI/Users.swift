@@ -158,8 +158,10 @@ enum UserFederation {
     static let schema: Schema = .array(
         of: .object(
             [
-                "idp_id": .string(), "protocols": .array(
-                    of: .object(["protocol_id": .string(), "unique_id": .string()], required: ["protocol_id", "unique_id"])),
+                "idp_id": .string(),
+                "protocols": .array(
+                    of: .object(
+                        ["protocol_id": .string(), "unique_id": .string()], required: ["protocol_id", "unique_id"])),
             ], required: ["idp_id", "protocols"]))
 
     static func render(_ identities: [UserSpec.FederatedIdentity]) -> JSONValue {
@@ -188,7 +190,9 @@ enum UserFederation {
 extension IdentityDirectory {
     /// The projects where a user has a role, by itself, by its groups, or inherited.
     func projects(of user: String, at time: Timestamp) -> [Project] {
-        roleFacts(at: time).reach(ofUser: user).projects.sorted().compactMap { project($0) }.filter { !$0.spec.isDomain }
+        roleFacts(at: time).reach(ofUser: user).projects.sorted().compactMap { project($0) }.filter {
+            !$0.spec.isDomain
+        }
     }
 
     /// The domains where a user has a role.
@@ -200,7 +204,8 @@ extension IdentityDirectory {
 extension APICall where Backend == IdentityBackend {
     static var userMembers: Set<String> {
         [
-            "id", "name", "description", "enabled", "default_project_id", "domain_id", "password", "options", "federated",
+            "id", "name", "description", "enabled", "default_project_id", "domain_id", "password", "options",
+            "federated",
             "links", "password_expires_at", "original_password",
         ]
     }
@@ -272,7 +277,8 @@ extension APICall where Backend == IdentityBackend {
             hash = try await backend.passwords.hash(password)
         }
         let changed = try await change("identity:update_user", user.key) { directory in
-            guard var stored = directory.now.stored(User.self, user.metadata.name), directory.user(user.id) != nil else {
+            guard var stored = directory.now.stored(User.self, user.metadata.name), directory.user(user.id) != nil
+            else {
                 throw APIError.missing("user", user.id)
             }
             let before = stored.value.spec
@@ -288,7 +294,8 @@ extension APICall where Backend == IdentityBackend {
             var plan = IdentityPlan()
             if let name = given["name"]?.string, name != before.name {
                 guard directory.user(named: name, in: before.domainID) == nil else {
-                    throw APIError.duplicate("user", "Duplicate entry found with name \(name) at domain ID \(before.domainID)")
+                    throw APIError.duplicate(
+                        "user", "Duplicate entry found with name \(name) at domain ID \(before.domainID)")
                 }
                 stored.value.spec.name = name
                 plan.free(.user(before.name, domain: before.domainID))
@@ -324,7 +331,9 @@ extension APICall where Backend == IdentityBackend {
                 throw APIError.authenticationRequired
             }
             // Somebody has changed it meanwhile: what was proved is not the password any more.
-            guard stored.value.spec.passwords.last == user.spec.passwords.last else { throw APIError.authenticationRequired }
+            guard stored.value.spec.passwords.last == user.spec.passwords.last else {
+                throw APIError.authenticationRequired
+            }
             stored.value.take(hash, isOwn: true, rules, at: backend.clock.now)
             stored.value.spec.tokensFrom = backend.clock.now
             var plan = IdentityPlan()

@@ -37,7 +37,8 @@ struct CloudIdentity: Sendable {
         let authenticator = Authenticator(
             cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock)
         let backend = IdentityBackend(
-            store: store, cache: cache, tokens: tokens, authenticator: authenticator, passwords: passwords, vault: vault,
+            store: store, cache: cache, tokens: tokens, authenticator: authenticator, passwords: passwords,
+            vault: vault,
             audit: audit, clock: clock, logger: logger)
         let door = APIDoor(
             policy: try PolicyTable(IdentityPolicy.defaults),

@@ -59,7 +59,8 @@ struct ConductorParts {
 
     init(
         configuration: ConductorConfiguration, store: any ResourceStore, watch: StoreWatch, blobs: FileBlobStore,
-        cache: ResourceCache, identity: CloudIdentity, vault: SecretVault, keys: AuthorityVault, authorities: SiteAuthorities, operators: OperatorTokens,
+        cache: ResourceCache, identity: CloudIdentity, vault: SecretVault, keys: AuthorityVault,
+        authorities: SiteAuthorities, operators: OperatorTokens,
         mediaKey: SecretText, startedAt: Revision? = nil, clock: any WallClock,
         logger: Logger
     ) throws {

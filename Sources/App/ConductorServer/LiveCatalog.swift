@@ -14,11 +14,13 @@ struct LiveCatalog: Sendable {
     let cache: ResourceCache
 
     /// The kinds that are kept in memory. Events are not: there are many of a node, and they are seldom read.
-    static let kinds: [any Resource.Type] = [
-        Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self, IdentityConflict.self,
-        Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
-        NodeCertificates.self, SiteAuthority.self, TPMAuthority.self,
-    ] + IdentityDirectory.kinds
+    static let kinds: [any Resource.Type] =
+        [
+            Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self,
+            IdentityConflict.self,
+            Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
+            NodeCertificates.self, SiteAuthority.self, TPMAuthority.self,
+        ] + IdentityDirectory.kinds
 
     /// Nodes by the marks of their identity; see `IdentityFusion.marks`.
     static let nodesByMark = CacheIndex<Node>("mark") { IdentityFusion.marks(of: $0.status.identity) }

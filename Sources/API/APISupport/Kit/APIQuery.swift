@@ -13,7 +13,8 @@ public struct APIQuery: Sendable {
         for pair in text.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard let name = Self.decode(parts[0]), let value = Self.decode(parts.count == 2 ? parts[1] : "") else {
-                throw .badRequest("The query has '\(String(pair).printable(limit: 80))', which is not percent-encoded UTF-8.")
+                throw .badRequest(
+                    "The query has '\(String(pair).printable(limit: 80))', which is not percent-encoded UTF-8.")
             }
             items.append((name, value))
         }
@@ -39,7 +40,9 @@ public struct APIQuery: Sendable {
             switch byte {
             case UInt8(ascii: "+"): bytes.append(UInt8(ascii: " "))
             case UInt8(ascii: "%"):
-                guard let high = iterator.next().flatMap(digit), let low = iterator.next().flatMap(digit) else { return nil }
+                guard let high = iterator.next().flatMap(digit), let low = iterator.next().flatMap(digit) else {
+                    return nil
+                }
                 bytes.append(high << 4 | low)
             default: bytes.append(byte)
             }

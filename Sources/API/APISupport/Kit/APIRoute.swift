@@ -78,7 +78,8 @@ public struct APIRoute<Backend: Sendable>: Sendable {
     /// The path with parameters that are called by their places: the router wants one name for each place, while
     /// `/roles/{role_id}` and `/roles/{prior_role_id}/implies` are what the API's reference says.
     var placedPath: String {
-        path.split(separator: "/").enumerated().map { $0.element.first == "{" ? "/{p\($0.offset)}" : "/\($0.element)" }.joined()
+        path.split(separator: "/").enumerated().map { $0.element.first == "{" ? "/{p\($0.offset)}" : "/\($0.element)" }
+            .joined()
     }
 }
 

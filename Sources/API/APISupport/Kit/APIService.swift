@@ -59,23 +59,25 @@ public struct APIService<Backend: Sendable>: Sendable {
                 status: .ok, headers: [.contentType: "application/json"],
                 body: .init(byteBuffer: ByteBuffer(bytes: document)))
         }
-        let patterns = Set(routes.map(\.path)).map { $0.split(separator: "/") }
-        for method in [HTTPRequest.Method.get, .head, .post, .put, .patch, .delete, .options] {
-            router.on(RouterPath("\(path)/**"), method: method) { request, context in
-                let parts = request.uri.path.dropFirst(path.count).split(separator: "/")
-                let isPath = patterns.contains { pattern in
-                    pattern.count == parts.count && zip(pattern, parts).allSatisfy { $0.first == "{" || $0 == $1 }
+        for (path, routes) in Dictionary(grouping: routes, by: \.placedPath) {
+            let methods = Set(routes.map(\.method) + (routes.contains { $0.method == .get } ? [.head] : []))
+            let allowed = methods.map(\.rawValue).sorted().joined(separator: ", ")
+            let error = APIError(
+                .methodNotAllowed, "method_not_allowed", "The method is not allowed for the requested URL.",
+                headers: [.allow: allowed])
+            for method in Self.methods where !methods.contains(method) {
+                router.on(RouterPath(self.path + path), method: method) { request, context in
+                    answer(error, request: request, context: context)
                 }
-                let error =
-                    isPath
-                    ? APIError(.methodNotAllowed, "method_not_allowed", "The method is not allowed for the requested URL.")
-                    : APIError.notFound("The requested path was not found: \(request.uri.path.printable(limit: 200))")
-                return answer(error, request: request, context: context)
             }
         }
+        router.add(middleware: UnknownPathMiddleware(path: path) { answer($0, request: $1, context: $2) })
     }
 
-    private func add(_ route: APIRoute<Backend>, as method: HTTPRequest.Method, to router: Router<FleetRequestContext>) {
+    private static var methods: [HTTPRequest.Method] { [.get, .head, .post, .put, .patch, .delete, .options] }
+
+    private func add(_ route: APIRoute<Backend>, as method: HTTPRequest.Method, to router: Router<FleetRequestContext>)
+    {
         router.on(RouterPath(path + route.placedPath), method: method) { request, context in
             do {
                 let answer = try await respond(to: request, context, route)
@@ -99,7 +101,8 @@ public struct APIService<Backend: Sendable>: Sendable {
         let caller = try caller(of: request, route, context)
         let body = try await body(of: request, route)
         let call = APICall(
-            backend: backend, policy: door.policy, parameters: parameters(of: route, context), query: try APIQuery(request.uri.query ?? ""),
+            backend: backend, policy: door.policy, parameters: parameters(of: route, context),
+            query: try APIQuery(request.uri.query ?? ""),
             body: body, caller: caller, version: version, headers: request.headers, method: request.method,
             base: base(of: request), requestID: context.requestID, remoteAddress: context.remoteAddress)
         if let schema = route.request, let fault = schema.fault(in: body) {
@@ -204,6 +207,23 @@ public struct APIService<Backend: Sendable>: Sendable {
     }
 }
 
+/// Answers what is below a service's path and fits none of its routes; those were added before, and do not pass here.
+private struct UnknownPathMiddleware: RouterMiddleware {
+    let path: String
+    let answer: @Sendable (APIError, Request, FleetRequestContext) -> Response
+
+    func handle(
+        _ request: Request, context: FleetRequestContext,
+        next: (Request, FleetRequestContext) async throws -> Response
+    ) async throws -> Response {
+        guard request.uri.path == path || request.uri.path.hasPrefix(path + "/") else {
+            return try await next(request, context)
+        }
+        let known = "The requested path was not found: \(request.uri.path.printable(limit: 200))"
+        return answer(.notFound(known), request, context)
+    }
+}
+
 /// What all services share: who callers are, what they may, and when reads are new enough.
 public struct APIDoor: Sendable {
     /// The caller of a token; throws when it is not valid.
@@ -213,7 +233,8 @@ public struct APIDoor: Sendable {
     /// The rules.
     public var policy: PolicyTable
     /// Throws when the caller's application credential is bounded to other requests than of this type, method and path.
-    public var checkAccessRules: @Sendable (_ caller: Caller, _ type: String, _ method: String, _ path: String) throws -> Void
+    public var checkAccessRules:
+        @Sendable (_ caller: Caller, _ type: String, _ method: String, _ path: String) throws -> Void
 
     /// A door.
     public init(

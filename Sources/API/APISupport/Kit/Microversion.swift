@@ -17,7 +17,8 @@ public struct Microversion: Sendable, Hashable, Comparable, CustomStringConverti
     /// Parses `1.81`; nil when it is not written so.
     public init?(_ text: some StringProtocol) {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 2, parts.allSatisfy({ (1...5).contains($0.utf8.count) && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
+        guard parts.count == 2,
+            parts.allSatisfy({ (1...5).contains($0.utf8.count) && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
             let major = Int(parts[0]), let minor = Int(parts[1])
         else { return nil }
         self.init(major, minor)
@@ -59,7 +60,8 @@ public struct MicroversionRules: Sendable {
         guard let text = standard ?? headers[header] else { return unasked }
         if text.lowercased() == "latest" { return range.upperBound }
         guard let version = Microversion(text) else {
-            throw .badRequest("'\(text.printable(limit: 40))' is no version; it is written such as \(range.upperBound).")
+            throw .badRequest(
+                "'\(text.printable(limit: 40))' is no version; it is written such as \(range.upperBound).")
         }
         guard range.contains(version) else {
             throw APIError(

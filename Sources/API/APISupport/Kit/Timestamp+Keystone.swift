@@ -28,7 +28,8 @@ extension Timestamp {
         case "", "Z", "z": offset = 0
         default:
             let parts = rest.dropFirst().split(separator: ":", omittingEmptySubsequences: false)
-            guard let sign = rest.first, sign == "+" || sign == "-", parts.count == 2, parts.allSatisfy({ $0.count == 2 }),
+            guard let sign = rest.first, sign == "+" || sign == "-", parts.count == 2,
+                parts.allSatisfy({ $0.count == 2 }),
                 let hours = Int64(parts[0]), let minutes = Int64(parts[1]), hours < 24, minutes < 60
             else { throw wrong }
             offset = (sign == "+" ? 1 : -1) * (hours * 60 + minutes) * 60_000

@@ -51,7 +51,8 @@ public enum CatalogName {
     /// `identifier` itself where a key may be called so, else its digest; no two identifiers get one name.
     public static func of(_ identifier: String) -> String {
         let isProper =
-            (1...100).contains(identifier.utf8.count) && !identifier.hasPrefix(digestPrefix) && !identifier.contains(",")
+            (1...100).contains(identifier.utf8.count) && !identifier.hasPrefix(digestPrefix)
+            && !identifier.contains(",")
             && identifier.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "/") }
         return isProper ? identifier : digestPrefix + digest(of: identifier)
     }

@@ -46,5 +46,7 @@ public struct PolicyAssociationSpec: IdentitySpec {
     }
 
     /// The resource's name: of each endpoint, service, and service in a region there is one.
-    public var name: String { [endpointID, serviceID, regionID].map { $0.map(CatalogName.of) ?? "" }.joined(separator: ",") }
+    public var name: String {
+        [endpointID, serviceID, regionID].map { $0.map(CatalogName.of) ?? "" }.joined(separator: ",")
+    }
 }

@@ -169,7 +169,9 @@ public struct Authenticator: Sendable {
         }
         guard let step = found else { throw .refused("the one-time password is wrong") }
         try await updateLogins(of: user) { logins throws(AuthenticationError) in
-            guard logins.passcodeStep.map({ step > $0 }) ?? true else { throw .refused("the one-time password was used before") }
+            guard logins.passcodeStep.map({ step > $0 }) ?? true else {
+                throw .refused("the one-time password was used before")
+            }
             var next = logins
             next.passcodeStep = step
             return next
@@ -190,7 +192,9 @@ public struct Authenticator: Sendable {
             }
         let isRight: Bool
         do { isRight = try await passwords.verify(secret.revealed, found?.spec.hash) } catch { throw .desk(error) }
-        guard let found, isRight else { throw .refused("there is no such application credential, or its secret is another") }
+        guard let found, isRight else {
+            throw .refused("there is no such application credential, or its secret is another")
+        }
         guard found.spec.expires.map({ clock.now < $0 }) ?? true else {
             throw .refused("the application credential has ended")
         }
@@ -237,7 +241,9 @@ public struct Authenticator: Sendable {
             guard finding.parent?.payload.accessTokenID == nil else {
                 throw .forbidden("A token of an access token may not be exchanged for another one.")
             }
-            if finding.parent?.trust != nil { throw .forbidden("A token of a trust may not be exchanged for another one.") }
+            if finding.parent?.trust != nil {
+                throw .forbidden("A token of a trust may not be exchanged for another one.")
+            }
             scope = try self.scope(asked, of: finding.user, directory, now)
         }
         let user = trust.flatMap { $0.spec.isImpersonation ? directory.user($0.spec.trustorID) : nil } ?? finding.user

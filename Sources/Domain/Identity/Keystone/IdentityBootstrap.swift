@@ -172,7 +172,8 @@ public struct IdentityBootstrap: Sendable {
 
         mutating func service(_ service: BuiltIn) throws -> String {
             let id = newID()
-            try put(CloudService(name: id, created: now, spec: CloudServiceSpec(type: service.type, name: service.name)))
+            try put(
+                CloudService(name: id, created: now, spec: CloudServiceSpec(type: service.type, name: service.name)))
             return id
         }
 

@@ -78,8 +78,12 @@ extension IdentityDirectory {
         let target: AssignmentSpec.Target = project.spec.isDomain ? .domain(project.id) : .project(project.id)
         for assignment in assignments(on: target) + assignments(on: .project(project.id)) { all.add(assignment.key) }
         for entry in projectEndpoints(of: project.id) { all.add(entry.key) }
-        for credential in now.all(Credential.self) where credential.spec.projectID == project.id { add(credential, to: &all) }
-        for found in now.all(ApplicationCredential.self) where found.spec.projectID == project.id { add(found, to: &all) }
+        for credential in now.all(Credential.self) where credential.spec.projectID == project.id {
+            add(credential, to: &all)
+        }
+        for found in now.all(ApplicationCredential.self) where found.spec.projectID == project.id {
+            add(found, to: &all)
+        }
         for trust in now.all(Trust.self) where trust.spec.projectID == project.id { all.add(trust.key) }
         for limit in limits(of: project.id) { add(limit, to: &all) }
         for token in now.all(ConsumerToken.self) where token.spec.projectID == project.id { add(token, to: &all) }
@@ -141,7 +145,9 @@ extension IdentityDirectory {
     }
 
     private func add(_ provider: IdentityProvider, to all: inout Dependents) {
-        for entry in now.all(FederationProtocol.self) where entry.spec.providerID == provider.spec.id { all.add(entry.key) }
+        for entry in now.all(FederationProtocol.self) where entry.spec.providerID == provider.spec.id {
+            all.add(entry.key)
+        }
         for id in provider.spec.remoteIDs { all.add(.remoteID(id)) }
         all.add(provider.key)
     }
@@ -186,7 +192,9 @@ extension IdentityDirectory {
         let regions = self.regions(in: region)
         let ids = Set(regions.map(\.spec.id))
         var all = Dependents()
-        for found in now.all(PolicyAssociation.self) where found.spec.regionID.map(ids.contains) == true { all.add(found.key) }
+        for found in now.all(PolicyAssociation.self) where found.spec.regionID.map(ids.contains) == true {
+            all.add(found.key)
+        }
         for found in now.all(RegisteredLimit.self) where found.spec.regionID.map(ids.contains) == true {
             add(found, to: &all)
         }

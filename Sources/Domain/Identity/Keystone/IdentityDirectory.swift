@@ -92,7 +92,9 @@ public struct IdentityDirectory: Sendable {
     public func domain(_ id: String) -> Project? { project(id).flatMap { $0.spec.isDomain ? $0 : nil } }
 
     /// The user; nil: there is none, or its domain is being deleted.
-    public func user(_ id: String) -> User? { entry(User.self, id).flatMap { domain($0.spec.domainID) == nil ? nil : $0 } }
+    public func user(_ id: String) -> User? {
+        entry(User.self, id).flatMap { domain($0.spec.domainID) == nil ? nil : $0 }
+    }
 
     /// The group; nil: there is none, or its domain is being deleted.
     public func group(_ id: String) -> Group? {
@@ -160,7 +162,9 @@ public struct IdentityDirectory: Sendable {
     public func memberships(ofUser user: String) -> [Membership] { now.all(Self.membershipsByUser, user) }
 
     /// What an actor has.
-    public func assignments(of actor: AssignmentSpec.Actor) -> [Assignment] { now.all(Self.assignmentsByActor, actor.key) }
+    public func assignments(of actor: AssignmentSpec.Actor) -> [Assignment] {
+        now.all(Self.assignmentsByActor, actor.key)
+    }
 
     /// What is had on a target.
     public func assignments(on target: AssignmentSpec.Target) -> [Assignment] {

@@ -4,7 +4,10 @@ import ReconcileRuntime
 
 /// What may stand in an endpoint's URL in the place of parts: `$(project_id)s`, or `%(project_id)s`.
 public enum EndpointURL {
-    static let names: Set<String> = ["project_id", "tenant_id", "user_id", "public_bind_host", "admin_bind_host", "compute_host", "admin_port", "public_port", "public_endpoint", "admin_endpoint"]
+    static let names: Set<String> = [
+        "project_id", "tenant_id", "user_id", "public_bind_host", "admin_bind_host", "compute_host", "admin_port",
+        "public_port", "public_endpoint", "admin_endpoint",
+    ]
 
     /// Whether all substitutions are known ones.
     public static func isProper(_ url: String) -> Bool { filled(url) { names.contains($0) ? "" : nil } != nil }
@@ -64,7 +67,9 @@ extension IdentityDirectory {
         return .array(
             services.compactMap { service in
                 let endpoints = (byService[service.id] ?? []).compactMap { endpoint -> JSONValue? in
-                    guard let url = EndpointURL.filled(endpoint.spec.url, projectID: projectID, userID: userID) else { return nil }
+                    guard let url = EndpointURL.filled(endpoint.spec.url, projectID: projectID, userID: userID) else {
+                        return nil
+                    }
                     return [
                         "id": .string(endpoint.id), "interface": .string(endpoint.spec.interface), "url": .string(url),
                         "region": .optional(endpoint.spec.regionID), "region_id": .optional(endpoint.spec.regionID),

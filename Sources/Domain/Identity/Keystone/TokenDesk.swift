@@ -63,7 +63,8 @@ public final class TokenDesk: Sendable {
 extension ValidToken {
     /// Whether what it was made from has not ended at `time`.
     func isInTime(_ time: Timestamp) -> Bool {
-        (trust?.spec.expires.map { time < $0 } ?? true) && (applicationCredential?.spec.expires.map { time < $0 } ?? true)
+        (trust?.spec.expires.map { time < $0 } ?? true)
+            && (applicationCredential?.spec.expires.map { time < $0 } ?? true)
     }
 }
 
@@ -73,7 +74,9 @@ extension IdentityDirectory {
         guard time < payload.expires else { throw .expired }
         try refuseRevoked(payload)
         guard let user = user(payload.userID) else { throw .void("the user is gone") }
-        guard let domain = domain(user.spec.domainID), domain.spec.isEnabled else { throw .void("the user's domain is off") }
+        guard let domain = domain(user.spec.domainID), domain.spec.isEnabled else {
+            throw .void("the user's domain is off")
+        }
         guard user.spec.isEnabled else { throw .void("the user is off") }
         try refuse(payload, before: user.spec.tokensFrom, of: "the user")
         try refuse(payload, before: domain.spec.tokensFrom, of: "the user's domain")
@@ -131,7 +134,9 @@ extension IdentityDirectory {
             guard let project = project(id), project.spec.isEnabled else { throw .void("the project is gone or off") }
             // A domain that acts as a project is in itself.
             let domainID = project.spec.domainID ?? project.id
-            guard let domain = domain(domainID), domain.spec.isEnabled else { throw .void("the project's domain is off") }
+            guard let domain = domain(domainID), domain.spec.isEnabled else {
+                throw .void("the project's domain is off")
+            }
             try refuse(payload, before: project.spec.tokensFrom, of: "the project")
             try refuse(payload, before: domain.spec.tokensFrom, of: "the project's domain")
             return (project, domain)
@@ -149,7 +154,9 @@ extension IdentityDirectory {
         var ids = effectiveRoleIDs(of: actor, groups: groups.map(Array.init), in: payload.scope, at: time)
         if let trust {
             let wanted = withImplied(Set(trust.spec.roleIDs))
-            guard Set(trust.spec.roleIDs).isSubset(of: ids) else { throw .void("the trustor has not all roles of the trust") }
+            guard Set(trust.spec.roleIDs).isSubset(of: ids) else {
+                throw .void("the trustor has not all roles of the trust")
+            }
             ids.formIntersection(wanted)
         }
         if let credential {
