@@ -266,7 +266,7 @@ let package = Package(
             ["Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol"]),
 
         program("muster", ["CLICommands"]),
-        program("muster-conductor", ["ConductorServer", "Identity", "Primitives", arguments, logging]),
+        program("muster-conductor", ["ConductorServer", "Primitives", arguments, logging]),
         program("discovery-agent", ["Discovery", "LinuxSystem"]),
         program("network-agent", ["NodeAgent", "RoleNetwork", "LinuxSystem", "Primitives"]),
         program("compute-agent", ["NodeAgent", "RoleCompute", "RoleNetwork"]),

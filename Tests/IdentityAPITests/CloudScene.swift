@@ -163,7 +163,7 @@ func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) as
         policy: try PolicyTable(IdentityPolicy.defaults),
         verify: { Caller(try tokens.verify($0)) }, barrier: { try await cache.barrier() })
     let router = Router(context: FleetRequestContext.self)
-    IdentityAPI.service(backend, door: door).addRoutes(to: router)
+    KeystoneAPI.service(backend, door: door).addRoutes(to: router)
     let scene = CloudScene(
         store: store, cache: cache, vault: vault, clock: clock, adminPassword: password.withLock { $0 },
         responder: router.buildResponder())

@@ -32,7 +32,7 @@ enum AccessRuleView {
     }
 }
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let accessRuleRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/users/{user_id}/access_rules", .rule("identity:list_access_rules"),

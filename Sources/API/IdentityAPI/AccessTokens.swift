@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let accessTokensPath = "/v3/users/{user_id}/OS-OAUTH1/access_tokens"
     private static let accessTokenPath = "\(accessTokensPath)/{access_token_id}"
 

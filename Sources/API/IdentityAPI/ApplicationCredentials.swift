@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let credentialsPath = "/v3/users/{user_id}/application_credentials"
     private static let appCredentialAnswer: Schema = .object(
         [
@@ -103,7 +103,7 @@ extension APICall where Backend == IdentityBackend {
             "expires_at": .optional(spec.expiresText),
             "unrestricted": .bool(spec.isUnrestricted), "system": nil,
             "roles": .array(
-                spec.roleIDs.compactMap { directory.role($0) }.map { IdentityAPI.roleNoun.render($0, base: base) }),
+                spec.roleIDs.compactMap { directory.role($0) }.map { KeystoneAPI.roleNoun.render($0, base: base) }),
             "links": ["self": .string("\(base)/v3/users/\(spec.userID)/application_credentials/\(credential.id)")],
         ]
         if let secret { members["secret"] = .string(secret) }

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     /// The steps by which a consumer gets an access token (RFC 5849 section 2); their answers are forms.
     static let consumerTokenRoutes: [IdentityRoute] = [
         IdentityRoute(

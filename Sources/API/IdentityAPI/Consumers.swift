@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let consumerNoun = Noun<ConsumerSpec>(
         member: "consumer", collection: "consumers", path: "/v3/OS-OAUTH1/consumers"
     ) {
@@ -68,7 +68,7 @@ extension APICall where Backend == IdentityBackend {
             plan.operations.append(try sealed.put())
             return (plan, consumer)
         }
-        var members = IdentityAPI.consumerNoun.render(consumer, base: base).object ?? [:]
+        var members = KeystoneAPI.consumerNoun.render(consumer, base: base).object ?? [:]
         members["secret"] = .string(secret.revealed)
         return .json(["consumer": .object(members)])
     }
@@ -90,6 +90,6 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.consumerNoun.answer(changed, self)
+        return KeystoneAPI.consumerNoun.answer(changed, self)
     }
 }

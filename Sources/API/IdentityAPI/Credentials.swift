@@ -9,7 +9,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let credentialAnswer: Schema = .object(
         [
             "credential": .object(

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let configPath = "/v3/domains/{domain_id}/config"
     private static let configAnswer: Schema = .object(["config": .object([:])], required: ["config"])
     private static let configBody: Schema = .object(["config": .object([:])], required: ["config"])

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let domainNoun = Noun<ProjectSpec>(member: "domain", collection: "domains", path: "/v3/domains") { domain in
         [
             "name": .string(domain.spec.name), "enabled": .bool(domain.spec.isEnabled),
@@ -116,7 +116,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.take(.domain(name), for: id, at: backend.clock.now)
             return (plan, domain)
         }
-        return IdentityAPI.domainNoun.answer(domain, self)
+        return KeystoneAPI.domainNoun.answer(domain, self)
     }
 
     fileprivate func updateDomain() async throws -> APIAnswer {
@@ -144,7 +144,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.domainNoun.answer(domain, self)
+        return KeystoneAPI.domainNoun.answer(domain, self)
     }
 }
 

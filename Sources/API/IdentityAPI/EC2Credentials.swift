@@ -8,7 +8,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let ec2Path = "/v3/users/{user_id}/credentials/OS-EC2"
     private static let ec2Answer: Schema = .object(
         [

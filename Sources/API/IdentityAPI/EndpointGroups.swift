@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let endpointGroupNoun = Noun<EndpointGroupSpec>(
         member: "endpoint_group", collection: "endpoint_groups", path: "/v3/OS-EP-FILTER/endpoint_groups"
     ) { group in
@@ -105,7 +105,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.create(group)
             return (plan, group)
         }
-        return IdentityAPI.endpointGroupNoun.answer(group, self)
+        return KeystoneAPI.endpointGroupNoun.answer(group, self)
     }
 
     fileprivate func updateEndpointGroup() async throws -> APIAnswer {
@@ -121,7 +121,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.endpointGroupNoun.answer(changed, self)
+        return KeystoneAPI.endpointGroupNoun.answer(changed, self)
     }
 
     /// Throws `APIError` 400 when a body names another identifier than the path.

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let endpointNoun = Noun<EndpointSpec>(member: "endpoint", collection: "endpoints", path: "/v3/endpoints") {
         endpoint in
         [

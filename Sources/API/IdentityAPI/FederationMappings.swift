@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let mappingNoun = Noun<FederationMappingSpec>(
         member: "mapping", collection: "mappings", path: "/v3/OS-FEDERATION/mappings",
         members: { ["rules": $0.spec.rules, "schema_version": .string($0.spec.formVersion)] },
@@ -63,7 +63,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.create(mapping)
             return (plan, mapping)
         }
-        return IdentityAPI.mappingNoun.answer(mapping, self)
+        return KeystoneAPI.mappingNoun.answer(mapping, self)
     }
 
     fileprivate func updateMapping() async throws -> APIAnswer {
@@ -78,7 +78,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.mappingNoun.answer(changed, self)
+        return KeystoneAPI.mappingNoun.answer(changed, self)
     }
 }
 

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let protocolPath = "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}"
     private static let protocolBody: Schema = .object(
         [
@@ -73,7 +73,7 @@ extension APICall where Backend == IdentityBackend {
     }
 
     private func members(_ entry: FederationProtocol) -> [String: JSONValue] {
-        let provider = "\(base)\(IdentityAPI.identityProviderNoun.path)/\(PathText.encode(entry.spec.providerID))"
+        let provider = "\(base)\(KeystoneAPI.identityProviderNoun.path)/\(PathText.encode(entry.spec.providerID))"
         return [
             "id": .string(entry.spec.id), "mapping_id": .string(entry.spec.mappingID),
             "links": [

@@ -55,7 +55,7 @@ private struct GrantPlace: Sendable {
         var target: [String: JSONValue] = [:]
         if call.parameters["role_id"] != nil {
             if let role = call.directory.role(call.parameter("role_id")) {
-                target.merge(IdentityAPI.roleNoun.target(role)) { $1 }
+                target.merge(KeystoneAPI.roleNoun.target(role)) { $1 }
             } else if !isLenient {
                 throw APIError.missing("role", call.parameter("role_id"))
             }
@@ -63,8 +63,8 @@ private struct GrantPlace: Sendable {
         let id = call.parameter(actorParameter)
         let actor =
             holder == .users
-            ? IdentityAPI.userNoun.target(call.directory.user(id))
-            : IdentityAPI.groupNoun.target(call.directory.group(id))
+            ? KeystoneAPI.userNoun.target(call.directory.user(id))
+            : KeystoneAPI.groupNoun.target(call.directory.group(id))
         guard !actor.isEmpty || isLenient || isActorLenient else {
             throw APIError.missing(holder == .users ? "user" : "group", id)
         }
@@ -75,12 +75,12 @@ private struct GrantPlace: Sendable {
             let id = call.parameter("project_id")
             let project = call.directory.project(id)
             guard project != nil || isLenient else { throw APIError.missing("project", id) }
-            target.merge(IdentityAPI.projectNoun.target(project)) { $1 }
+            target.merge(KeystoneAPI.projectNoun.target(project)) { $1 }
         case .domains:
             let id = call.parameter("domain_id")
             let domain = call.directory.domain(id)
             guard domain != nil || isLenient else { throw APIError.missing("domain", id) }
-            target.merge(IdentityAPI.domainNoun.target(domain)) { $1 }
+            target.merge(KeystoneAPI.domainNoun.target(domain)) { $1 }
         }
         return PolicyTarget(["target": .object(target)])
     }
@@ -91,7 +91,7 @@ private struct GrantPlace: Sendable {
     }
 }
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let grantRoutes: [IdentityRoute] = places.flatMap(routes)
 
     private static let places: [GrantPlace] = [GrantPlace.Holder.users, .groups].flatMap { holder in

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let groupNoun = Noun<GroupSpec>(member: "group", collection: "groups", path: "/v3/groups") { group in
         [
             "name": .string(group.spec.name), "domain_id": .string(group.spec.domainID),
@@ -165,7 +165,7 @@ extension APICall where Backend == IdentityBackend {
             plan.needs(Project.self, domainID, in: directory)
             return (plan, group)
         }
-        return IdentityAPI.groupNoun.answer(group, self)
+        return KeystoneAPI.groupNoun.answer(group, self)
     }
 
     private func checkGroupName(_ name: String, in domain: String, _ directory: IdentityDirectory) throws {
@@ -197,6 +197,6 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.groupNoun.answer(changed, self)
+        return KeystoneAPI.groupNoun.answer(changed, self)
     }
 }

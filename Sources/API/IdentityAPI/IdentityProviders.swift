@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let identityProviderNoun = Noun<IdentityProviderSpec>(
         member: "identity_provider", collection: "identity_providers", path: "/v3/OS-FEDERATION/identity_providers",
         members: { provider in
@@ -102,7 +102,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.create(provider)
             return (plan, provider)
         }
-        return IdentityAPI.identityProviderNoun.answer(provider, self)
+        return KeystoneAPI.identityProviderNoun.answer(provider, self)
     }
 
     fileprivate func updateIdentityProvider() async throws -> APIAnswer {
@@ -119,7 +119,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.identityProviderNoun.answer(changed, self)
+        return KeystoneAPI.identityProviderNoun.answer(changed, self)
     }
 
     /// A domain for a provider's users, which is called as its identifier.

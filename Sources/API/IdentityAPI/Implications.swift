@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let impliesPath = "/v3/roles/{prior_role_id}/implies"
     private static let impliedPath = "/v3/roles/{prior_role_id}/implies/{implied_role_id}"
 

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let limitNoun = Noun<LimitSpec>(member: "limit", collection: "limits", path: "/v3/limits") { limit in
         [
             "service_id": .string(limit.spec.serviceID), "region_id": .optional(limit.spec.regionID),
@@ -139,7 +139,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.checkBulk("limits", limits.count)
             return (plan, limits)
         }
-        return .json(["limits": .array(limits.map { IdentityAPI.limitNoun.render($0, base: base) })])
+        return .json(["limits": .array(limits.map { KeystoneAPI.limitNoun.render($0, base: base) })])
     }
 
     /// One limit as asked for; throws `APIError` 400 for an owner that is not there, 403 without a registered limit.
@@ -194,6 +194,6 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.limitNoun.answer(changed, self)
+        return KeystoneAPI.limitNoun.answer(changed, self)
     }
 }

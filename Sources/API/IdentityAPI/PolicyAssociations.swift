@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let policyAssociationRoutes: [IdentityRoute] =
         associationRoutes("endpoints/{endpoint_id}", "endpoint")
         + associationRoutes("services/{service_id}", "service")

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let policyNoun = Noun<PolicyDocumentSpec>(member: "policy", collection: "policies", path: "/v3/policies") {
         policy in
         ["type": .string(policy.spec.type), "blob": policy.spec.blob].over(policy.spec.extra)

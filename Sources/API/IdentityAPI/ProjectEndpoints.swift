@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let inProject = "/v3/OS-EP-FILTER/projects/{project_id}/endpoints/{endpoint_id}"
     private static let groupInProject = "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}/projects/{project_id}"
 
@@ -86,7 +86,7 @@ extension APICall where Backend == IdentityBackend {
     /// The projects that were given an endpoint or an endpoint group.
     func listProjects(with id: String) throws -> APIAnswer {
         let projects = directory.projectEndpoints(with: id).compactMap { directory.project($0.spec.projectID) }
-        return try IdentityAPI.projectNoun.list(projects, self)
+        return try KeystoneAPI.projectNoun.list(projects, self)
     }
 
     /// That the path's project was given this; throws `APIError` 404.

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let projectNoun = Noun<ProjectSpec>(member: "project", collection: "projects", path: "/v3/projects") {
         project in
         [
@@ -182,7 +182,7 @@ extension APICall where Backend == IdentityBackend {
         projects.removeAll { directory.project($0.id) == nil }
         try filterByTags(&projects)
         let names: Set<String> = ["tags", "tags-any", "not-tags", "not-tags-any", "is_domain"]
-        return try IdentityAPI.projectNoun.list(projects, self, ignoring: names)
+        return try KeystoneAPI.projectNoun.list(projects, self, ignoring: names)
     }
 
     private func filterByTags(_ projects: inout [Project]) throws {
@@ -251,7 +251,7 @@ extension APICall where Backend == IdentityBackend {
             if domain.id != parentID { plan.needs(Project.self, domain.id, in: directory) }
             return (plan, project)
         }
-        return IdentityAPI.projectNoun.answer(project, self)
+        return KeystoneAPI.projectNoun.answer(project, self)
     }
 
     fileprivate func updateProject() async throws -> APIAnswer {
@@ -282,7 +282,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.projectNoun.answer(project, self)
+        return KeystoneAPI.projectNoun.answer(project, self)
     }
 
     private func checkEnabling(
@@ -317,7 +317,7 @@ extension APICall where Backend == IdentityBackend {
 
     fileprivate func showProject() throws -> APIAnswer {
         let project = try existingProject()
-        guard case .object(var members) = IdentityAPI.projectNoun.render(project, base: base) else { return .empty }
+        guard case .object(var members) = KeystoneAPI.projectNoun.render(project, base: base) else { return .empty }
         let tree = ProjectTree(directory: directory)
         let asked = ["parents_as_list", "parents_as_ids", "subtree_as_list", "subtree_as_ids"].filter {
             query[$0] != nil
@@ -342,7 +342,7 @@ extension APICall where Backend == IdentityBackend {
         let user = caller.credentials.userID ?? ""
         return projects.filter {
             !directory.effectiveRoleIDs(of: user, in: .project($0.id), at: backend.clock.now).isEmpty
-        }.map { ["project": IdentityAPI.projectNoun.render($0, base: base)] }
+        }.map { ["project": KeystoneAPI.projectNoun.render($0, base: base)] }
     }
 }
 

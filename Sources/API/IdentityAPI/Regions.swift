@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let regionNoun = Noun<RegionSpec>(
         member: "region", collection: "regions", path: "/v3/regions",
         members: { region in
@@ -115,7 +115,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.regionNoun.answer(changed, self)
+        return KeystoneAPI.regionNoun.answer(changed, self)
     }
 
     private func checkParent(_ parent: String?, of id: String, _ directory: IdentityDirectory) throws {

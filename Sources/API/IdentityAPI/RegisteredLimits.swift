@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let registeredLimitNoun = Noun<RegisteredLimitSpec>(
         member: "registered_limit", collection: "registered_limits", path: "/v3/registered_limits"
     ) { limit in
@@ -101,7 +101,7 @@ extension APICall where Backend == IdentityBackend {
             return (plan, limits)
         }
         return .json([
-            "registered_limits": .array(limits.map { IdentityAPI.registeredLimitNoun.render($0, base: base) })
+            "registered_limits": .array(limits.map { KeystoneAPI.registeredLimitNoun.render($0, base: base) })
         ])
     }
 
@@ -128,7 +128,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.registeredLimitNoun.answer(changed, self)
+        return KeystoneAPI.registeredLimitNoun.answer(changed, self)
     }
 
     /// What is to be made; throws `APIError` 400 when it is nothing.

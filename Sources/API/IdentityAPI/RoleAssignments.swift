@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let assignmentRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/role_assignments", .token, "Lists who has which roles where.",

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let roleNoun = Noun<RoleSpec>(member: "role", collection: "roles", path: "/v3/roles") { role in
         [
             "name": .string(role.spec.name), "domain_id": .optional(role.spec.domainID),
@@ -98,7 +98,7 @@ extension APICall where Backend == IdentityBackend {
             if let domain { plan.needs(Project.self, domain, in: directory) }
             return (plan, role)
         }
-        return IdentityAPI.roleNoun.answer(role, self)
+        return KeystoneAPI.roleNoun.answer(role, self)
     }
 
     fileprivate func updateRole() async throws -> APIAnswer {
@@ -128,7 +128,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.roleNoun.answer(changed, self)
+        return KeystoneAPI.roleNoun.answer(changed, self)
     }
 
     /// Takes the role from all assignments that have others too, then deletes it with the rest.

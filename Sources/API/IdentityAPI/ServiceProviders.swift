@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let serviceProviderNoun = Noun<ServiceProviderSpec>(
         member: "service_provider", collection: "service_providers", path: "/v3/OS-FEDERATION/service_providers",
         members: { provider in
@@ -91,7 +91,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.create(provider)
             return (plan, provider)
         }
-        return IdentityAPI.serviceProviderNoun.answer(provider, self)
+        return KeystoneAPI.serviceProviderNoun.answer(provider, self)
     }
 
     fileprivate func updateServiceProvider() async throws -> APIAnswer {
@@ -106,7 +106,7 @@ extension APICall where Backend == IdentityBackend {
             try plan.update(stored)
             return (plan, stored.value)
         }
-        return IdentityAPI.serviceProviderNoun.answer(changed, self)
+        return KeystoneAPI.serviceProviderNoun.answer(changed, self)
     }
 }
 

@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let serviceNoun = Noun<CloudServiceSpec>(member: "service", collection: "services", path: "/v3/services") {
         service in
         var members: [String: JSONValue] = [

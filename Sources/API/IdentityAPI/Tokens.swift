@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let tokenSchema: Schema = .object(
         [
             "token": .object(
@@ -180,12 +180,12 @@ extension APICall where Backend == IdentityBackend {
 
     fileprivate func ownProjects() throws -> APIAnswer {
         let projects = directory.projects(of: caller.credentials.userID ?? "", at: backend.clock.now)
-        return try IdentityAPI.projectNoun.list(projects.filter(\.spec.isEnabled), self)
+        return try KeystoneAPI.projectNoun.list(projects.filter(\.spec.isEnabled), self)
     }
 
     fileprivate func ownDomains() throws -> APIAnswer {
         let domains = directory.domains(of: caller.credentials.userID ?? "", at: backend.clock.now)
-        return try IdentityAPI.domainNoun.list(domains.filter(\.spec.isEnabled), self)
+        return try KeystoneAPI.domainNoun.list(domains.filter(\.spec.isEnabled), self)
     }
 }
 

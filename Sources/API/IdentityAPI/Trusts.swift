@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     private static let trustAnswer: Schema = .object(
         [
             "trust": .object(
@@ -140,7 +140,7 @@ extension APICall where Backend == IdentityBackend {
         ]
         guard hasRoles else { return .object(members.over(spec.extra)) }
         members["roles"] = .array(
-            spec.roleIDs.compactMap { directory.role($0) }.map { IdentityAPI.roleNoun.render($0, base: base) })
+            spec.roleIDs.compactMap { directory.role($0) }.map { KeystoneAPI.roleNoun.render($0, base: base) })
         members["roles_links"] = [
             "self": .string("\(base)/v3/OS-TRUST/trusts/\(trust.id)/roles"), "next": nil, "previous": nil,
         ]

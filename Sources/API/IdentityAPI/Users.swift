@@ -7,7 +7,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let userNoun = Noun<UserSpec>(member: "user", collection: "users", path: "/v3/users") { user in
         var members: [String: JSONValue] = [
             "name": .string(user.spec.name), "domain_id": .string(user.spec.domainID),
@@ -247,7 +247,7 @@ extension APICall where Backend == IdentityBackend {
             plan.after = nil
             return (plan, user)
         }
-        return IdentityAPI.userNoun.answer(user, self)
+        return KeystoneAPI.userNoun.answer(user, self)
     }
 
     private func checkDefaultProject(_ spec: UserSpec, _ directory: IdentityDirectory) throws {
@@ -306,7 +306,7 @@ extension APICall where Backend == IdentityBackend {
             plan.after = nil
             return (plan, stored.value)
         }
-        return IdentityAPI.userNoun.answer(changed, self)
+        return KeystoneAPI.userNoun.answer(changed, self)
     }
 
     fileprivate func changeOwnPassword() async throws -> APIAnswer {

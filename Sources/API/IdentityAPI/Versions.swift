@@ -2,7 +2,7 @@ import APISupport
 import HTTPTypes
 import Primitives
 
-extension IdentityAPI {
+extension KeystoneAPI {
     static let versionRoutes: [IdentityRoute] = [
         IdentityRoute(.get, "", .open, "Lists the API's versions.", response: .any, status: .multipleChoices) { call in
             .json(

@@ -32,7 +32,7 @@ struct CloudIdentity: Sendable {
         let url = configuration.publicURL
         try await bootstrap.ensureCatalog(
             region: configuration.region,
-            [.init(type: "identity", name: "keystone", url: "\(url)\(IdentityAPI.path)")])
+            [.init(type: "identity", name: "keystone", url: "\(url)\(KeystoneAPI.path)")])
         let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: try await keys(in: vault)), clock: clock)
         let authenticator = Authenticator(
             cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock)
@@ -86,7 +86,7 @@ struct CloudIdentity: Sendable {
         return .operator(name: token.user.spec.name, role: role)
     }
 
-    var service: APIService<IdentityBackend> { IdentityAPI.service(backend, door: door) }
+    var service: APIService<IdentityBackend> { KeystoneAPI.service(backend, door: door) }
 }
 
 /// `clouds.yaml` (OpenStack SDK, "Configuring OpenStack SDK Applications"), with which clients find the cloud and its
@@ -101,7 +101,7 @@ struct CloudsFile {
         clouds:
           muster:
             auth:
-              auth_url: \(configuration.publicURL)\(IdentityAPI.path)/v3
+              auth_url: \(configuration.publicURL)\(KeystoneAPI.path)/v3
               username: admin
               password: '\(password.revealed)'
               project_name: admin

@@ -27,7 +27,13 @@ public struct ConductorConfiguration: Sendable {
     /// Where clients reach the API, for example `https://cloud.example:9443`; nil: at the API's address and port.
     public var endpoint: String?
     /// What hashing a user's password costs.
-    public var passwordCost = ScryptCost.standard
+    var passwordCost = ScryptCost.standard
+
+    /// The same as a power of two of rounds.
+    public var passwordCostExponent: Int {
+        get { passwordCost.logN }
+        set { passwordCost.logN = newValue }
+    }
 
     /// Where clients reach the API.
     var publicURL: String {

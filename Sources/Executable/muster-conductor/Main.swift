@@ -1,7 +1,6 @@
 import ArgumentParser
 import ConductorServer
 import Foundation
-import Identity
 import Logging
 import Primitives
 
@@ -80,7 +79,7 @@ struct ConductorCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "What hashing a user's password costs: scrypt with 2 to this power of rounds of 1 KiB (8 to 18).",
             valueName: "log2"))
-    var passwordCost = ScryptCost.standard.logN
+    var passwordCost = ConductorConfiguration(stateDirectory: "").passwordCostExponent
 
     @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
     var logLevel = "info"
@@ -112,7 +111,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.acceptsOlderStore = acceptOlderStore
         configuration.connectionsPerAddress = connectionsPerAddress
         configuration.region = region
-        configuration.passwordCost.logN = passwordCost
+        configuration.passwordCostExponent = passwordCost
         configuration.endpoint = endpoint
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info

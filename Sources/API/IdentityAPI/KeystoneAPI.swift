@@ -5,7 +5,7 @@ import Policy
 import Primitives
 
 /// OpenStack's identity API (Keystone v3) below `/identity`.
-public enum IdentityAPI {
+public enum KeystoneAPI {
     /// Where it is mounted.
     public static let path = "/identity"
 
