@@ -25,7 +25,7 @@ same() {
         tail -5 "$out/$name.log" >&2
         return 1
     fi
-    diff -u "$name" "$out/$name"
+    diff -u -F '^\$ \|^[a-z_]*(' "$name" "$out/$name"
 }
 
 # The file that the first start has written is all that a client needs.

@@ -33,8 +33,8 @@ class Transcript:
 
     def error(self, text):
         """What a client says of a refusal, without the server's own words for it: the status is what programs look at."""
-        text = re.sub(r"((?:Client|Server) Error for url: [^ ,]+), .*", r"\1", self.text(text))
-        return re.sub(r"(^|: )[^:]*(?:: [^:]*)*\(HTTP (\d+)\).*", r"\1HTTP \2", text)
+        text = re.sub(r"((?:Client|Server) Error for url: [^ ,]+), .*", r"\1", text)
+        return self.text(re.sub(r"(^|: )[^:]*(?:: [^:]*)*\(HTTP (\d+)\).*", r"\1HTTP \2", text))
 
     def text(self, text, name="id"):
         text = re.sub(r"\breq-" + ID.pattern[2:], "req-<request>", text)
