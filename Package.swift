@@ -119,7 +119,7 @@ let package = Package(
         module(
             "Domain", "Identity",
             [
-                "Primitives", "ResourceModel", "ReconcileRuntime", "AgentProtocol", "CatalogIdentity", "Policy", crypto,
+                "Primitives", "ResourceModel", "ReconcileRuntime", "AgentProtocol", "CatalogIdentity", crypto,
                 cryptoExtras, x509, asn1,
             ]),
         module(

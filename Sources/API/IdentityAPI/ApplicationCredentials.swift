@@ -99,12 +99,10 @@ extension APICall where Backend == IdentityBackend {
         var members: [String: JSONValue] = [
             "id": .string(credential.id), "name": .string(spec.name), "description": .optional(spec.description),
             "project_id": .string(spec.projectID), "user_id": .string(spec.userID),
-            "expires_at": .optional(spec.expires.map { String($0.keystone.dropLast()) }),
+            "expires_at": .optional(spec.expiresText),
             "unrestricted": .bool(spec.isUnrestricted), "system": nil,
             "roles": .array(
-                spec.roleIDs.compactMap { directory.role($0) }.map {
-                    ["id": .string($0.id), "name": .string($0.spec.name), "domain_id": .optional($0.spec.domainID)]
-                }),
+                spec.roleIDs.compactMap { directory.role($0) }.map { IdentityAPI.roleNoun.render($0, base: base) }),
             "links": ["self": .string("\(base)/v3/users/\(spec.userID)/application_credentials/\(credential.id)")],
         ]
         if let secret { members["secret"] = .string(secret) }
@@ -137,10 +135,11 @@ extension APICall where Backend == IdentityBackend {
             }
             var plan = IdentityPlan()
             let rules = try given["access_rules"]?.array.map { try accessRules($0, of: userID, directory, &plan) }
-            let spec = ApplicationCredentialSpec(
+            var spec = ApplicationCredentialSpec(
                 userID: userID, projectID: project, name: name, description: given["description"]?.string, hash: hash,
                 roleIDs: roles, expires: expires, isUnrestricted: given["unrestricted"]?.bool ?? false,
                 accessRuleIDs: rules)
+            spec.expiresText = given["expires_at"]?.string.map { String($0.prefix { $0 != "Z" && $0 != "+" }) }
             let credential = ApplicationCredential(name: id, created: backend.clock.now, spec: spec)
             try plan.create(credential)
             plan.after = nil

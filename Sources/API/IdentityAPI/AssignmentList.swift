@@ -30,12 +30,8 @@ struct AssignmentList {
             filter.target = .system
         }
         let facts = directory.roleFacts(at: now)
-        var list = facts.effectiveAssignments(filter, limit: Self.effectiveCountMax)
-        if filter.target == .any, question.isInherited != true {
-            filter.target = .system
-            list.assignments += facts.effectiveAssignments(filter, limit: Self.effectiveCountMax).assignments
-        }
-        guard list.assignments.count <= Self.effectiveCountMax else {
+        let list = facts.effectiveAssignments(filter, limit: Self.effectiveCountMax)
+        guard !list.isCut else {
             throw APIError.badRequest(
                 "There are more than \(Self.effectiveCountMax) effective assignments; ask for those of a user, a project, a domain or a role.")
         }

@@ -11,7 +11,7 @@ extension IdentityAPI {
     static let domainNoun = Noun<ProjectSpec>(member: "domain", collection: "domains", path: "/v3/domains") { domain in
         [
             "name": .string(domain.spec.name), "enabled": .bool(domain.spec.isEnabled),
-            "description": .string(domain.spec.description), "tags": .array(domain.spec.tags.map { .string($0) }),
+            "description": .optional(domain.spec.description), "tags": .array(domain.spec.tags.map { .string($0) }),
             "options": Immutability.options(domain.spec.isImmutable),
         ].over(domain.spec.extra)
     }
@@ -21,7 +21,7 @@ extension IdentityAPI {
         "tags": ProjectTags.schema, "options": Immutability.schema,
     ]
     private static let domainAnswer = domainNoun.schema(
-        ["id": .string(), "name": .string(), "enabled": .boolean, "description": .string(), "links": .any],
+        ["id": .string(), "name": .string(), "enabled": .boolean, "description": Schema.string().orNull, "links": .any],
         required: ["name", "enabled"])
 
     private static func ofPathDomain(_ call: IdentityCall) -> PolicyTarget {
@@ -31,11 +31,20 @@ extension IdentityAPI {
         ])
     }
 
+    private static func ofExistingDomain(_ call: IdentityCall) throws -> PolicyTarget {
+        let id = call.parameter("domain_id")
+        guard call.directory.domain(id) != nil else { throw APIError.missing("domain", id) }
+        return ofPathDomain(call)
+    }
+
     static let domainRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/domains", .rule("identity:list_domains"), "Lists domains.",
             response: .object(["domains": .array(of: .any)], required: ["domains", "links"]),
-            target: { PolicyTarget(["target": ["domain": ["id": .optional($0.caller.credentials.domainID)]]]) }
+            target: { call in
+                guard let id = call.caller.credentials.domainID else { return PolicyTarget() }
+                return PolicyTarget(["target": ["domain": ["id": .string(id)]]])
+            }
         ) { call in
             var domains = call.directory.domains
             if let own = call.caller.credentials.domainID { domains.removeAll { $0.id != own } }
@@ -58,11 +67,11 @@ extension IdentityAPI {
         IdentityRoute(
             .patch, "/v3/domains/{domain_id}", .rule("identity:update_domain"), "Changes a domain.",
             request: .object(["domain": .object(domainMembers, minCount: 1)], required: ["domain"]),
-            response: domainAnswer, status: .ok, target: ofPathDomain
+            response: domainAnswer, status: .ok, target: ofExistingDomain
         ) { try await $0.updateDomain() },
         IdentityRoute(
             .delete, "/v3/domains/{domain_id}", .rule("identity:delete_domain"),
-            "Deletes a domain that is off, with all that is in it.", target: ofPathDomain
+            "Deletes a domain that is off, with all that is in it.", target: ofExistingDomain
         ) { call in
             let id = call.parameter("domain_id")
             guard let domain = call.directory.domain(id) else { throw APIError.missing("domain", id) }
@@ -90,6 +99,7 @@ extension APICall where Backend == IdentityBackend {
                 throw APIError.duplicate("domain", "Duplicate ID, \(id)")
             }
             var spec = ProjectSpec(name: name, domainID: nil, parentID: nil)
+            spec.description = ""
             try spec.apply(given, known: ProjectSpec.domainMembers)
             let domain = Project(name: id, created: backend.clock.now, spec: spec)
             var plan = IdentityPlan()
@@ -165,7 +175,7 @@ extension ProjectSpec {
 
     /// Takes over what is given, the name excepted.
     mutating func apply(_ given: [String: JSONValue], known: Set<String>) throws {
-        if let value = given["description"] { description = value.string ?? "" }
+        if let value = given["description"] { description = value.string }
         if let value = given["enabled"]?.bool { isEnabled = value }
         if let value = given["tags"]?.array?.compactMap(\.string) {
             try ProjectTags.check(value)

@@ -13,7 +13,7 @@ extension IdentityAPI {
     private static let ec2Answer: Schema = .object(
         [
             "credential": .object(
-                ["access": .string(), "secret": .string(), "user_id": .string(), "tenant_id": .string()],
+                ["access": .string(), "secret": .string(), "user_id": .string(), "tenant_id": Schema.string().orNull],
                 required: ["access", "secret", "user_id", "tenant_id"])
         ], required: ["credential"])
 
@@ -77,10 +77,9 @@ extension IdentityAPI {
 extension APICall where Backend == IdentityBackend {
     fileprivate func existingEC2() throws -> Credential {
         let access = parameter("credential_id")
-        _ = try existingUser()
-        guard let found = directory.entry(Credential.self, CredentialView.id(ofAccessKey: access)),
-            found.spec.userID == parameter("user_id")
-        else { throw APIError.missing("credential", access) }
+        guard let found = directory.entry(Credential.self, CredentialView.id(ofAccessKey: access)) else {
+            throw APIError.missing("credential", access)
+        }
         guard found.spec.type.lowercased() == "ec2" else { throw APIError.authenticationRequired }
         try refuseDelegated("Credentials")
         return found

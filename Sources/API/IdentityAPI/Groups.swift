@@ -35,7 +35,11 @@ extension IdentityAPI {
     static let groupRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/groups", .rule("identity:list_groups"), "Lists groups.",
-            response: .object(["groups": .array(of: .any)], required: ["groups", "links"]), target: ofDomainScope
+            response: .object(["groups": .array(of: .any)], required: ["groups", "links"]),
+            target: { call in
+                guard let id = call.caller.credentials.domainID else { return PolicyTarget() }
+                return PolicyTarget(["target": ["group": ["domain_id": .string(id)]]])
+            }
         ) { call in
             let domain = call.caller.credentials.domainID ?? call.query["domain_id"]
             let groups = domain.map { call.directory.groups(in: $0) } ?? call.directory.now.all(Group.self)
@@ -61,7 +65,11 @@ extension IdentityAPI {
             response: groupAnswer, status: .ok, target: ofPathGroup
         ) { try await $0.updateGroup() },
         IdentityRoute(
-            .delete, "/v3/groups/{group_id}", .rule("identity:delete_group"), "Deletes a group.", target: ofPathGroup
+            .delete, "/v3/groups/{group_id}", .rule("identity:delete_group"), "Deletes a group.",
+            target: { call in
+                _ = try call.existingGroup()
+                return ofPathGroup(call)
+            }
         ) { call in
             let group = try call.existingGroup()
             try await call.delete("identity:delete_group", group.key) { directory in

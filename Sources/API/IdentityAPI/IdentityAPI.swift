@@ -21,4 +21,7 @@ public enum IdentityAPI {
         versionRoutes + tokenRoutes + domainRoutes + projectRoutes + userRoutes + groupRoutes + roleRoutes
         + implicationRoutes + credentialRoutes + ec2Routes + applicationCredentialRoutes + accessRuleRoutes
         + trustRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
+        + endpointGroupRoutes + projectEndpointRoutes + policyRoutes + policyAssociationRoutes + registeredLimitRoutes
+        + limitRoutes + identityProviderRoutes + protocolRoutes + mappingRoutes + serviceProviderRoutes + consumerRoutes
+        + domainConfigurationRoutes
 }

@@ -128,7 +128,7 @@ struct IdentityPlan {
         _ type: IdentityEntry<Spec>.Type, _ id: String, in directory: IdentityDirectory
     ) {
         guard let stored = directory.now.stored(type, CatalogName.of(id)) else { return }
-        conditions.append(stored.unchanged)
+        if !conditions.contains(stored.unchanged) { conditions.append(stored.unchanged) }
     }
 
     /// Takes a name for `id`, or gives it up.

@@ -31,16 +31,19 @@ extension AuthenticationError: APIErrorConvertible {
     public var apiError: APIError {
         switch self {
         case .refused: .authenticationRequired
-        case .moreMethodsNeeded(let receipt, _):
-            APIError(
-                .unauthorized, "more_methods", publicMessage,
-                headers: HTTPFields([HTTPField(name: .authReceipt, value: receipt)]))
         case .passwordExpired: APIError(.unauthorized, "password_expired", publicMessage)
         case .invalid: .badRequest(publicMessage)
         case .forbidden: .forbidden(publicMessage)
         case .desk(let error): error.apiError
         case .store(let error): error.apiError
         }
+    }
+}
+
+extension PasswordRefusal: APIErrorConvertible {
+    public var apiError: APIError {
+        if case .notByUser = self { return .forbidden(publicMessage) }
+        return .badRequest(publicMessage)
     }
 }
 
@@ -52,6 +55,5 @@ extension PasswordDeskError: APIErrorConvertible {
 }
 
 extension HTTPField.Name {
-    static let authReceipt = HTTPField.Name("Openstack-Auth-Receipt")!
     static let subjectToken = HTTPField.Name("X-Subject-Token")!
 }

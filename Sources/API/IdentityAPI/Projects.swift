@@ -11,7 +11,7 @@ extension IdentityAPI {
     static let projectNoun = Noun<ProjectSpec>(member: "project", collection: "projects", path: "/v3/projects") { project in
         [
             "name": .string(project.spec.name), "enabled": .bool(project.spec.isEnabled),
-            "description": .string(project.spec.description), "tags": .array(project.spec.tags.map { .string($0) }),
+            "description": .string(project.spec.description ?? ""), "tags": .array(project.spec.tags.map { .string($0) }),
             "options": Immutability.options(project.spec.isImmutable), "is_domain": .bool(project.spec.isDomain),
             "domain_id": .optional(project.spec.domainID), "parent_id": .optional(project.spec.parentID),
         ].over(project.spec.extra)
@@ -40,7 +40,7 @@ extension IdentityAPI {
     static let projectRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/projects", .rule("identity:list_projects"), "Lists projects.", response: projectsAnswer,
-            target: { PolicyTarget(["target": ["domain_id": .optional($0.caller.credentials.domainID)]]) }
+            target: ofDomainScope
         ) { try $0.listProjects() },
         IdentityRoute(
             .post, "/v3/projects", .rule("identity:create_project"), "Makes a project.",
@@ -130,7 +130,7 @@ extension IdentityAPI {
 }
 
 extension APICall where Backend == IdentityBackend {
-    fileprivate func existingProject() throws -> Project {
+    func existingProject() throws -> Project {
         let id = parameter("project_id")
         guard let project = directory.project(id) else { throw APIError.missing("project", id) }
         return project
@@ -213,9 +213,13 @@ extension APICall where Backend == IdentityBackend {
         let id = backend.newID()
         let project = try await change("identity:create_project", Project.key(id)) { directory in
             let domainID = domainOfNewProject(given) ?? "default"
-            guard let domain = directory.domain(domainID) else { throw APIError.missing("domain", domainID) }
+            guard let domain = directory.domain(domainID) else {
+                throw APIError.badRequest("Could not find domain: \(domainID.printable(limit: 64)).")
+            }
             let parentID = given["parent_id"]?.string ?? domainID
-            guard let parent = directory.project(parentID) else { throw APIError.missing("project", parentID) }
+            guard let parent = directory.project(parentID) else {
+                throw APIError.badRequest("Could not find project: \(parentID.printable(limit: 64)).")
+            }
             guard parent.id == domainID || parent.spec.domainID == domainID else {
                 throw APIError.badRequest("The parent project \(parentID) is in another domain than \(domainID).")
             }
@@ -223,7 +227,7 @@ extension APICall where Backend == IdentityBackend {
                 throw APIError.forbidden("The project would lie deeper than \(ProjectTree.depthMax) levels.")
             }
             for above in [parent] + directory.ancestors(of: parent) where !above.spec.isEnabled {
-                throw APIError.forbidden("Cannot make a project below \(above.id), which is disabled.")
+                throw APIError.badRequest("Cannot make a project below \(above.id), which is disabled.")
             }
             guard directory.project(named: name, in: domainID) == nil else {
                 throw APIError.duplicate("project", "it is not permitted to have two projects with either the same name or same id in the same domain: name is \(name), project id \(id)")

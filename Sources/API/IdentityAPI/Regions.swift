@@ -128,25 +128,13 @@ extension APICall where Backend == IdentityBackend {
     fileprivate func deleteRegion() async throws -> APIAnswer {
         let region = try existingRegion()
         let id = region.spec.id
-        try await change("identity:delete_region", region.key) { directory in
-            let all = directory.now.all(Region.self)
-            var gone: Set<String> = [id]
-            var isGrowing = true
-            while isGrowing {
-                let more = all.filter { !gone.contains($0.spec.id) && $0.spec.parentID.map(gone.contains) == true }
-                gone.formUnion(more.map(\.spec.id))
-                isGrowing = !more.isEmpty
-            }
-            let isUsed = directory.now.all(Endpoint.self).contains { $0.spec.regionID.map(gone.contains) == true }
-            guard !isUsed else {
+        try await delete("identity:delete_region", region.key) { directory in
+            guard let found = directory.entry(Region.self, id) else { return Dependents() }
+            let gone = Set(directory.regions(in: found).map(\.spec.id))
+            guard !directory.now.all(Endpoint.self).contains(where: { $0.spec.regionID.map(gone.contains) == true }) else {
                 throw APIError.forbidden("Unable to delete region \(id) because it or its child regions have associated endpoints.")
             }
-            guard gone.count < StoreLimits.operationCountMax else {
-                throw APIError.forbidden("Region \(id) has more than \(StoreLimits.operationCountMax - 1) regions below it; delete some first.")
-            }
-            var plan = IdentityPlan()
-            for found in all where gone.contains(found.spec.id) { plan.delete(found) }
-            return (plan, ())
+            return directory.dependents(of: found)
         }
         return .empty
     }

@@ -17,13 +17,16 @@ struct Noun<Spec: IdentitySpec>: Sendable {
     let members: @Sendable (Entry) -> [String: JSONValue]
     /// The identifier as callers know it.
     var identifier: @Sendable (Entry) -> String = { $0.id }
+    /// Further links by name, below the entry's own address.
+    var links: [String: String] = [:]
 
     /// An entry as JSON.
     func render(_ entry: Entry, base: String) -> JSONValue {
         var members = members(entry)
         let id = identifier(entry)
+        let address = "\(base)\(path)/\(PathText.encode(id))"
         members["id"] = .string(id)
-        members["links"] = ["self": .string("\(base)\(path)/\(PathText.encode(id))")]
+        members["links"] = .object(links.mapValues { .string("\(address)/\($0)") }.merging(["self": .string(address)]) { $1 })
         return .object(members)
     }
 

@@ -25,7 +25,7 @@ extension IdentityAPI {
             } else {
                 try call.demand(
                     "identity:list_role_assignments",
-                    PolicyTarget(["target": ["domain_id": .optional(call.caller.credentials.domainID)]]))
+                    ofDomainScope(call))
             }
             let list = AssignmentList(directory: call.directory, base: call.base, now: call.backend.clock.now)
             return .json([

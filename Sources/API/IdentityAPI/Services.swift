@@ -18,7 +18,7 @@ extension IdentityAPI {
     }
 
     private static let serviceBody: [String: Schema] = [
-        "name": Schema.string(max: 255).orNull, "type": .string(min: 1, max: 255), "enabled": .boolean,
+        "name": .string(max: 255), "type": .string(min: 1, max: 255), "enabled": .boolean,
         "description": Schema.string().orNull,
     ]
     private static let serviceAnswer = serviceNoun.schema(

@@ -46,7 +46,8 @@ extension IdentityAPI {
     }
 
     static func ofDomainScope(_ call: IdentityCall) -> PolicyTarget {
-        PolicyTarget(["target": ["domain_id": .optional(call.caller.credentials.domainID)]])
+        guard let id = call.caller.credentials.domainID else { return PolicyTarget() }
+        return PolicyTarget(["target": ["domain_id": .string(id)]])
     }
 
     static let userRoutes: [IdentityRoute] = [
@@ -225,11 +226,7 @@ extension APICall where Backend == IdentityBackend {
         let domainID = domainOfNew(given) ?? "default"
         var spec = UserSpec(name: name, domainID: domainID)
         apply(given, to: &spec)
-        if let password = given["password"]?.string {
-            spec.passwords = [
-                UserSpec.Password(hash: try await backend.passwords.hash(password), created: backend.clock.now)
-            ]
-        }
+        if let password = given["password"]?.string { try await take(password, isOwn: false, into: &spec) }
         let id = backend.newID()
         let user = try await change("identity:create_user", User.key(id)) { directory in
             guard directory.domain(domainID) != nil else { throw APIError.missing("domain", domainID) }
@@ -269,10 +266,11 @@ extension APICall where Backend == IdentityBackend {
     fileprivate func updateUser() async throws -> APIAnswer {
         let given = object("user")
         let user = try existingUser()
-        let password: UserSpec.Password? =
-            if let text = given["password"]?.string {
-                UserSpec.Password(hash: try await backend.passwords.hash(text), created: backend.clock.now)
-            } else { nil }
+        var hash: String?
+        if let password = given["password"]?.string {
+            try rules.checkStrength(password)
+            hash = try await backend.passwords.hash(password)
+        }
         let changed = try await change("identity:update_user", user.key) { directory in
             guard var stored = directory.now.stored(User.self, user.metadata.name), directory.user(user.id) != nil else {
                 throw APIError.missing("user", user.id)
@@ -283,8 +281,8 @@ extension APICall where Backend == IdentityBackend {
             }
             apply(given, to: &stored.value.spec)
             try checkDefaultProject(stored.value.spec, directory)
-            if let password { stored.value.spec.take(password) }
-            if password != nil || (before.isEnabled && !stored.value.spec.isEnabled) {
+            if let hash { stored.value.take(hash, isOwn: false, rules, at: backend.clock.now) }
+            if hash != nil || (before.isEnabled && !stored.value.spec.isEnabled) {
                 stored.value.spec.tokensFrom = backend.clock.now
             }
             var plan = IdentityPlan()
@@ -296,7 +294,9 @@ extension APICall where Backend == IdentityBackend {
                 plan.free(.user(before.name, domain: before.domainID))
                 try plan.take(.user(name, domain: before.domainID), for: user.id, at: backend.clock.now)
             }
+            if given["enabled"]?.bool == true { try forgiveFailures(of: user, directory, &plan) }
             try plan.update(stored)
+            plan.after = nil
             return (plan, stored.value)
         }
         return IdentityAPI.userNoun.answer(changed, self)
@@ -309,32 +309,57 @@ extension APICall where Backend == IdentityBackend {
         let isRight = try await backend.passwords.verify(
             given["original_password"]?.string ?? "", user?.spec.passwords.last?.hash)
         guard let user, isRight, user.spec.isEnabled else { throw APIError.authenticationRequired }
-        let password = UserSpec.Password(
-            hash: try await backend.passwords.hash(given["password"]?.string ?? ""), created: backend.clock.now,
-            isOwn: true)
+        let password = given["password"]?.string ?? ""
+        let record = directory.passwordRecord(of: user)
+        try rules.checkOwnChange(record, now: backend.clock.now)
+        try rules.checkStrength(password)
+        for old in rules.hashesToDifferFrom(record) {
+            guard try await !backend.passwords.verify(password, old) else {
+                throw APIError.badRequest("The new password must not be one of the last \(rules.uniqueCount).")
+            }
+        }
+        let hash = try await backend.passwords.hash(password)
         try await change("identity:change_password", user.key) { directory in
             guard var stored = directory.now.stored(User.self, user.metadata.name) else {
                 throw APIError.authenticationRequired
             }
             // Somebody has changed it meanwhile: what was proved is not the password any more.
             guard stored.value.spec.passwords.last == user.spec.passwords.last else { throw APIError.authenticationRequired }
-            stored.value.spec.take(password)
+            stored.value.take(hash, isOwn: true, rules, at: backend.clock.now)
             stored.value.spec.tokensFrom = backend.clock.now
             var plan = IdentityPlan()
             try plan.update(stored)
+            plan.after = nil
             return (plan, ())
         }
         return .empty
     }
+
+    private var rules: PasswordRules { backend.authenticator.settings.passwordRules }
+
+    private func take(_ password: String, isOwn: Bool, into spec: inout UserSpec) async throws {
+        try rules.checkStrength(password)
+        var user = User(name: "", created: backend.clock.now, spec: spec)
+        user.take(try await backend.passwords.hash(password), isOwn: isOwn, rules, at: backend.clock.now)
+        spec = user.spec
+    }
+
+    /// Whoever is let in again by an administrator has all tries again.
+    private func forgiveFailures(of user: User, _ directory: IdentityDirectory, _ plan: inout IdentityPlan) throws {
+        guard var stored = directory.now.stored(LoginRecord.self, user.metadata.name) else { return }
+        let record = rules.enabling(directory.passwordRecord(of: user), now: backend.clock.now)
+        let next = stored.value.spec.after(record)
+        guard next != stored.value.spec else { return }
+        stored.value.spec = next
+        try plan.update(stored)
+    }
 }
 
-extension UserSpec {
-    /// The most passwords that are remembered.
-    static let passwordCountMax = 24
-
-    /// Makes `password` the one in force.
-    mutating func take(_ password: Password) {
-        passwords.append(password)
-        passwords.removeFirst(max(0, passwords.count - Self.passwordCountMax))
+extension User {
+    /// Makes the password with this hash the one in force, as the rules say.
+    mutating func take(_ hash: String, isOwn: Bool, _ rules: PasswordRules, at time: Timestamp) {
+        let record = PasswordRecord(
+            created: metadata.created, options: UserOptions(spec.options ?? [:]), passwords: spec.passwords)
+        spec.passwords = rules.changing(record, to: hash, isOwn: isOwn, now: time).passwords
     }
 }

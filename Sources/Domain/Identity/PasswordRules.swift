@@ -1,3 +1,4 @@
+import CatalogIdentity
 import Primitives
 
 /// What an operator asks of passwords and logins (Keystone's section `[security_compliance]`).
@@ -138,24 +139,7 @@ public struct PasswordRules: Sendable, Hashable {
 /// What the rules look at of a user.
 public struct PasswordRecord: Sendable, Hashable {
     /// A password that the user has or had.
-    public struct Password: Sendable, Hashable {
-        /// Its hash, as `ScryptHasher` writes it.
-        public var hash: String
-        /// When it was set.
-        public var created: Timestamp
-        /// When it ends; nil: never.
-        public var expires: Timestamp?
-        /// Whether the user has set it, and no administrator.
-        public var isOwn: Bool
-
-        /// A password.
-        public init(hash: String, created: Timestamp, expires: Timestamp? = nil, isOwn: Bool = false) {
-            self.hash = hash
-            self.created = created
-            self.expires = expires
-            self.isOwn = isOwn
-        }
-    }
+    public typealias Password = UserSpec.Password
 
     /// When the user was made.
     public var created: Timestamp

@@ -159,23 +159,3 @@ public struct APIAnswer: Sendable {
     /// No body.
     public static let empty = APIAnswer()
 }
-
-/// Who makes a call.
-public struct Caller: Sendable {
-    /// As rules see it.
-    public var credentials: PolicyCredentials
-    /// For logs and audit events, for example `admin`.
-    public var name: String
-    /// The token it came with; nil: it came with none.
-    public var token: ValidToken?
-
-    /// A caller.
-    public init(credentials: PolicyCredentials, name: String, token: ValidToken?) {
-        self.credentials = credentials
-        self.name = name
-        self.token = token
-    }
-
-    /// Somebody without a token.
-    public static let anonymous = Caller(credentials: PolicyCredentials(), name: "anonymous", token: nil)
-}

@@ -54,6 +54,8 @@ public struct ApplicationCredentialSpec: IdentitySpec {
     public var roleIDs: [String]
     /// When it ends; nil: never.
     public var expires: Timestamp?
+    /// The end as it was given, which may be finer than the clock here.
+    public var expiresText: String?
     /// Whether its tokens may make further ones and trusts.
     public var isUnrestricted: Bool
     /// The requests that its tokens may make; nil: all.

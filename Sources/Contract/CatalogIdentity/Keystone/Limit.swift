@@ -41,18 +41,27 @@ public struct LimitSpec: IdentitySpec {
     public var domainID: String?
     /// The registered limit that it takes the place of.
     public var registeredLimitID: String
+    /// The service; as in the registered limit, which is not changed as long as there are limits of it.
+    public var serviceID: String
+    /// The region; nil: all.
+    public var regionID: String?
+    /// Of what, for example `cores`.
+    public var resourceName: String
     /// How much; -1: any.
     public var resourceLimit: Int
     /// For people; nil: never given.
     public var description: String?
 
-    /// A limit.
+    /// A limit in the place of `registered`.
     public init(
-        projectID: String?, domainID: String?, registeredLimitID: String, resourceLimit: Int, description: String?
+        projectID: String?, domainID: String?, registered: RegisteredLimit, resourceLimit: Int, description: String?
     ) {
         self.projectID = projectID
         self.domainID = domainID
-        self.registeredLimitID = registeredLimitID
+        registeredLimitID = registered.id
+        serviceID = registered.spec.serviceID
+        regionID = registered.spec.regionID
+        resourceName = registered.spec.resourceName
         self.resourceLimit = resourceLimit
         self.description = description
     }

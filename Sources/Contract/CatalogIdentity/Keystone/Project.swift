@@ -15,8 +15,8 @@ public struct ProjectSpec: IdentitySpec {
     public var parentID: String?
     /// Whether anybody may work in it.
     public var isEnabled = true
-    /// For people.
-    public var description = ""
+    /// For people; nil: never given.
+    public var description: String?
     /// Unique words in order.
     public var tags: [String] = []
     /// Whether it cannot be changed or deleted (`options.immutable`); nil: it was never said.

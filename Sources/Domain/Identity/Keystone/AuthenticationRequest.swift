@@ -76,8 +76,6 @@ public enum AuthenticationError: UserFacingError, Hashable {
     case refused(String)
     /// The password has ended; whose, so that it can be changed.
     case passwordExpired(userID: String)
-    /// More methods are needed.
-    case moreMethodsNeeded(receipt: String, methods: [[String]])
     /// The request contradicts itself.
     case invalid(String)
     /// A token of this sort may not be exchanged for such a one.
@@ -89,7 +87,7 @@ public enum AuthenticationError: UserFacingError, Hashable {
 
     public var publicMessage: String {
         switch self {
-        case .refused, .moreMethodsNeeded: "The request you have made requires authentication."
+        case .refused: "The request you have made requires authentication."
         case .passwordExpired(let id):
             "The password is expired and needs to be changed for user: \(id)."
         case .invalid(let what), .forbidden(let what): what

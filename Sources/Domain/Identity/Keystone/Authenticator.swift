@@ -11,6 +11,8 @@ public struct Authenticator: Sendable {
         public var lifetime: Duration = .seconds(3600)
         /// Whether a scoped token may be exchanged for another one.
         public var allowsRescoping = true
+        /// What is asked of passwords and logins.
+        public var passwordRules = PasswordRules()
 
         /// The defaults.
         public init() {}
@@ -23,7 +25,7 @@ public struct Authenticator: Sendable {
     let vault: SecretVault
     let clock: any WallClock
     let random: RandomBytes
-    let settings: Settings
+    public let settings: Settings
 
     /// An authenticator.
     public init(
@@ -47,8 +49,6 @@ public struct Authenticator: Sendable {
         /// The token that was shown.
         var parent: ValidToken?
         var applicationCredential: ApplicationCredential?
-        /// Whether a password was shown that must be changed before anything else.
-        var expiredPassword = false
     }
 
     /// A new token with its text; throws `AuthenticationError`.
@@ -102,25 +102,74 @@ public struct Authenticator: Sendable {
     private func checkPassword(
         of user: User?, _ password: SecretText
     ) async throws(AuthenticationError) -> Finding {
-        let now = clock.now
-        let record = user.flatMap { directory().entry(LoginRecord.self, $0.id) }
         let isRight: Bool
         do {
             isRight = try await passwords.verify(password.revealed, user?.spec.passwords.last?.hash)
         } catch { throw .desk(error) }
         guard let user else { throw .refused("there is no such user") }
-        guard user.spec.isEnabled else { throw .refused("the user is off") }
-        guard let current = user.spec.passwords.last else { throw .refused("the user has no password") }
-        _ = record
-        guard isRight else { throw .refused("the password is wrong") }
-        var finding = Finding(user: user, methods: ["password"])
-        finding.expiredPassword = current.expires.map { $0 <= now } ?? false
-        if finding.expiredPassword { throw .passwordExpired(userID: user.id) }
-        return finding
+        if let refusal = try await note(isRight: isRight, of: user) {
+            guard refusal != .expired else { throw .passwordExpired(userID: user.id) }
+            throw .refused(refusal.publicMessage)
+        }
+        return Finding(user: user, methods: ["password"])
     }
 
+    /// What the rules say to a login, and what it leaves; decided on the record as it is when that is written.
+    private func note(isRight: Bool, of user: User) async throws(AuthenticationError) -> LoginRefusal? {
+        let rules = settings.passwordRules
+        let now = clock.now
+        let directory = directory()
+        var refusal: LoginRefusal?
+        try await updateLogins(of: user) { logins in
+            let record = directory.passwordRecord(of: user, logins: logins)
+            let step = rules.login(record, isRight: isRight, now: now)
+            refusal = step.refusal
+            return rules.lockoutAttempts == nil && isRight == false ? logins : logins.after(step.next)
+        }
+        return refusal
+    }
+
+    /// Changes what is kept of a user's logins; nothing is written where nothing changes.
+    private func updateLogins(
+        of user: User, _ change: (LoginRecordSpec) throws(AuthenticationError) -> LoginRecordSpec
+    ) async throws(AuthenticationError) {
+        let name = CatalogName.of(user.id)
+        do {
+            try await store.update(LoginRecord.self, name) { found in
+                let before = found?.value.spec ?? LoginRecordSpec()
+                let after = try change(before)
+                guard after != before else { return nil }
+                var next = found ?? Stored(new: LoginRecord(name: name, created: clock.now, spec: before))
+                next.value.spec = after
+                return next
+            }
+        } catch let error as AuthenticationError {
+            throw error
+        } catch let error as StoreError {
+            throw .store(error)
+        } catch {
+            throw .refused("the login was not noted: \(error)")
+        }
+    }
+
+    /// A passcode is taken once, of any of the user's credentials of type `totp`.
     private func checkPasscode(of user: User, _ passcode: SecretText) async throws(AuthenticationError) {
-        throw .refused("one-time passwords are not set up for the user")
+        let directory = directory()
+        guard user.spec.isEnabled else { throw .refused("the user is off") }
+        var found: Int64?
+        for credential in directory.credentials(of: user.id) where credential.spec.type == "totp" {
+            guard let secret = directory.now.get(Secret.self, CredentialSpec.secretName(credential.id)),
+                let text = try? vault.open(secret), let generator = try? TOTP(secret: text.revealed)
+            else { continue }
+            found = generator.step(of: passcode.revealed, now: clock.now) ?? found
+        }
+        guard let step = found else { throw .refused("the one-time password is wrong") }
+        try await updateLogins(of: user) { logins throws(AuthenticationError) in
+            guard logins.passcodeStep.map({ step > $0 }) ?? true else { throw .refused("the one-time password was used before") }
+            var next = logins
+            next.passcodeStep = step
+            return next
+        }
     }
 
     private func checkApplicationCredential(
@@ -145,17 +194,16 @@ public struct Authenticator: Sendable {
         return Finding(user: user, methods: ["application_credential"], applicationCredential: found)
     }
 
+    /// The methods that there are.
+    static let methods: Set<String> = ["password", "totp", "token", "application_credential"]
+
     /// Holds users to the sets of methods that their options ask for.
     private func checkFactors(_ finding: Finding) throws(AuthenticationError) {
-        let options = finding.user.spec.options ?? [:]
-        guard options["multi_factor_auth_enabled"]?.bool == true, finding.parent == nil,
-            let rules = options["multi_factor_auth_rules"]?.array
-        else { return }
-        let sets = rules.compactMap { $0.array?.compactMap(\.string) }.filter { !$0.isEmpty }
-        guard !sets.isEmpty else { return }
-        let shown = Set(finding.methods)
-        guard !sets.contains(where: { Set($0).isSubset(of: shown) }) else { return }
-        throw .refused("the user has to show more methods")
+        guard finding.parent == nil else { return }
+        let options = UserOptions(finding.user.spec.options ?? [:])
+        guard options.areSatisfied(by: Set(finding.methods), available: Self.methods) else {
+            throw .refused("the user has to show more methods")
+        }
     }
 
     // MARK: Scope

@@ -33,9 +33,16 @@ extension IdentityDirectory {
             for provider in now.all(IdentityProvider.self) where provider.spec.domainID == project.id {
                 add(provider, to: &all)
             }
-            all.add(DomainSettings.key(CatalogName.of(project.id)))
+            addSettings(ofDomain: project.id, to: &all)
         }
         addParts(of: project, to: &all)
+        return all
+    }
+
+    /// All that goes away with a domain's settings, themselves among it.
+    public func dependents(ofSettingsOf domain: String) -> Dependents {
+        var all = Dependents()
+        addSettings(ofDomain: domain, to: &all)
         return all
     }
 
@@ -74,10 +81,14 @@ extension IdentityDirectory {
         for credential in now.all(Credential.self) where credential.spec.projectID == project.id { add(credential, to: &all) }
         for found in now.all(ApplicationCredential.self) where found.spec.projectID == project.id { add(found, to: &all) }
         for trust in now.all(Trust.self) where trust.spec.projectID == project.id { all.add(trust.key) }
-        for limit in now.all(Limit.self) where (limit.spec.projectID ?? limit.spec.domainID) == project.id {
-            add(limit, to: &all)
-        }
+        for limit in limits(of: project.id) { add(limit, to: &all) }
         for token in now.all(ConsumerToken.self) where token.spec.projectID == project.id { add(token, to: &all) }
+    }
+
+    private func addSettings(ofDomain id: String, to all: inout Dependents) {
+        guard let settings = entry(DomainSettings.self, id) else { return }
+        for secret in settings.spec.secrets ?? [] { all.add(Secret.key(DomainSettingsSpec.secretName(id, secret))) }
+        all.add(settings.key)
     }
 
     private func addWhole(_ user: User, to all: inout Dependents) {
@@ -119,12 +130,7 @@ extension IdentityDirectory {
     }
 
     private func add(_ limit: Limit, to all: inout Dependents) {
-        if let registered = entry(RegisteredLimit.self, limit.spec.registeredLimitID) {
-            all.add(
-                .limit(
-                    owner: limit.spec.projectID ?? limit.spec.domainID ?? "", service: registered.spec.serviceID,
-                    region: registered.spec.regionID, resource: registered.spec.resourceName))
-        }
+        all.add(limit.spec.uniqueName)
         all.add(limit.key)
     }
 
@@ -146,6 +152,7 @@ extension IdentityDirectory {
         var all = Dependents()
         for endpoint in endpoints(of: service.id) { add(endpoint, to: &all) }
         for found in now.all(PolicyAssociation.self) where found.spec.serviceID == service.id { all.add(found.key) }
+        for found in now.all(RegisteredLimit.self) where found.spec.serviceID == service.id { add(found, to: &all) }
         all.add(service.key)
         return all
     }
@@ -155,6 +162,84 @@ extension IdentityDirectory {
         var all = Dependents()
         add(endpoint, to: &all)
         return all
+    }
+
+    /// All that goes away with an endpoint group, itself among it.
+    public func dependents(of group: EndpointGroup) -> Dependents {
+        var all = Dependents()
+        for entry in projectEndpoints(with: group.id) { all.add(entry.key) }
+        all.add(group.key)
+        return all
+    }
+
+    /// All that goes away with a policy document, itself among it.
+    public func dependents(of policy: PolicyDocument) -> Dependents {
+        var all = Dependents()
+        for found in now.all(PolicyAssociation.self) where found.spec.policyID == policy.id { all.add(found.key) }
+        all.add(policy.key)
+        return all
+    }
+
+    /// All that goes away with a region, the regions in it and itself among it; children before their parents.
+    public func dependents(of region: Region) -> Dependents {
+        let regions = self.regions(in: region)
+        let ids = Set(regions.map(\.spec.id))
+        var all = Dependents()
+        for found in now.all(PolicyAssociation.self) where found.spec.regionID.map(ids.contains) == true { all.add(found.key) }
+        for found in now.all(RegisteredLimit.self) where found.spec.regionID.map(ids.contains) == true {
+            add(found, to: &all)
+        }
+        for found in regions.reversed() { all.add(found.key) }
+        return all
+    }
+
+    /// A region and all that are in it, parents before their children.
+    public func regions(in region: Region) -> [Region] {
+        let children = Dictionary(grouping: now.all(Region.self), by: \.spec.parentID)
+        var found = [region]
+        var seen: Set<String> = [region.spec.id]
+        var next = 0
+        while next < found.count {
+            found += (children[found[next].spec.id] ?? []).filter { seen.insert($0.spec.id).inserted }
+            next += 1
+        }
+        return found
+    }
+
+    /// All that goes away with a limit, itself among it.
+    public func dependents(of limit: Limit) -> Dependents {
+        var all = Dependents()
+        add(limit, to: &all)
+        return all
+    }
+
+    /// All that goes away with a registered limit, its limits and itself among it.
+    public func dependents(of limit: RegisteredLimit) -> Dependents {
+        var all = Dependents()
+        add(limit, to: &all)
+        return all
+    }
+
+    /// All that goes away with a consumer, its secret and itself among it.
+    public func dependents(of consumer: Consumer) -> Dependents {
+        var all = Dependents()
+        for token in now.all(ConsumerToken.self) where token.spec.consumerID == consumer.id { add(token, to: &all) }
+        all.add(Secret.key(ConsumerSpec.secretName(consumer.id)))
+        all.add(consumer.key)
+        return all
+    }
+
+    /// All that goes away with a step to an access token or with an access token, itself among it.
+    public func dependents(of token: ConsumerToken) -> Dependents {
+        var all = Dependents()
+        add(token, to: &all)
+        return all
+    }
+
+    private func add(_ limit: RegisteredLimit, to all: inout Dependents) {
+        for found in limits(for: limit) { add(found, to: &all) }
+        all.add(limit.spec.uniqueName)
+        all.add(limit.key)
     }
 
     private func add(_ endpoint: Endpoint, to all: inout Dependents) {

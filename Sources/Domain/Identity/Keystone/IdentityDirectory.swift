@@ -56,6 +56,8 @@ public struct IdentityDirectory: Sendable {
     static let accessRulesByUser = CacheIndex<AccessRule>("user") { [$0.spec.userID] }
     static let trustsByTrustor = CacheIndex<Trust>("trustor") { [$0.spec.trustorID] }
     static let trustsByTrustee = CacheIndex<Trust>("trustee") { [$0.spec.trusteeID] }
+    static let limitsByOwner = CacheIndex<Limit>("owner") { [$0.spec.projectID ?? $0.spec.domainID ?? ""] }
+    static let limitsByRegistered = CacheIndex<Limit>("registered") { [$0.spec.registeredLimitID] }
 
     /// How the cache finds them.
     public static let indexes: [AnyCacheIndex] = [
@@ -67,6 +69,7 @@ public struct IdentityDirectory: Sendable {
         AnyCacheIndex(projectEndpointsByProject), AnyCacheIndex(projectEndpointsByEndpoint),
         AnyCacheIndex(credentialsByUser), AnyCacheIndex(applicationCredentialsByUser), AnyCacheIndex(accessRulesByUser),
         AnyCacheIndex(trustsByTrustor), AnyCacheIndex(trustsByTrustee),
+        AnyCacheIndex(limitsByOwner), AnyCacheIndex(limitsByRegistered),
     ]
 
     private static func named(_ place: String, _ name: String) -> String { "\(place)\u{0}\(name)" }
@@ -206,4 +209,10 @@ public struct IdentityDirectory: Sendable {
 
     /// The trusts that a user may use.
     public func trusts(for user: String) -> [Trust] { now.all(Self.trustsByTrustee, user) }
+
+    /// The limits of a project or domain.
+    public func limits(of owner: String) -> [Limit] { now.all(Self.limitsByOwner, owner) }
+
+    /// The limits that take the place of a registered one.
+    public func limits(for registered: RegisteredLimit) -> [Limit] { now.all(Self.limitsByRegistered, registered.id) }
 }

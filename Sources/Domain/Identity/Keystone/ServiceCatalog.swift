@@ -43,13 +43,18 @@ public enum EndpointURL {
 extension IdentityDirectory {
     /// The endpoints that a project may use: all that are on, or those that it was given where it was given any.
     func endpoints(forProject id: String?) -> [Endpoint] {
-        let all = now.all(Endpoint.self).filter(\.spec.isEnabled)
-        guard let id else { return all }
-        let given = projectEndpoints(of: id)
-        guard !given.isEmpty else { return all }
+        guard let id, !projectEndpoints(of: id).isEmpty else { return now.all(Endpoint.self).filter(\.spec.isEnabled) }
+        return endpoints(givenTo: id).filter(\.spec.isEnabled)
+    }
+
+    /// The endpoints that a project was given, by themselves or in groups.
+    public func endpoints(givenTo project: String) -> [Endpoint] {
+        let given = projectEndpoints(of: project)
         let direct = Set(given.filter { !$0.spec.isGroup }.map(\.spec.endpointID))
         let groups = given.filter(\.spec.isGroup).compactMap { entry(EndpointGroup.self, $0.spec.endpointID) }
-        return all.filter { endpoint in direct.contains(endpoint.id) || groups.contains { $0.spec.contains(endpoint) } }
+        return now.all(Endpoint.self).filter { endpoint in
+            direct.contains(endpoint.id) || groups.contains { $0.spec.contains(endpoint) }
+        }
     }
 
     /// The catalog of a token, as JSON: services that are on with endpoints that are.

@@ -29,3 +29,15 @@ public enum UniqueName: Sendable, Hashable {
         }
     }
 }
+
+extension RegisteredLimitSpec {
+    /// There is one default of each thing.
+    public var uniqueName: UniqueName { .registeredLimit(service: serviceID, region: regionID, resource: resourceName) }
+}
+
+extension LimitSpec {
+    /// There is one limit of each thing for a project or domain.
+    public var uniqueName: UniqueName {
+        .limit(owner: projectID ?? domainID ?? "", service: serviceID, region: regionID, resource: resourceName)
+    }
+}

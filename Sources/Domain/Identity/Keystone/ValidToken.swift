@@ -1,5 +1,4 @@
 import CatalogIdentity
-import Policy
 import Primitives
 
 /// A token that is good, with what it gives as of one moment.
@@ -22,27 +21,6 @@ public struct ValidToken: Sendable {
     public let applicationCredential: ApplicationCredential?
     /// The requests it may make; nil: all.
     public let accessRules: [AccessRule]?
-
-    /// Who it makes of its holder, as rules see it.
-    public var credentials: PolicyCredentials {
-        var credentials = PolicyCredentials()
-        credentials.userID = user.id
-        credentials.userDomainID = user.spec.domainID
-        switch payload.scope {
-        case .project:
-            credentials.projectID = scope?.id
-            credentials.projectDomainID = scopeDomain?.id
-        case .domain: credentials.domainID = scope?.id
-        case .system: credentials.isSystemScoped = true
-        case .unscoped: break
-        }
-        credentials.roles = roles.map(\.spec.name)
-        credentials.trustID = trust?.id
-        credentials.trustorID = trust?.spec.trustorID
-        credentials.trusteeID = trust?.spec.trusteeID
-        credentials.applicationCredentialID = applicationCredential?.id
-        return credentials
-    }
 }
 
 /// Why a token is not good; callers are told no more than that it is not.
