@@ -50,6 +50,8 @@ class Transcript:
         if isinstance(value, dict):
             return {self.text(key): self.value(one, key) for key, one in sorted(value.items())}
         if isinstance(value, list):
+            # Keystone gives links to some of what is inside of another resource and not to others.
+            value = [{key: one[key] for key in one if key != "links"} if isinstance(one, dict) else one for one in value]
             is_set = all(not isinstance(one, list) for one in value)
             return sorted((self.value(one, name) for one in self.ordered(value)), key=json.dumps) if is_set else [
                 self.value(one, name) for one in value]
