@@ -347,6 +347,12 @@ let package = Package(
             ]),
         suite("PolicyTests", ["Policy", "Primitives"]),
         suite(
+            "IdentityAPITests",
+            [
+                "IdentityAPI", "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel", "ReconcileRuntime",
+                "StoreMemory", "Primitives", hummingbird, httpTypes, nioCore, nioEmbedded, logging, crypto,
+            ]),
+        suite(
             "BareMetalTests",
             [
                 "BareMetal", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "ResourceModel",

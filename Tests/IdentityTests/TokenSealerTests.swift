@@ -109,6 +109,18 @@ import Testing
         #expect(throws: TokenError.unknownKey(ring.keyIDs[0])) { try other.open(token) }
     }
 
+    @Test func `a receipt is no token, and a token no receipt`() throws {
+        let receipts = TokenSealer(ring: ring, purpose: .receipt)
+        let (token, receipt) = (
+            try sealer.seal(Self.plain, random: random), try receipts.seal(Self.plain, random: random)
+        )
+        #expect(try receipts.open(receipt) == Self.plain && receipt.hasPrefix("msr_"))
+        #expect(throws: TokenError.notAToken) { try sealer.open(receipt) }
+        #expect(throws: TokenError.notAToken) { try receipts.open(token) }
+        #expect(throws: TokenError.forged) { try sealer.open("mst_" + receipt.dropFirst(4)) }
+        #expect(throws: TokenError.forged) { try receipts.open("msr_" + token.dropFirst(4)) }
+    }
+
     @Test func `a payload that is too large is not sealed`() throws {
         var payload = Self.plain
         payload.federation = .init(

@@ -100,7 +100,7 @@ public struct LimitMiddleware: RouterMiddleware {
     }
 }
 
-/// Accepts operators' bearer tokens (RFC 6750 section 2.1) and answers 401 for all else.
+/// Accepts operators' bearer tokens (RFC 6750 section 2.1) and the cloud's, as `X-Auth-Token` too; answers 401 for all else.
 public struct BearerTokenMiddleware: RouterMiddleware {
     private let verify: @Sendable (String) -> Principal?
     private let openPaths: Set<String>
@@ -115,12 +115,11 @@ public struct BearerTokenMiddleware: RouterMiddleware {
         _ request: Request, context: FleetRequestContext,
         next: (Request, FleetRequestContext) async throws -> Response
     ) async throws -> Response {
-        if openPaths.contains(request.uri.path), request.headers[.authorization] == nil {
+        let given = request.headers[.authToken] ?? request.headers[.authorization].flatMap(Self.token)
+        if openPaths.contains(request.uri.path), given == nil, request.headers[.authorization] == nil {
             return try await next(request, context)
         }
-        guard let header = request.headers[.authorization], let token = Self.token(header),
-            let principal = verify(token)
-        else { throw APIError.unauthorized }
+        guard let given, let principal = verify(given) else { throw APIError.unauthorized }
         context.principal = principal
         return try await next(request, context)
     }

@@ -4,14 +4,21 @@ import Primitives
 
 /// Reads the body of `POST /v3/auth/tokens` (Keystone API v3, "Authentication and token management").
 enum AuthenticationBody {
-    /// What is shown and asked for; throws `APIError` 400 for what is missing, 401 for a method that is not known.
-    static func parse(_ auth: [String: JSONValue]) throws -> AuthenticationRequest {
+    /// What is shown and asked for; `signed` is the request itself when a consumer has signed it.
+    ///
+    /// Throws `APIError` 400 for what is missing, 401 for a method that is not known.
+    static func parse(_ auth: [String: JSONValue], signed: OAuthRequest?) throws -> AuthenticationRequest {
         let identity = auth["identity"]?.object ?? [:]
         let methods = (identity["methods"]?.array ?? []).compactMap(\.string)
         guard !methods.isEmpty else { throw APIError.badRequest("'methods' names no authentication method.") }
         var seen: Set<String> = []
         var proofs: [AuthenticationRequest.Proof] = []
         for method in methods where seen.insert(method).inserted {
+            guard method != "oauth1" else {
+                guard let signed else { throw APIError.badRequest("A request for 'oauth1' is signed in its Authorization header.") }
+                proofs.append(.accessToken(signed))
+                continue
+            }
             proofs.append(try proof(method, identity[method]?.object, method))
         }
         return AuthenticationRequest(proofs: proofs, scope: try scope(auth["scope"]))

@@ -23,5 +23,5 @@ public enum IdentityAPI {
         + trustRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
         + endpointGroupRoutes + projectEndpointRoutes + policyRoutes + policyAssociationRoutes + registeredLimitRoutes
         + limitRoutes + identityProviderRoutes + protocolRoutes + mappingRoutes + serviceProviderRoutes + consumerRoutes
-        + domainConfigurationRoutes
+        + consumerTokenRoutes + accessTokenRoutes + domainConfigurationRoutes
 }

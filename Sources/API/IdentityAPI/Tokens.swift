@@ -44,7 +44,7 @@ extension IdentityAPI {
                         ], required: ["identity"])
                 ], required: ["auth"]), response: tokenSchema
         ) { call in
-            let request = try AuthenticationBody.parse(call.object("auth"))
+            let request = try AuthenticationBody.parse(call.object("auth"), signed: try call.signedRequest("/v3/auth/tokens"))
             let (text, token) = try await call.backend.authenticator.authenticate(request)
             return TokenAnswer(directory: call.directory, base: call.base)
                 .answer(token, text: text, hasCatalog: call.query["nocatalog"] == nil, status: .created)

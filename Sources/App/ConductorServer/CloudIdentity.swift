@@ -66,6 +66,25 @@ struct CloudIdentity: Sendable {
         return ring
     }
 
+    /// Whom a token of the identity API makes of its holder for the operators' API; nil: nobody.
+    ///
+    /// The fleet is the system's: a token has to be the system's, or of the project that the first administrator works in.
+    /// Being an administrator of any other project gives no power over machines.
+    func operatorPrincipal(of text: String) -> Principal? {
+        guard let token = try? backend.tokens.verify(text) else { return nil }
+        switch token.payload.scope {
+        case .system: break
+        case .project:
+            guard token.scope?.spec.name == IdentityBootstrap.adminProject,
+                token.scope?.spec.domainID == IdentityBootstrap.defaultDomain
+            else { return nil }
+        case .unscoped, .domain: return nil
+        }
+        let names = Set(token.roles.map(\.spec.name))
+        guard let role = OperatorRole.allCases.first(where: { names.contains($0.rawValue) }) else { return nil }
+        return .operator(name: token.user.spec.name, role: role)
+    }
+
     var service: APIService<IdentityBackend> { IdentityAPI.service(backend, door: door) }
 }
 

@@ -386,7 +386,9 @@ struct ConductorParts {
             })
         let operators = operators
         let api = OperatorAPI(services: services)
-        let verify: @Sendable (String) -> Principal? = { operators.verify($0) }
+        let verify: @Sendable (String) -> Principal? = { [identity] in
+            operators.verify($0) ?? identity.operatorPrincipal(of: $0)
+        }
         let barrier: @Sendable () async throws -> Void = { try await catalog.cache.barrier() }
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,

@@ -114,7 +114,7 @@ public struct EC2Request: Sendable {
 
     /// The parameters in the order of their bytes, percent-encoded (RFC 3986 section 2.3).
     static func query(_ parameters: [String: String]) -> String {
-        parameters.sorted { $0.key.isBefore($1.key) }.map { "\($0.key.encoded)=\($0.value.encoded)" }
+        parameters.sorted { $0.key.isBefore($1.key) }.map { "\($0.key.percentEncoded)=\($0.value.percentEncoded)" }
             .joined(separator: "&")
     }
 
@@ -233,44 +233,40 @@ enum EC2Time {
 
     /// `20150830T123600Z`, or `2015-08-30T12:36:00`, perhaps with a fraction and with `Z` or an offset at the end.
     static func parse(_ text: String) -> Timestamp? {
-        guard text.utf8.count <= 40, let match = text.wholeMatch(of: pattern) else { return nil }
-        let parts = match.output
-        let base = "\(parts.year)-\(parts.month)-\(parts.day)T\(parts.hour):\(parts.minute):\(parts.second)Z"
-        guard let time = try? Timestamp(rfc3339: base) else { return nil }
-        guard let sign = parts.sign, let hours = parts.hours.flatMap({ Int64($0) }) else { return time }
-        let offset = hours * 60 + (parts.minutes.flatMap { Int64($0) } ?? 0)
-        return time.advanced(by: .seconds(60 * (sign == "-" ? offset : -offset)))
-    }
-
-    private static var pattern:
-        Regex<
-            (
-                Substring, year: Substring, month: Substring, day: Substring, hour: Substring, minute: Substring,
-                second: Substring, sign: Substring?, hours: Substring?, minutes: Substring?
-            )
-        >
-    {
-        /(?<year>[0-9]{4})-?(?<month>[0-9]{2})-?(?<day>[0-9]{2})[T ](?<hour>[0-9]{2}):?(?<minute>[0-9]{2}):?(?<second>[0-9]{2})(?:[.,][0-9]+)?(?:Z|(?<sign>[+-])(?<hours>[0-9]{2}):?(?<minutes>[0-9]{2})?)?/
+        guard text.utf8.count <= 40 else { return nil }
+        var rest = Array(text.utf8)[...]
+        func digits(_ count: Int) -> String? {
+            let part = rest.prefix(count)
+            guard part.count == count, part.allSatisfy(\.isDigit) else { return nil }
+            rest = rest.dropFirst(count)
+            return String(decoding: part, as: UTF8.self)
+        }
+        func skip(_ characters: String) -> Bool {
+            guard let next = rest.first, characters.utf8.contains(next) else { return false }
+            rest.removeFirst()
+            return true
+        }
+        func next(_ count: Int, after separator: String) -> String? {
+            _ = skip(separator)
+            return digits(count)
+        }
+        guard let year = digits(4), let month = next(2, after: "-"), let day = next(2, after: "-"), skip("T "),
+            let hour = digits(2), let minute = next(2, after: ":"), let second = next(2, after: ":"),
+            let time = try? Timestamp(rfc3339: "\(year)-\(month)-\(day)T\(hour):\(minute):\(second)Z")
+        else { return nil }
+        if skip(".,") {
+            guard rest.first?.isDigit == true else { return nil }
+            rest = rest.drop(while: \.isDigit)
+        }
+        guard !skip("Z"), !rest.isEmpty else { return rest.isEmpty ? time : nil }
+        let isEast = rest.first == UInt8(ascii: "+")
+        guard skip("+-"), let hours = digits(2).flatMap({ Int64($0) }) else { return nil }
+        let offset = hours * 60 + (next(2, after: ":").flatMap { Int64($0) } ?? 0)
+        return rest.isEmpty ? time.advanced(by: .seconds(60 * (isEast ? -offset : offset))) : nil
     }
 }
 
 extension String {
-    /// Whether this comes first by its bytes, which is the order of code points.
-    fileprivate func isBefore(_ other: String) -> Bool { utf8.lexicographicallyPrecedes(other.utf8) }
-
-    /// Percent-encoded but for the unreserved characters of RFC 3986.
-    fileprivate var encoded: String {
-        utf8.map { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "-"),
-                UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "~"):
-                String(UnicodeScalar(byte))
-            case _ where byte.isDigit: String(UnicodeScalar(byte))
-            default: "%" + Hex.encode([byte]).uppercased()
-            }
-        }.joined()
-    }
-
     fileprivate var trimmed: String {
         let isSpace: (Character) -> Bool = { $0 == " " || $0 == "\t" || $0 == "\r" }
         return String(drop(while: isSpace).reversed().drop(while: isSpace).reversed())

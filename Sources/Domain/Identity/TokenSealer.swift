@@ -2,14 +2,28 @@ import Crypto
 import FoundationEssentials
 import Primitives
 
-/// Makes and opens identity tokens; what a token says is inside it, so there is no table of tokens.
+/// Makes and opens identity tokens, or receipts; what one says is inside it, so there is no table of tokens.
 ///
-/// A token is `mst_` and base64 for URLs of: version (1 byte), the key's name (4), nonce (12), the payload sealed with
-/// AES-256-GCM (NIST SP 800-38D), tag (16). Version and name are authenticated too. It opens with a key that is in the
+/// A token is `mst_` (a receipt `msr_`) and base64 for URLs of: version (1 byte), the key's name (4), nonce (12), the payload sealed with
+/// AES-256-GCM (NIST SP 800-38D), tag (16). Version, name and purpose are authenticated too. It opens with a key that is in the
 /// ring; whether it is still good (expiry, revocations) is for the caller to say.
 public struct TokenSealer: Sendable {
-    /// What each token begins with, so that scanners for leaked secrets know it.
-    public static let prefix = "mst_"
+    /// What is sealed; one is never taken for the other.
+    public enum Purpose: String, Sendable, Hashable {
+        /// A token: it is all that a request needs.
+        case token
+        /// A receipt for some of the methods that a user needs; it is good for the rest of the login and nothing else.
+        case receipt
+
+        /// What each begins with, so that scanners for leaked secrets know it.
+        public var prefix: String {
+            switch self {
+            case .token: "mst_"
+            case .receipt: "msr_"
+            }
+        }
+    }
+
     /// The longest token, in bytes.
     public static let sizeMax = 8 * 1024
 
@@ -17,30 +31,35 @@ public struct TokenSealer: Sendable {
     private static let headerSize = 5
     private static let nonceSize = 12
     private static let tagSize = 16
-    private static let purpose = Array("muster/identity-token".utf8)
 
     private let keys: [(id: UInt32, key: SymmetricKey)]
+    private let prefix: String
+    private let context: [UInt8]
 
     /// Seals with the first key of `ring` and opens with all.
-    public init(ring: TokenKeyRing) { keys = ring.keys.map { ($0.id, SymmetricKey(data: $0.bytes)) } }
+    public init(ring: TokenKeyRing, purpose: Purpose = .token) {
+        keys = ring.keys.map { ($0.id, SymmetricKey(data: $0.bytes)) }
+        prefix = purpose.prefix
+        context = Array("muster/identity-\(purpose.rawValue)".utf8)
+    }
 
     /// The token that says `payload`; throws `TokenError.tooLarge` when it would be longer than `sizeMax`.
     public func seal(_ payload: TokenPayload, random: RandomBytes) throws(TokenError) -> String {
         let (id, key) = keys[0]
         let header = [Self.version] + (0..<4).map { UInt8(truncatingIfNeeded: id >> UInt32(24 - 8 * $0)) }
         let plain = payload.encoded
-        let size = (Self.headerSize + Self.nonceSize + plain.count + Self.tagSize) * 4 / 3 + 1 + Self.prefix.utf8.count
+        let size = (Self.headerSize + Self.nonceSize + plain.count + Self.tagSize) * 4 / 3 + 1 + prefix.utf8.count
         guard size <= Self.sizeMax else { throw .tooLarge }
         let nonce = random(Self.nonceSize)
         let box: AES.GCM.SealedBox
         do {
             box = try AES.GCM.seal(
-                plain, using: key, nonce: AES.GCM.Nonce(data: nonce), authenticating: Self.purpose + header)
+                plain, using: key, nonce: AES.GCM.Nonce(data: nonce), authenticating: context + header)
         } catch {
             // Neither key, nonce nor text can have a size that the cipher refuses.
             throw .tooLarge
         }
-        return Self.prefix + Base64.urlSafe.encode(header + nonce + box.ciphertext + box.tag)
+        return prefix + Base64.urlSafe.encode(header + nonce + box.ciphertext + box.tag)
     }
 
     /// What `token` says; throws why it is none of this ring's.
@@ -48,8 +67,8 @@ public struct TokenSealer: Sendable {
         guard token.utf8.count <= Self.sizeMax else { throw .tooLarge }
         // An array first: a part of a string is copied byte by byte.
         let text = Array(token.utf8)
-        guard text.starts(with: Self.prefix.utf8),
-            let bytes = Base64.urlSafe.decode(text.dropFirst(Self.prefix.utf8.count)), let version = bytes.first
+        guard text.starts(with: prefix.utf8),
+            let bytes = Base64.urlSafe.decode(text.dropFirst(prefix.utf8.count)), let version = bytes.first
         else { throw .notAToken }
         guard version == Self.version else { throw .unknownVersion(version) }
         guard bytes.count > Self.headerSize + Self.nonceSize + Self.tagSize else { throw .notAToken }
@@ -59,7 +78,7 @@ public struct TokenSealer: Sendable {
         let plain: Data
         do {
             let box = try AES.GCM.SealedBox(combined: bytes[Self.headerSize...])
-            plain = try AES.GCM.open(box, using: key, authenticating: Self.purpose + header)
+            plain = try AES.GCM.open(box, using: key, authenticating: context + header)
         } catch {
             throw .forged
         }

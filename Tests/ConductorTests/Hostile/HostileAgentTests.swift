@@ -199,7 +199,8 @@ import WebSocketMessages
             let token = try await scene.tokens.make(
                 for: scene.other.id, generation: Generation(1), now: SystemWallClock().now)
             let fleet = Set(OperatorAPI.routes.map { "\($0.method.rawValue) \($0.path)" })
-            let all = Self.routes(scene.parts.operatorRouter())
+            // The cloud's APIs have a walk of their own, over every route and every sort of token.
+            let all = Self.routes(scene.parts.operatorRouter()).filter { !$0.contains(" /identity") }
             #expect(all.isSuperset(of: fleet) && all.isSuperset(of: Self.openPaths.keys))
             try await scene.withClient { client in
                 for route in all {

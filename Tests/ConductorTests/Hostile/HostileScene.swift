@@ -84,11 +84,18 @@ struct HostileScene {
         configuration.apiHost = "127.0.0.1"
         (configuration.ports.api, configuration.ports.boot) = (ports[0], ports[1])
         (configuration.ports.provisioning, configuration.ports.agents) = (ports[2], ports[3])
+        configuration.passwordCost = .trivial
+        let cache = ResourceCache(
+            store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
+        let identity = try await CloudIdentity.open(
+            store: store, cache: cache, vault: vault, audit: audit, configuration: configuration, clock: clock,
+            logger: logger)
         parts = try ConductorParts(
             configuration: configuration, store: store,
             watch: StoreWatch(
                 store: store, mark: StoreMarkFile(directory: directory.path), clock: clock, logger: logger),
-            blobs: blobs, vault: vault, keys: keys, authorities: authorities, operators: operators,
+            blobs: blobs, cache: cache, identity: identity, vault: vault, keys: keys, authorities: authorities,
+            operators: operators,
             mediaKey: SecretText("key"), clock: clock, logger: logger)
     }
 

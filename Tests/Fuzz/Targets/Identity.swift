@@ -27,7 +27,7 @@ extension FuzzTarget {
         try require(Set(identity.groupIDs).count == identity.groupIDs.count, "each group once")
     }
 
-    /// A request that somebody has signed AWS' way, as JSON: nobody's secret but the right one makes it good.
+    /// A request that somebody has signed AWS' or OAuth's way, as JSON: nobody's secret but the right one makes it good.
     static let signedRequest = FuzzTarget("signed-request", sizeMax: 8192) { bytes in
         guard let input = try? JSONDecoder().decode(SignedInput.self, from: Data(bytes)) else { return }
         let request = EC2Request(
@@ -37,6 +37,14 @@ extension FuzzTarget {
         let now = Timestamp(millisecondsSinceEpoch: 1_440_938_400_000)
         try require((try? request.verify(secret: "not in any corpus", now: now)) == nil, "no signature by another key")
         _ = try? request.verify(secret: "s", now: now)
+        if let signed = try? OAuth1Request(
+            verb: input.verb ?? "POST", url: input.url ?? "", authorization: input.headers?["Authorization"] ?? "",
+            form: input.form ?? "")
+        {
+            try require(
+                (try? signed.verify(consumerSecret: "not in any corpus", tokenSecret: nil, now: signed.time)) == nil,
+                "no signature by another key")
+        }
         let storage = S3Request(token: input.token ?? "", signature: input.signature ?? "")
         try require((try? storage.verify(secret: "not in any corpus")) == nil, "no signature by another key")
     }
@@ -57,4 +65,6 @@ private struct SignedInput: Decodable {
     var body_hash: String?
     var signature: String?
     var token: String?
+    var url: String?
+    var form: String?
 }

@@ -53,6 +53,27 @@ public struct ConsumerTokenSpec: IdentitySpec {
         self.expires = expires
     }
 
+    /// The user who has lent roles; nil: nobody yet.
+    public var lender: String? {
+        switch phase {
+        case .requested: nil
+        case .authorized(let user, _, _), .access(let user, _): user
+        }
+    }
+
+    /// Whether it is an access token.
+    public var isAccessToken: Bool {
+        if case .access = phase { true } else { false }
+    }
+
+    /// The roles that were lent.
+    public var roleIDs: [String] {
+        switch phase {
+        case .requested: []
+        case .authorized(_, let roles, _), .access(_, let roles): roles
+        }
+    }
+
     /// The name of the secret that goes with it.
     public static func secretName(_ id: String) -> String { "consumertoken." + CatalogName.of(id) }
 }

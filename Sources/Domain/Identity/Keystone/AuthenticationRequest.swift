@@ -14,6 +14,8 @@ public struct AuthenticationRequest: Sendable {
         case passcode(UserReference, SecretText)
         case token(String)
         case applicationCredential(CredentialReference, SecretText)
+        /// A request that was signed with an access token.
+        case accessToken(OAuthRequest)
     }
 
     /// How a user is named.
@@ -66,6 +68,7 @@ extension AuthenticationRequest.Proof {
         case .passcode: "totp"
         case .token: "token"
         case .applicationCredential: "application_credential"
+        case .accessToken: "oauth1"
         }
     }
 }

@@ -49,6 +49,8 @@ public struct Authenticator: Sendable {
         /// The token that was shown.
         var parent: ValidToken?
         var applicationCredential: ApplicationCredential?
+        /// What a user has lent to a consumer.
+        var accessToken: ConsumerToken?
     }
 
     /// A new token with its text; throws `AuthenticationError`.
@@ -64,6 +66,7 @@ public struct Authenticator: Sendable {
             finding.methods += other.methods.filter { !finding.methods.contains($0) }
             finding.parent = finding.parent ?? other.parent
             finding.applicationCredential = finding.applicationCredential ?? other.applicationCredential
+            finding.accessToken = finding.accessToken ?? other.accessToken
         }
         try checkFactors(finding)
         return try await issue(finding, request.scope)
@@ -95,6 +98,7 @@ public struct Authenticator: Sendable {
                 applicationCredential: token.applicationCredential)
         case .applicationCredential(let reference, let secret):
             return try await checkApplicationCredential(reference, secret)
+        case .accessToken(let request): return try await checkAccessToken(request)
         }
     }
 
@@ -220,11 +224,19 @@ public struct Authenticator: Sendable {
                 throw .refused("an application credential is good for its own project only")
             }
             scope = .project(credential.spec.projectID)
+        } else if let lent = finding.accessToken {
+            guard asked == nil || resolves(asked, to: lent.spec.projectID, directory) else {
+                throw .refused("an access token is good for its own project only")
+            }
+            scope = .project(lent.spec.projectID)
         } else if case .trust(let id) = asked {
             let found = try self.trust(id, for: finding, directory, now)
             trust = found
             scope = found.spec.projectID.map { .project($0) } ?? .unscoped
         } else {
+            guard finding.parent?.payload.accessTokenID == nil else {
+                throw .forbidden("A token of an access token may not be exchanged for another one.")
+            }
             if finding.parent?.trust != nil { throw .forbidden("A token of a trust may not be exchanged for another one.") }
             scope = try self.scope(asked, of: finding.user, directory, now)
         }
@@ -233,11 +245,12 @@ public struct Authenticator: Sendable {
         var ends = [now.advanced(by: settings.lifetime)]
         if let parent = finding.parent { ends.append(parent.payload.expires) }
         if let end = finding.applicationCredential?.spec.expires { ends.append(end) }
+        if let end = finding.accessToken?.spec.expires { ends.append(end) }
         if let end = trust?.spec.expires { ends.append(end) }
         var payload = TokenPayload(
             userID: user.id, methods: finding.methods, scope: scope, issued: now, expires: ends.min() ?? now,
             auditID: auditID, auditChainID: finding.parent?.payload.auditChainID ?? auditID, trustID: trust?.id,
-            applicationCredentialID: finding.applicationCredential?.id)
+            applicationCredentialID: finding.applicationCredential?.id, accessTokenID: finding.accessToken?.id)
         payload.federation = finding.parent?.payload.federation
         let token: ValidToken
         do { token = try directory.validate(payload, at: now) } catch { throw .refused(error.diagnostic) }
@@ -278,8 +291,10 @@ public struct Authenticator: Sendable {
         _ id: String, for finding: Finding, _ directory: IdentityDirectory, _ now: Timestamp
     ) throws(AuthenticationError) -> Trust {
         guard let trust = directory.entry(Trust.self, id) else { throw .refused("there is no such trust") }
-        guard finding.parent?.trust == nil, finding.parent?.applicationCredential == nil else {
-            throw .forbidden("A token of a trust or an application credential may not be exchanged for one of a trust.")
+        guard finding.parent?.trust == nil, finding.parent?.applicationCredential == nil,
+            finding.parent?.payload.accessTokenID == nil, finding.accessToken == nil
+        else {
+            throw .forbidden("What was lent may not be exchanged for a token of a trust.")
         }
         guard trust.spec.trusteeID == finding.user.id else { throw .forbidden("The trust is not for this user.") }
         guard trust.spec.expires.map({ now < $0 }) ?? true else { throw .refused("the trust has ended") }

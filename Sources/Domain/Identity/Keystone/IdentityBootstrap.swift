@@ -7,6 +7,9 @@ public struct IdentityBootstrap: Sendable {
     /// The identifier of the first domain, which clients take for granted (`Default`).
     public static let defaultDomain = "default"
 
+    /// The name of the administrators' project in that domain.
+    public static let adminProject = "admin"
+
     /// A service that this program answers for.
     public struct BuiltIn: Sendable {
         /// For programs, for example `identity`.
@@ -51,7 +54,7 @@ public struct IdentityBootstrap: Sendable {
         var plan = Plan(clock.now, random)
         let admin = try plan.user("admin", hash: try await passwords.hash(password.revealed))
         try plan.domain()
-        let adminProject = try plan.project("admin", "The administrators' own project.")
+        let adminProject = try plan.project(Self.adminProject, "The administrators' own project.")
         _ = try plan.project("service", "The project of the cloud's own services.")
         var roles: [String: String] = [:]
         for name in ["admin", "manager", "member", "reader", "service"] { roles[name] = try plan.role(name) }

@@ -98,6 +98,7 @@ extension IdentityDirectory {
         for found in applicationCredentials(of: user.id) { add(found, to: &all) }
         for rule in accessRules(of: user.id) { all.add(rule.key) }
         for trust in trusts(by: user.id) + trusts(for: user.id) { all.add(trust.key) }
+        for token in now.all(ConsumerToken.self) where token.spec.lender == user.id { add(token, to: &all) }
         all.add(LoginRecord.key(CatalogName.of(user.id)))
         all.add(.user(user.spec.name, domain: user.spec.domainID))
         all.add(user.key)

@@ -1,0 +1,186 @@
+import APISupport
+import CatalogIdentity
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import Identity
+import IdentityAPI
+import Logging
+import NIOCore
+import NIOEmbedded
+import Policy
+import Primitives
+import ReconcileRuntime
+import ResourceModel
+import StoreMemory
+import Synchronization
+import TestSupport
+
+/// The identity API of a first start over a memory store, called without a network.
+struct CloudScene: Sendable {
+    let store: MemoryStore
+    let cache: ResourceCache
+    let vault: SecretVault
+    let clock: ManualWallClock
+    /// A token of the administrator in the project `admin`.
+    let admin: String
+    private let adminPassword: String
+    private let responder: any HTTPResponder<FleetRequestContext> & Sendable
+
+    /// An answer of the API.
+    struct Answer: Sendable {
+        var status: Int
+        var text: String
+        var headers: HTTPFields
+
+        /// The body; null where it is no JSON.
+        var json: JSONValue { (try? JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))) ?? .null }
+
+        /// The member at a path of names and numbers, for example `limits/0/id`.
+        subscript(path: String) -> JSONValue {
+            path.split(separator: "/").reduce(json) { value, part in
+                if let index = Int(part), let array = value.array { return index < array.count ? array[index] : .null }
+                return value[String(part)] ?? .null
+            }
+        }
+    }
+
+    /// Calls `/identity/v3` + `path`.
+    func call(
+        _ method: HTTPRequest.Method, _ path: String, _ body: JSONValue? = nil, token: String?? = nil,
+        headers: HTTPFields = [:]
+    ) async throws -> Answer {
+        var headers = headers
+        if let text = token ?? admin { headers[HTTPField.Name("X-Auth-Token")!] = text }
+        if body != nil { headers[.contentType] = "application/json" }
+        let request = Request(
+            head: HTTPRequest(
+                method: method, scheme: "https", authority: "cloud.example:9443", path: "/identity/v3\(path)",
+                headerFields: headers), body: RequestBody(buffer: ByteBuffer(bytes: body?.text ?? [])))
+        let context = FleetRequestContext(
+            source: ApplicationRequestContextSource(channel: EmbeddedChannel(), logger: Self.silent))
+        let response = try await responder.respond(to: request, context: context)
+        let collector = Collector()
+        try await response.body.write(collector)
+        return Answer(status: response.status.code, text: collector.text.withLock { $0 }, headers: response.headers)
+    }
+
+    /// What a call makes; the identifier in `member`.
+    func make(_ path: String, _ member: String, _ body: JSONValue) async throws -> String {
+        let answer = try await call(.post, path, [member: body])
+        guard answer.status == 201, let id = answer["\(member)/id"].string else { throw SceneError(answer.text) }
+        return id
+    }
+
+    /// A token of a user for a scope; the administrator's without one.
+    func token(userID: String? = nil, password: String = "", scope: JSONValue) async throws -> String {
+        let user: JSONValue =
+            userID.map { ["id": .string($0), "password": .string(password)] }
+            ?? ["name": "admin", "domain": ["id": "default"], "password": .string(adminPassword)]
+        let answer = try await call(
+            .post, "/auth/tokens",
+            ["auth": ["identity": ["methods": ["password"], "password": ["user": user]], "scope": scope]],
+            token: .some(nil))
+        guard let text = answer.headers[HTTPField.Name("X-Subject-Token")!] else { throw SceneError(answer.text) }
+        return text
+    }
+
+    /// A new user with a role in a project, and a token of it.
+    func user(role: String, in project: String) async throws -> (id: String, token: String) {
+        let id = try await make(
+            "/users", "user", ["name": .string("user \(role) \(project)"), "password": "a long password"])
+        let role = try await roleID(role)
+        let granted = try await call(.put, "/projects/\(project)/users/\(id)/roles/\(role)")
+        guard granted.status == 204 else { throw SceneError(granted.text) }
+        return (
+            id, try await token(userID: id, password: "a long password", scope: ["project": ["id": .string(project)]])
+        )
+    }
+
+    func roleID(_ name: String) async throws -> String {
+        try await call(.get, "/roles?name=\(name)")["roles/0/id"].string ?? ""
+    }
+
+    /// The texts of secrets whose name starts so.
+    func secrets(_ prefix: String) async throws -> [String: String] {
+        var found: [String: String] = [:]
+        for secret in try await store.fetchAll(Secret.self) where secret.value.metadata.name.hasPrefix(prefix) {
+            found[secret.value.metadata.name] = try await vault.open(secret.value.metadata.name).revealed
+        }
+        return found
+    }
+
+    fileprivate static let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    fileprivate init(
+        store: MemoryStore, cache: ResourceCache, vault: SecretVault, clock: ManualWallClock, adminPassword: String,
+        responder: any HTTPResponder<FleetRequestContext> & Sendable, admin: String = ""
+    ) {
+        self.store = store
+        self.cache = cache
+        self.vault = vault
+        self.clock = clock
+        self.admin = admin
+        self.adminPassword = adminPassword
+        self.responder = responder
+    }
+
+    fileprivate func signedIn() async throws -> CloudScene {
+        let token = try await token(scope: ["project": ["name": "admin", "domain": ["id": "default"]]])
+        return CloudScene(
+            store: store, cache: cache, vault: vault, clock: clock, adminPassword: adminPassword, responder: responder,
+            admin: token)
+    }
+}
+
+/// What a scene could not be made for.
+struct SceneError: Error {
+    let answer: String
+    init(_ answer: String) { self.answer = answer }
+}
+
+/// Runs `body` with a cloud of its own, which is gone afterwards.
+func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) async throws {
+    let directory = try TemporaryDirectory("cloud")
+    let clock = ManualWallClock()
+    let store = MemoryStore(clock: clock)
+    let vault = try await SecretVault.open(store: store, keyFile: directory.appending("key"), clock: clock)
+    let passwords = PasswordDesk(hasher: ScryptHasher(cost: .trivial))
+    let password = Mutex("")
+    try await IdentityBootstrap(store: store, passwords: passwords, clock: clock).run { given in
+        password.withLock { $0 = given.revealed }
+    }
+    let cache = ResourceCache(
+        store: store, kinds: IdentityDirectory.kinds, indexes: IdentityDirectory.indexes, logger: CloudScene.silent)
+    let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: TokenKeyRing(random: .system)), clock: clock)
+    let backend = IdentityBackend(
+        store: store, cache: cache, tokens: tokens,
+        authenticator: Authenticator(
+            cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock),
+        passwords: passwords, vault: vault, audit: AuditLog(store: store, clock: clock), clock: clock,
+        logger: CloudScene.silent)
+    let door = APIDoor(
+        policy: try PolicyTable(IdentityPolicy.defaults),
+        verify: { text in
+            let token = try tokens.verify(text)
+            return Caller(credentials: token.credentials, name: token.user.spec.name, token: token)
+        }, barrier: { try await cache.barrier() })
+    let router = Router(context: FleetRequestContext.self)
+    IdentityAPI.service(backend, door: door).addRoutes(to: router)
+    let scene = CloudScene(
+        store: store, cache: cache, vault: vault, clock: clock, adminPassword: password.withLock { $0 },
+        responder: router.buildResponder())
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await cache.run() }
+        defer { group.cancelAll() }
+        try await withDeadline(.seconds(60)) { try await body(try await scene.signedIn()) }
+    }
+    withExtendedLifetime(directory) {}
+}
+
+private final class Collector: ResponseBodyWriter, Sendable {
+    let text = Mutex("")
+
+    func write(_ buffer: ByteBuffer) async throws { text.withLock { $0 += String(buffer: buffer) } }
+    func finish(_ trailingHeaders: HTTPFields?) async throws {}
+}
