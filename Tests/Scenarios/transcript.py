@@ -20,6 +20,7 @@ class Transcript:
 
     def __init__(self, identity_url, mine="tour"):
         self.root = re.sub(r"/v3/?$", "", identity_url)
+        self.region = os.environ.get("REGION") or "RegionOne"
         self.mine, self.labels, self.counts, self.lines = mine, {}, {}, []
 
     def say(self, line=""):
@@ -39,6 +40,7 @@ class Transcript:
     def text(self, text, name="id"):
         text = re.sub(r"\breq-" + ID.pattern[2:], "req-<request>", text)
         text = TIME.sub(digits, text.replace(self.root, "<identity>"))
+        text = re.sub(rf"\b{re.escape(self.region)}\b", "<region>", text)
 
         def known(match):
             self.label(match.group(0), name.lower().replace("_", " "))
