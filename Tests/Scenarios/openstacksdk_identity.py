@@ -178,7 +178,7 @@ limit = kind("limit", "limits", {"service_id": service.id, "resource_name": "tou
              None, again=False, find=False, query={"service_id": service.id})
 do("update_limit", limit.id, resource_limit=8)
 application = kind("application_credential", "application_credentials",
-                   {"name": "tour-program", "roles": [{"id": role.id}], "secret": "program-secret",
+                   {"name": "tour-program", "roles": [{"id": role.id}], "secret": "program-secret", "unrestricted": False,
                     "access_rules": [{"path": "/v3/users", "method": "GET", "service": "identity"}]},
                    None, key=(user,), on=mine.identity)
 do("access_rules", user, on=mine.identity)
