@@ -11,7 +11,7 @@ import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, f"{HERE}/../Scenarios")
-from servers import Conductor, Keystone, Server, free_ports, processor_seconds, resident_mebibytes  # noqa: E402
+from servers import Conductor, Ironic, Keystone, processor_seconds, resident_mebibytes  # noqa: E402
 
 WRITERS = 16
 
@@ -218,61 +218,6 @@ def growth(options, tables):
             rows.append([f"{users:,} users", "memory", f"{memory:.0f} MiB", "", "", ""])
             rows.append([f"{users:,} users", "seeding through the API", f"{seeded:.0f} s", "", "", ""])
     tables.add("Growth", ["with", "what", "ms of processor", "/ the small one's", "p50 ms", "p99 ms"], rows)
-
-
-class Ironic(Server):
-    """OpenStack's Ironic in one process, without authentication, on SQLite and fake hardware."""
-
-    name = "ironic"
-
-    def start(self):
-        self.bin = Keystone().bin
-        port, _ = free_ports(2)
-        self.url = f"http://127.0.0.1:{port}"
-        for name in ("tftp", "http", "master", "images"):
-            os.mkdir(f"{self.state}/{name}")
-        kinds = ("bios", "console", "firmware", "inspect", "raid", "rescue", "vendor")
-        fakes = "\n".join([f"enabled_{kind}_interfaces=fake,no-{kind}" for kind in kinds]
-                          + [f"enabled_{kind}_interfaces=fake" for kind in ("boot", "deploy", "management", "power")])
-        with open(f"{self.state}/ironic.conf", "w") as file:
-            file.write(f"""
-[DEFAULT]
-auth_strategy=noauth
-rpc_transport=none
-host=localhost
-my_ip=127.0.0.1
-state_path={self.state}
-log_file={self.state}/ironic-application.log
-enabled_hardware_types=fake-hardware
-{fakes}
-enabled_network_interfaces=noop
-enabled_storage_interfaces=noop
-[api]
-host_ip=127.0.0.1
-port={port}
-[conductor]
-sync_power_state_interval=-1
-[database]
-connection=sqlite:///{self.state}/ironic.db
-[dhcp]
-dhcp_provider=none
-[pxe]
-tftp_root={self.state}/tftp
-tftp_master_path={self.state}/master
-images_path={self.state}/images
-instance_master_path={self.state}/images
-[deploy]
-http_root={self.state}/http
-http_url={self.url}
-[oslo_messaging_notifications]
-driver=noop
-""")
-        subprocess.run([f"{self.bin}/ironic-dbsync", "--config-file", f"{self.state}/ironic.conf", "create_schema"],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        began = time.monotonic()
-        self.process = self.spawn(f"{self.bin}/ironic", "--config-file", f"{self.state}/ironic.conf")
-        self.wait(f"{self.url}/v1")
-        self.first_answer = time.monotonic() - began
 
 
 def baremetal_costs(server, url, token, seconds):

@@ -59,6 +59,8 @@ class Transcript:
                 self.value(one, name) for one in value]
         if not isinstance(value, str):
             return value
+        if name == "conductor":
+            return f"<{name}>"
         if name.lower() in SECRETS and not value.startswith(self.mine):
             return f"<{name} of {len(value)}>" if value else value
         return self.text(value, name)
