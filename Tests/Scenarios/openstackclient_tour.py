@@ -3,8 +3,9 @@
 
 --words tells the server's own words in refusals too, which are not compared.
 
-Runs in the environment of python-openstackclient and reads IDENTITY_URL, ADMIN_PASSWORD, CA_FILE and REGION (or BAREMETAL_URL
-alone). All commands run in one process, as an interactive `openstack` would run them. A line of the tour is one of:
+Runs in the environment of python-openstackclient and reads IDENTITY_URL, ADMIN_PASSWORD, CA_FILE and REGION (or
+BAREMETAL_URL alone). All commands run in one process, as an interactive `openstack` would run them. A line of the tour
+is one of:
 
     # text                      a heading of the transcript
     as WORD [OPTION=VALUE...]   from here on with these authentication options (`as admin` alone: the administrator)
@@ -116,13 +117,14 @@ class Tour:
             time.sleep(0.3)
             code, answer, text = self.client.run([self.fill(word) for word in words])
         noun = " ".join(words[:2]) if words[1] not in ("create", "show", "issue") else words[0]
-        self.transcript.say(f"$ openstack {' '.join(map(shlex.quote, words))}" + (f"    => {code}" if code in (1, 2) else ""))
+        ending = f"    => {code}" if code in (1, 2) else ""
+        self.transcript.say(f"$ openstack {' '.join(map(shlex.quote, words))}{ending}")
         if arrow:
             self.names[name] = answer or {}
         if isinstance(answer, dict):
             self.show(words, name if arrow else noun, answer)
         elif answer is not None:
-            for row in self.transcript.rows(answer, words[0] == "versions" or "--auth-user" in words or "trait" in words):
+            for row in self.transcript.rows(answer, not {"versions", "--auth-user", "trait"}.isdisjoint(words)):
                 self.transcript.say(row)
         lines = text.strip().splitlines()
         if code == 2:

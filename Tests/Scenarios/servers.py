@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs a command against a fresh server on loopback: servers.py [--region NAME] conductor|keystone|ironic COMMAND [WORD...]
+"""Runs a command against a fresh server on loopback: servers.py [--region NAME] conductor|keystone|ironic COMMAND...
 
 The command finds IDENTITY_URL, ADMIN_PASSWORD, CA_FILE and REGION in its environment, for a conductor also STATE, its
-state directory, and API_URL; for Ironic, which asks for no token, BAREMETAL_URL only. Its exit code is ours. The server and all that it has written are gone afterwards, also
-when this is interrupted or killed.
+state directory, and API_URL; for Ironic, which asks for no token, BAREMETAL_URL only. Its exit code is ours. The server
+and all that it has written are gone afterwards, also when this is interrupted.
 
 CONDUCTOR is the conductor's program (else the release or the debug build, whichever is newer). PEERS is the Python
 environment that has Keystone and Ironic (see Tests/Benchmarks/requirements-peers.txt).
@@ -104,8 +104,8 @@ class Server:
     def spawn(self, *words, **options):
         """Starts a process that does not outlive this one."""
         log = open(f"{self.state}/{os.path.basename(words[0])}.log", "ab")
-        child = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
+        words = ["setpriv", "--pdeathsig", "TERM", "--", *words]
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
         log.close()
         self.children.append(child)
         return child
@@ -245,18 +245,21 @@ trusted_dashboard=http://127.0.0.1/auth/websso/
             os.mkdir(f"{self.state}/{name}", 0o700)
         if self.cached:
             self.spawn("memcached", "-u", "root", "-l", "127.0.0.1", "-p", str(memcached), "-m", "64")
-        urls = [word for kind in ("admin", "public", "internal") for word in (f"--bootstrap-{kind}-url", f"http://127.0.0.1:{port}")]
+        kinds = ("admin", "public", "internal")
+        urls = [word for kind in kinds for word in (f"--bootstrap-{kind}-url", f"http://127.0.0.1:{port}")]
         for words in (["db_sync"], ["fernet_setup", "--keystone-user", "root", "--keystone-group", "root"],
                       ["credential_setup", "--keystone-user", "root", "--keystone-group", "root"],
-                      ["bootstrap", "--bootstrap-password", self.password, "--bootstrap-region-id", self.region, *urls]):
+                      ["bootstrap", "--bootstrap-password", self.password, "--bootstrap-region-id", self.region,
+                       *urls]):
             done = subprocess.run([f"{self.bin}/keystone-manage", "--config-file", file, *words],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if done.returncode:
                 sys.exit(f"keystone-manage {words[0]}: {done.stdout[-2000:]}")
         began = time.monotonic()
         self.process = self.spawn(
-            f"{self.bin}/uwsgi", "--http-socket", f"127.0.0.1:{port}", "--module", "keystone.wsgi.api:application", "--master",
-            "--processes", "1", "--threads", "1", "--enable-threads", "--lazy-apps", "--need-app", "--die-on-term",
+            f"{self.bin}/uwsgi", "--http-socket", f"127.0.0.1:{port}", "--module", "keystone.wsgi.api:application",
+            "--master", "--processes", "1", "--threads", "1", "--enable-threads", "--lazy-apps", "--need-app",
+            "--die-on-term",
             "--buffer-size", "65535", "--disable-logging", "--thunder-lock", "--add-header", "Connection: close",
             "--http-raw-body", "--post-buffering", "65536", "--home", os.path.dirname(self.bin),
             env={**os.environ, "OS_KEYSTONE_CONFIG_FILES": file})

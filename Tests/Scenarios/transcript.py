@@ -33,7 +33,7 @@ class Transcript:
             self.labels[value] = f"<{name}>" if count == 1 else f"<{name} {count}>"
 
     def error(self, text):
-        """What a client says of a refusal, without the server's own words for it: the status is what programs look at."""
+        """What a client says of a refusal, without the server's own words for it: programs look at the status."""
         text = re.sub(r"((?:Client|Server) Error for url: [^ ,]+), .*", r"\1", text)
         return self.text(re.sub(r"(^|: )[^:]*(?:: [^:]*)*\(HTTP (\d+)\).*", r"\1HTTP \2", text))
 
@@ -53,7 +53,8 @@ class Transcript:
             return {self.text(key): self.value(one, key) for key, one in sorted(value.items())}
         if isinstance(value, list):
             # Keystone gives links to some of what is inside of another resource and not to others.
-            value = [{key: one[key] for key in one if key != "links"} if isinstance(one, dict) else one for one in value]
+            value = [{key: one[key] for key in one if key != "links"} if isinstance(one, dict) else one
+                     for one in value]
             is_set = all(not isinstance(one, list) for one in value)
             return sorted((self.value(one, name) for one in self.ordered(value)), key=json.dumps) if is_set else [
                 self.value(one, name) for one in value]
@@ -67,8 +68,8 @@ class Transcript:
 
     def ordered(self, rows):
         """Rows in an order that does not depend on ids which have no label yet."""
-        masked = lambda row: ID.sub(lambda found: self.labels.get(found.group(0), "?"), TIME.sub(digits, json.dumps(row)))
-        return sorted(rows, key=masked)
+        label = lambda found: self.labels.get(found.group(0), "?")
+        return sorted(rows, key=lambda row: ID.sub(label, TIME.sub(digits, json.dumps(row))))
 
     def row(self, value):
         return json.dumps(self.value(value), ensure_ascii=False)
