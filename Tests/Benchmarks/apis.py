@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """What OpenStack's APIs cost a conductor, beside OpenStack's own services: apis.py [SECTION...]
 
-Sections: identity (beside Keystone), growth (of ours, from 100 users to 10,000 with 50,000 assignments), baremetal (beside
-Ironic). The cost of a request is the user and system time of all processes of a server during a load, divided by the requests that
-it answered: how many a second one core can give does not depend on what else the machine does. Databases inside the process
-count, memcached does not. Prints Markdown; --out FILE writes it too.
+Sections: identity (beside Keystone), growth (of ours, from 100 users to 10,000 with 50,000 assignments), baremetal
+(beside Ironic). The cost of a request is the user and system time of all processes of a server during a load, divided
+by the requests that it answered: how many a second one core can give does not depend on what else the machine does.
+Databases inside the process count, memcached does not. Prints Markdown; --out FILE writes it too.
 """
 import argparse, http.client, json, multiprocessing, os, re, resource, signal, ssl, statistics, subprocess, sys, time
 import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, f"{HERE}/../Scenarios")
-from servers import Conductor, Keystone, Server, free_ports, processor_seconds, resident_mebibytes  # noqa: E402
+from servers import Conductor, Ironic, Keystone, processor_seconds, resident_mebibytes  # noqa: E402
 
 WRITERS = 16
 
@@ -36,7 +36,8 @@ class Client:
         for again in (True, False):
             self.connection = self.connection or self.connect()
             try:
-                self.connection.request(method, self.url.path + path, None if body is None else json.dumps(body), self.headers)
+                data = None if body is None else json.dumps(body)
+                self.connection.request(method, self.url.path + path, data, self.headers)
                 answer = self.connection.getresponse()
                 data = answer.read()
                 break
@@ -86,14 +87,15 @@ def one_call(words):
 
 
 def load(server, url, seconds, headers=(), method="GET", body=None, connections=2):
-    """What one request costs and how long it takes: milliseconds of processor, of the median and of the 99th of a hundred."""
+    """What one request costs and how long it takes: milliseconds of processor, of the median, of the 99th of 100."""
     environment = {**os.environ, "METHOD": method, "HEADERS": "\n".join(headers)}
     if body is not None:
         environment["BODY"] = json.dumps(body)
     words = ["wrk", "-t1", f"-c{connections}", "--timeout", "60s", "--latency", "-s", f"{HERE}/request.lua", url]
     subprocess.run([*words, "-d1s"], env=environment, stdout=subprocess.DEVNULL, check=True)
     before = processor_seconds(server.process.pid)
-    done = subprocess.run([*words, f"-d{seconds}s"], env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    words.append(f"-d{seconds}s")
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     spent = processor_seconds(server.process.pid) - before
     count = int(re.search(r"(\d+) requests in", done).group(1))
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done)
@@ -123,9 +125,9 @@ def number(value):
 
 
 def beside(ours, theirs, name):
-    """Rows of what one request costs ours and theirs, and how many times more the other gives for the same processor time."""
-    head = ["request", "Muster, ms of processor", f"{name}, ms of processor", f"Muster's requests a processor second / {name}'s",
-            "Muster, p50 and p99 ms", f"{name}, p50 and p99 ms"]
+    """Rows of what one request costs ours and theirs, and how many of ours the processor time of one of theirs pays."""
+    head = ["request", "Muster, ms of processor", f"{name}, ms of processor",
+            f"Muster's requests a processor second / {name}'s", "Muster, p50 and p99 ms", f"{name}, p50 and p99 ms"]
     rows = [[what, number(ours[what][0]), number(theirs[what][0]), f"{theirs[what][0] / ours[what][0]:.0f}",
              ", ".join(map(number, ours[what][1:])), ", ".join(map(number, theirs[what][1:]))]
             for what in ours if what in theirs]
@@ -136,10 +138,12 @@ def people(server, token, users, projects):
     """Users and projects of a domain of their own."""
     admin = Client(server.identity_url, server.ca, token)
     domain = admin.call("POST", "/domains", {"domain": {"name": "bench"}})[1]["domain"]["id"]
-    made = each(server, token, [("POST", "/projects", {"project": {"name": f"project-{i}", "domain_id": domain}}) for i in range(projects)])
+    made = each(server, token, [("POST", "/projects", {"project": {"name": f"project-{i}", "domain_id": domain}})
+                                for i in range(projects)])
     projects = [one["project"]["id"] for one in made]
-    made = each(server, token, [("POST", "/users", {"user": {"name": f"user-{i}", "domain_id": domain, "email": f"u{i}@example.org"}})
-                                for i in range(users)])
+    made = each(server, token, [
+        ("POST", "/users", {"user": {"name": f"user-{i}", "domain_id": domain, "email": f"u{i}@example.org"}})
+        for i in range(users)])
     return domain, [one["user"]["id"] for one in made], projects
 
 
@@ -165,12 +169,14 @@ def identity_costs(server, seconds):
         "version document": load(server, url, seconds),
         "log in with a password": load(server, f"{url}/auth/tokens", 3 * seconds, method="POST",
                                        body=password_login("admin", server.password), connections=1),
-        "log in with a token (all but the hash)": load(server, f"{url}/auth/tokens", seconds, method="POST", body=token_login(token)),
+        "log in with a token (all but the hash)": load(
+            server, f"{url}/auth/tokens", seconds, method="POST", body=token_login(token)),
         "list of 1,000 users": load(server, f"{url}/users?domain_id={domain}", seconds, auth),
         "list of 1,000 projects": load(server, f"{url}/projects?domain_id={domain}", seconds, auth),
         "one user": load(server, f"{url}/users/{users[0]}", seconds, auth),
         "effective roles of a user in a project": load(
-            server, f"{url}/role_assignments?effective&user.id={users[0]}&scope.project.id={projects[0]}", seconds, auth),
+            server, f"{url}/role_assignments?effective&user.id={users[0]}&scope.project.id={projects[0]}",
+            seconds, auth),
         "effective assignments of a user, 1,000 projects by inheritance": load(
             server, f"{url}/role_assignments?effective&user.id={users[0]}", seconds, auth),
     }
@@ -195,16 +201,19 @@ def growth(options, tables):
             token, began = login(server), time.monotonic()
             domain, people_, homes = people(server, token, users, projects)
             known = list(roles(server, token).values())[:3]
-            pairs = [(people_[i % users], homes[(i // users * 7 + i) % projects], known[i % 3]) for i in range(assignments)]
+            pairs = [(people_[i % users], homes[(i // users * 7 + i) % projects], known[i % 3])
+                     for i in range(assignments)]
             each(server, token, [("PUT", f"/projects/{home}/users/{who}/roles/{role}") for who, home, role in pairs])
             seeded = time.monotonic() - began
             url, auth = server.identity_url, [f"X-Auth-Token: {token}"]
             costs = {
-                "log in with a token": load(server, f"{url}/auth/tokens", options.seconds, method="POST", body=token_login(token)),
+                "log in with a token": load(
+                    server, f"{url}/auth/tokens", options.seconds, method="POST", body=token_login(token)),
                 "effective assignments of a user": load(
                     server, f"{url}/role_assignments?effective&user.id={pairs[0][0]}", options.seconds, auth),
                 "effective assignments in a project by a user": load(
-                    server, f"{url}/role_assignments?effective&user.id={pairs[0][0]}&scope.project.id={pairs[0][1]}", options.seconds, auth),
+                    server, f"{url}/role_assignments?effective&user.id={pairs[0][0]}&scope.project.id={pairs[0][1]}",
+                    options.seconds, auth),
             }
             memory = resident_mebibytes(server.process.pid)
             server.process.terminate()
@@ -212,67 +221,12 @@ def growth(options, tables):
             again = server.launch()
             small = small or costs
             for what, cost in costs.items():
-                rows.append([f"{users:,} users, {projects:,} projects, {assignments:,} assignments", what, number(cost[0]),
-                             f"{cost[0] / small[what][0]:.2f}", number(cost[1]), number(cost[2])])
+                rows.append([f"{users:,} users, {projects:,} projects, {assignments:,} assignments", what,
+                             number(cost[0]), f"{cost[0] / small[what][0]:.2f}", number(cost[1]), number(cost[2])])
             rows.append([f"{users:,} users", "start to first answer", f"{again:.2f} s", "", "", ""])
             rows.append([f"{users:,} users", "memory", f"{memory:.0f} MiB", "", "", ""])
             rows.append([f"{users:,} users", "seeding through the API", f"{seeded:.0f} s", "", "", ""])
     tables.add("Growth", ["with", "what", "ms of processor", "/ the small one's", "p50 ms", "p99 ms"], rows)
-
-
-class Ironic(Server):
-    """OpenStack's Ironic in one process, without authentication, on SQLite and fake hardware."""
-
-    name = "ironic"
-
-    def start(self):
-        self.bin = Keystone().bin
-        port, _ = free_ports(2)
-        self.url = f"http://127.0.0.1:{port}"
-        for name in ("tftp", "http", "master", "images"):
-            os.mkdir(f"{self.state}/{name}")
-        kinds = ("bios", "console", "firmware", "inspect", "raid", "rescue", "vendor")
-        fakes = "\n".join([f"enabled_{kind}_interfaces=fake,no-{kind}" for kind in kinds]
-                          + [f"enabled_{kind}_interfaces=fake" for kind in ("boot", "deploy", "management", "power")])
-        with open(f"{self.state}/ironic.conf", "w") as file:
-            file.write(f"""
-[DEFAULT]
-auth_strategy=noauth
-rpc_transport=none
-host=localhost
-my_ip=127.0.0.1
-state_path={self.state}
-log_file={self.state}/ironic-application.log
-enabled_hardware_types=fake-hardware
-{fakes}
-enabled_network_interfaces=noop
-enabled_storage_interfaces=noop
-[api]
-host_ip=127.0.0.1
-port={port}
-[conductor]
-sync_power_state_interval=-1
-[database]
-connection=sqlite:///{self.state}/ironic.db
-[dhcp]
-dhcp_provider=none
-[pxe]
-tftp_root={self.state}/tftp
-tftp_master_path={self.state}/master
-images_path={self.state}/images
-instance_master_path={self.state}/images
-[deploy]
-http_root={self.state}/http
-http_url={self.url}
-[oslo_messaging_notifications]
-driver=noop
-""")
-        subprocess.run([f"{self.bin}/ironic-dbsync", "--config-file", f"{self.state}/ironic.conf", "create_schema"],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        began = time.monotonic()
-        self.process = self.spawn(f"{self.bin}/ironic", "--config-file", f"{self.state}/ironic.conf")
-        self.wait(f"{self.url}/v1")
-        self.first_answer = time.monotonic() - began
 
 
 def baremetal_costs(server, url, token, seconds):

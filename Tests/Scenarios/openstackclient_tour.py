@@ -3,13 +3,15 @@
 
 --words tells the server's own words in refusals too, which are not compared.
 
-Runs in the environment of python-openstackclient and reads IDENTITY_URL, ADMIN_PASSWORD, CA_FILE and REGION. All commands run
-in one process, as an interactive `openstack` would run them. A line of the tour is one of:
+Runs in the environment of python-openstackclient and reads IDENTITY_URL, ADMIN_PASSWORD, CA_FILE and REGION (or
+BAREMETAL_URL alone). All commands run in one process, as an interactive `openstack` would run them. A line of the tour
+is one of:
 
     # text                      a heading of the transcript
     as WORD [OPTION=VALUE...]   from here on with these authentication options (`as admin` alone: the administrator)
     file NAME TEXT              a file of that text; commands write {NAME} for its path
     NAME <- COMMAND             a command whose answer has a name: {NAME} is its id, {NAME.FIELD} another field
+    until FIELD=VALUE COMMAND   a command that is given again, for half a minute at most, until its answer says so
     COMMAND                     a command of `openstack`
 """
 import contextlib, io, json, logging, os, re, shlex, signal, sys, tempfile, time
@@ -20,7 +22,7 @@ from openstackclient.common.clientmanager import ClientManager
 from osc_lib.clientmanager import ClientCache
 from transcript import Transcript, write
 
-IDS = ("id", "ID", "access", "key")
+IDS = ("id", "uuid", "ID", "access", "key")
 
 
 class Client:
@@ -59,8 +61,12 @@ class Client:
 class Tour:
     def __init__(self, folder, words):
         self.words = words
-        self.folder, self.names, self.client = folder, {"password": os.environ["ADMIN_PASSWORD"]}, None
-        self.transcript = Transcript(os.environ["IDENTITY_URL"])
+        self.folder, self.names, self.client = folder, {"password": os.environ.get("ADMIN_PASSWORD", "")}, None
+        self.transcript = Transcript(os.environ.get("IDENTITY_URL", os.environ.get("BAREMETAL_URL")))
+        if "IDENTITY_URL" not in os.environ:  # a service by itself, which asks for no token
+            self.endpoint = {"auth_type": "none", "endpoint": os.environ["BAREMETAL_URL"]}
+            self.as_admin = {}
+            return
         self.endpoint = {
             "auth_url": os.environ["IDENTITY_URL"], "region_name": os.environ.get("REGION", "RegionOne"),
             "interface": "public", "identity_api_version": "3"}
@@ -102,15 +108,23 @@ class Tour:
     def command(self, line):
         name, arrow, rest = line.partition(" <- ")
         words = shlex.split(rest if arrow else line)
+        wanted = None
+        if words[0] == "until":
+            wanted, words = words[1].split("=", 1), words[2:]
         code, answer, text = self.client.run([self.fill(word) for word in words])
+        deadline = time.monotonic() + 30
+        while wanted and time.monotonic() < deadline and (answer or {}).get(wanted[0]) != wanted[1]:
+            time.sleep(0.3)
+            code, answer, text = self.client.run([self.fill(word) for word in words])
         noun = " ".join(words[:2]) if words[1] not in ("create", "show", "issue") else words[0]
-        self.transcript.say(f"$ openstack {' '.join(map(shlex.quote, words))}" + (f"    => {code}" if code in (1, 2) else ""))
+        ending = f"    => {code}" if code in (1, 2) else ""
+        self.transcript.say(f"$ openstack {' '.join(map(shlex.quote, words))}{ending}")
         if arrow:
             self.names[name] = answer or {}
         if isinstance(answer, dict):
             self.show(words, name if arrow else noun, answer)
         elif answer is not None:
-            for row in self.transcript.rows(answer, words[0] == "versions" or "--auth-user" in words):
+            for row in self.transcript.rows(answer, not {"versions", "--auth-user", "trait"}.isdisjoint(words)):
                 self.transcript.say(row)
         lines = text.strip().splitlines()
         if code == 2:
@@ -119,6 +133,8 @@ class Tour:
             write(self.transcript)
             sys.exit(f"the server is gone: {line}")
         for one in lines:
+            if one.endswith("Attempt 6 of 6"):
+                continue  # the client tries a conflict again, as it may be a lock
             one = one.replace(self.folder, "<folder>")
             self.transcript.say(self.transcript.text(one) if self.words else self.transcript.error(one))
 

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Writes the transcripts that test.sh compares with: what a real Keystone answers, less its faults (corrections.sed).
+# Writes the transcripts that test.sh compares with: what a real Keystone and a real Ironic answer, less their faults (corrections.sed).
+# Each tour has a Keystone of its own: on SQLite, rows that one has left behind turn up in the next.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-if [ -z "${IDENTITY_URL:-}" ]; then
-    PEERS=${PEERS:-$(./venv.sh api-peers ../Benchmarks/requirements-peers.txt)}
-    CLIENTS=$(./venv.sh api-clients requirements.txt)
-    export PEERS CLIENTS
-    exec ./servers.py keystone ./record.sh
-fi
+PEERS=${PEERS:-$(./venv.sh api-peers ../Benchmarks/requirements-peers.txt)}
+python=$(./venv.sh api-clients requirements.txt)/bin/python
+export PEERS
+trap 'rm -f ./*.new' EXIT
 
+# record NAME SERVER COMMAND...
 record() {
-    "${@:2}" | sed -f corrections.sed >"$1.new"
+    ./servers.py "${@:2}" | sed -f corrections.sed >"$1.new"
     mv "$1.new" "$1"
 }
-trap 'rm -f ./*.new' EXIT
-record openstackclient-identity.transcript "$CLIENTS/bin/python" openstackclient_tour.py openstackclient-identity.tour
-record openstacksdk-identity.transcript "$CLIENTS/bin/python" openstacksdk_identity.py
+record openstackclient-identity.transcript keystone "$python" openstackclient_tour.py openstackclient-identity.tour
+record openstacksdk-identity.transcript keystone "$python" openstacksdk_identity.py
+record openstackclient-baremetal.transcript ironic "$python" openstackclient_tour.py openstackclient-baremetal.tour

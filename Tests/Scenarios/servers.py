@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Runs a command against a fresh server on loopback: servers.py [--region NAME] conductor|keystone COMMAND [WORD...]
+"""Runs a command against a fresh server on loopback: servers.py [--region NAME] conductor|keystone|ironic COMMAND...
 
-The command finds IDENTITY_URL, ADMIN_PASSWORD, CA_FILE and REGION in its environment, and for a conductor also STATE, its
-state directory, and API_URL. Its exit code is ours. The server and all that it has written are gone afterwards, also
-when this is interrupted or killed.
+The command finds IDENTITY_URL, ADMIN_PASSWORD, CA_FILE and REGION in its environment, for a conductor also STATE, its
+state directory, and API_URL; for Ironic, which asks for no token, BAREMETAL_URL only. Its exit code is ours. The server
+and all that it has written are gone afterwards, also when this is interrupted.
 
 CONDUCTOR is the conductor's program (else the release or the debug build, whichever is newer). PEERS is the Python
-environment that has Keystone (see Tests/Benchmarks/requirements-peers.txt).
+environment that has Keystone and Ironic (see Tests/Benchmarks/requirements-peers.txt).
 """
 import argparse, os, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, time, urllib.error, urllib.request
 
@@ -17,6 +17,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 def cache():
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.environ.get("MUSTER_CACHE") or f"{home}/muster"
+
+
+def peers():
+    """The programs of the Python environment with OpenStack's services."""
+    return (os.environ.get("PEERS") or f"{cache()}/api-peers") + "/bin"
 
 
 def free_ports(count):
@@ -99,8 +104,8 @@ class Server:
     def spawn(self, *words, **options):
         """Starts a process that does not outlive this one."""
         log = open(f"{self.state}/{os.path.basename(words[0])}.log", "ab")
-        child = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
+        words = ["setpriv", "--pdeathsig", "TERM", "--", *words]
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
         log.close()
         self.children.append(child)
         return child
@@ -202,7 +207,7 @@ class Keystone(Server):
     def __init__(self, region="RegionOne", rounds=4, cached=False):
         super().__init__(region)
         self.rounds, self.cached, self.password = rounds, cached, "loopback-password"
-        self.bin = (os.environ.get("PEERS") or f"{cache()}/api-peers") + "/bin"
+        self.bin = peers()
 
     def configuration(self, memcached):
         keep = f"dogpile.cache.pymemcache\nmemcache_servers=127.0.0.1:{memcached}" if self.cached else "oslo_cache.dict"
@@ -240,18 +245,21 @@ trusted_dashboard=http://127.0.0.1/auth/websso/
             os.mkdir(f"{self.state}/{name}", 0o700)
         if self.cached:
             self.spawn("memcached", "-u", "root", "-l", "127.0.0.1", "-p", str(memcached), "-m", "64")
-        urls = [word for kind in ("admin", "public", "internal") for word in (f"--bootstrap-{kind}-url", f"http://127.0.0.1:{port}")]
+        kinds = ("admin", "public", "internal")
+        urls = [word for kind in kinds for word in (f"--bootstrap-{kind}-url", f"http://127.0.0.1:{port}")]
         for words in (["db_sync"], ["fernet_setup", "--keystone-user", "root", "--keystone-group", "root"],
                       ["credential_setup", "--keystone-user", "root", "--keystone-group", "root"],
-                      ["bootstrap", "--bootstrap-password", self.password, "--bootstrap-region-id", self.region, *urls]):
+                      ["bootstrap", "--bootstrap-password", self.password, "--bootstrap-region-id", self.region,
+                       *urls]):
             done = subprocess.run([f"{self.bin}/keystone-manage", "--config-file", file, *words],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             if done.returncode:
                 sys.exit(f"keystone-manage {words[0]}: {done.stdout[-2000:]}")
         began = time.monotonic()
         self.process = self.spawn(
-            f"{self.bin}/uwsgi", "--http-socket", f"127.0.0.1:{port}", "--module", "keystone.wsgi.api:application", "--master",
-            "--processes", "1", "--threads", "1", "--enable-threads", "--lazy-apps", "--need-app", "--die-on-term",
+            f"{self.bin}/uwsgi", "--http-socket", f"127.0.0.1:{port}", "--module", "keystone.wsgi.api:application",
+            "--master", "--processes", "1", "--threads", "1", "--enable-threads", "--lazy-apps", "--need-app",
+            "--die-on-term",
             "--buffer-size", "65535", "--disable-logging", "--thunder-lock", "--add-header", "Connection: close",
             "--http-raw-body", "--post-buffering", "65536", "--home", os.path.dirname(self.bin),
             env={**os.environ, "OS_KEYSTONE_CONFIG_FILES": file})
@@ -259,7 +267,65 @@ trusted_dashboard=http://127.0.0.1/auth/websso/
         self.first_answer = time.monotonic() - began
 
 
-SERVERS = {"conductor": Conductor, "keystone": Keystone}
+class Ironic(Server):
+    """OpenStack's Ironic in one process, without authentication, on SQLite and fake hardware."""
+
+    name = "ironic"
+
+    def start(self):
+        self.bin = peers()
+        port, = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        for name in ("tftp", "http", "master", "images"):
+            os.mkdir(f"{self.state}/{name}")
+        kinds = ("bios", "console", "firmware", "inspect", "raid", "rescue", "vendor")
+        fakes = "\n".join([f"enabled_{kind}_interfaces=fake,no-{kind}" for kind in kinds]
+                          + [f"enabled_{kind}_interfaces=fake" for kind in ("boot", "deploy", "management", "power")])
+        with open(f"{self.state}/ironic.conf", "w") as file:
+            file.write(f"""
+[DEFAULT]
+auth_strategy=noauth
+rpc_transport=none
+host=localhost
+my_ip=127.0.0.1
+state_path={self.state}
+log_file={self.state}/ironic-application.log
+enabled_hardware_types=fake-hardware
+{fakes}
+enabled_network_interfaces=noop
+enabled_storage_interfaces=noop
+[api]
+host_ip=127.0.0.1
+port={port}
+[conductor]
+sync_power_state_interval=-1
+[database]
+connection=sqlite:///{self.state}/ironic.db
+[dhcp]
+dhcp_provider=none
+[pxe]
+tftp_root={self.state}/tftp
+tftp_master_path={self.state}/master
+images_path={self.state}/images
+instance_master_path={self.state}/images
+[deploy]
+http_root={self.state}/http
+http_url={self.url}
+[oslo_messaging_notifications]
+driver=noop
+""")
+        subprocess.run([f"{self.bin}/ironic-dbsync", "--config-file", f"{self.state}/ironic.conf", "create_schema"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        began = time.monotonic()
+        self.process = self.spawn(f"{self.bin}/ironic", "--config-file", f"{self.state}/ironic.conf")
+        self.wait(f"{self.url}/v1")
+        self.first_answer = time.monotonic() - began
+
+    def environment(self):
+        return {"BAREMETAL_URL": self.url}
+
+
+SERVERS = {"conductor": Conductor, "keystone": Keystone, "ironic": Ironic}
 
 
 def run(words, environment):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # OpenStack's own clients against one fresh conductor: test.sh [CHECK...], CHECK one of login, openstackclient, openstacksdk,
-# schemathesis. Each tour must give the transcript beside it, which a real Keystone gave (record.sh).
+# baremetal, schemathesis. Each tour must give the transcript beside it, which a real Keystone or Ironic gave (record.sh).
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -25,7 +25,7 @@ same() {
         tail -5 "$out/$name.log" >&2
         return 1
     fi
-    diff -u "$name" "$out/$name"
+    diff -u -F '^\$ \|^[a-z_]*(' "$name" "$out/$name"
 }
 
 # The file that the first start has written is all that a client needs.
@@ -40,6 +40,17 @@ openstackclient() {
 
 openstacksdk() { same openstacksdk-identity.transcript "$bin/python" openstacksdk_identity.py; }
 
+# Only where the catalog has such a service.
+baremetal() {
+    local types
+    types=$(OS_CLIENT_CONFIG_FILE=$STATE/clouds.yaml "$bin/openstack" --os-cloud muster catalog list -f value -c Type) || return 1
+    if ! grep -qx baremetal <<<"$types"; then
+        echo "the catalog has no bare metal"
+        return 0
+    fi
+    same openstackclient-baremetal.transcript "$bin/python" openstackclient_tour.py openstackclient-baremetal.tour
+}
+
 # No answer of ours is a 5xx or none of those that the served document promises, whatever is sent.
 schemathesis() {
     local service
@@ -53,7 +64,7 @@ schemathesis() {
     done
 }
 
-[ $# -gt 0 ] || set -- login openstackclient openstacksdk schemathesis
+[ $# -gt 0 ] || set -- login openstackclient openstacksdk baremetal schemathesis
 for check in "$@"; do
     printf '==> %s (%d s)\n' "$check" $SECONDS
     "$check" || failed+=("$check")

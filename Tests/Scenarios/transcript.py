@@ -20,6 +20,7 @@ class Transcript:
 
     def __init__(self, identity_url, mine="tour"):
         self.root = re.sub(r"/v3/?$", "", identity_url)
+        self.region = os.environ.get("REGION") or "RegionOne"
         self.mine, self.labels, self.counts, self.lines = mine, {}, {}, []
 
     def say(self, line=""):
@@ -32,13 +33,14 @@ class Transcript:
             self.labels[value] = f"<{name}>" if count == 1 else f"<{name} {count}>"
 
     def error(self, text):
-        """What a client says of a refusal, without the server's own words for it: the status is what programs look at."""
-        text = re.sub(r"((?:Client|Server) Error for url: [^ ,]+), .*", r"\1", self.text(text))
-        return re.sub(r"(^|: )[^:]*(?:: [^:]*)*\(HTTP (\d+)\).*", r"\1HTTP \2", text)
+        """What a client says of a refusal, without the server's own words for it: programs look at the status."""
+        text = re.sub(r"((?:Client|Server) Error for url: [^ ,]+), .*", r"\1", text)
+        return self.text(re.sub(r"(^|: )[^:]*(?:: [^:]*)*\(HTTP (\d+)\).*", r"\1HTTP \2", text))
 
     def text(self, text, name="id"):
         text = re.sub(r"\breq-" + ID.pattern[2:], "req-<request>", text)
         text = TIME.sub(digits, text.replace(self.root, "<identity>"))
+        text = re.sub(rf"\b{re.escape(self.region)}\b", "<region>", text)
 
         def known(match):
             self.label(match.group(0), name.lower().replace("_", " "))
@@ -50,19 +52,24 @@ class Transcript:
         if isinstance(value, dict):
             return {self.text(key): self.value(one, key) for key, one in sorted(value.items())}
         if isinstance(value, list):
+            # Keystone gives links to some of what is inside of another resource and not to others.
+            value = [{key: one[key] for key in one if key != "links"} if isinstance(one, dict) else one
+                     for one in value]
             is_set = all(not isinstance(one, list) for one in value)
             return sorted((self.value(one, name) for one in self.ordered(value)), key=json.dumps) if is_set else [
                 self.value(one, name) for one in value]
         if not isinstance(value, str):
             return value
+        if name == "conductor":
+            return f"<{name}>"
         if name.lower() in SECRETS and not value.startswith(self.mine):
             return f"<{name} of {len(value)}>" if value else value
         return self.text(value, name)
 
     def ordered(self, rows):
         """Rows in an order that does not depend on ids which have no label yet."""
-        masked = lambda row: ID.sub(lambda found: self.labels.get(found.group(0), "?"), TIME.sub(digits, json.dumps(row)))
-        return sorted(rows, key=masked)
+        label = lambda found: self.labels.get(found.group(0), "?")
+        return sorted(rows, key=lambda row: ID.sub(label, TIME.sub(digits, json.dumps(row))))
 
     def row(self, value):
         return json.dumps(self.value(value), ensure_ascii=False)
