@@ -22,9 +22,12 @@ public enum BareMetalAPI {
             microversions: microversions, door: door, errorBody: { $0.ironicBody })
     }
 
-    /// Every route.
+    /// Every route; the version in the path may be left out, as in the links that are called `bookmark`.
     public static let routes: [APIRoute<BareMetalBackend>] =
-        versionRoutes + nodeRoutes + stateRoutes + traitRoutes + portRoutes + driverRoutes + chassisRoutes
+        versionRoutes + versioned + versioned.map(\.withoutVersion)
+
+    private static let versioned: [BareMetalRoute] =
+        nodeRoutes + stateRoutes + traitRoutes + portRoutes + driverRoutes + chassisRoutes
 
     /// The kinds that handlers read from the cache.
     public static let cachedKinds: [any Resource.Type] = [
@@ -47,3 +50,13 @@ public enum BareMetalAPI {
 
 typealias BareMetalCall = APICall<BareMetalBackend>
 typealias BareMetalRoute = APIRoute<BareMetalBackend>
+
+extension APIRoute {
+    /// The same below a path without `/v1`.
+    fileprivate var withoutVersion: APIRoute {
+        APIRoute(
+            method, path.replacing("/v1/", with: "/", maxReplacements: 1), access, summary, versions: versions,
+            query: query,
+            request: request, response: response, status: status, target: target, handle: handle)
+    }
+}

@@ -36,6 +36,18 @@ extension BareMetalAPI {
             let fields = try call.fields(known: known, firstMinor: NodeField.firstMinor)
             return .json(call.render(try call.node(in: call.now), fields: fields))
         },
+        BareMetalRoute(
+            .post, "/v1/nodes", .rule("baremetal:node:create:self_owned_node"), "Makes a node without hardware.",
+            request: .object(["driver": .string()], required: ["driver"]), response: nodeSchema
+        ) { try await $0.createNode() },
+        BareMetalRoute(
+            .patch, "/v1/nodes/{node_ident}", .rule("baremetal:node:get"), "Changes a node by a JSON patch.",
+            request: .array(of: .object([:])), response: nodeSchema, target: { try $0.nodeTarget() }
+        ) { try await $0.patchNode() },
+        BareMetalRoute(
+            .delete, "/v1/nodes/{node_ident}", .rule("baremetal:node:get"), "Deletes a node without hardware.",
+            target: { try $0.nodeTarget() }
+        ) { try await $0.deleteNode() },
     ]
 }
 

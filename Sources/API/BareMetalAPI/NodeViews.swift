@@ -69,3 +69,8 @@ extension CacheSnapshot {
             + all(BareMetalAPI.fakeNodesByName, name).map { .fake($0) }
     }
 }
+
+extension CacheSnapshot {
+    /// Whether there is a node of this UUID.
+    func hasNode(_ uuid: String) -> Bool { if case nil = node(uuid: uuid) { false } else { true } }
+}
