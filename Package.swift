@@ -174,6 +174,12 @@ let package = Package(
                 hummingbird, httpTypes, nioCore, logging,
             ]),
         module(
+            "API", "BareMetalAPI",
+            [
+                "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
+                "AgentProtocol", "Identity", "BareMetal", "Policy", "APISupport", httpTypes, logging,
+            ]),
+        module(
             "API", "FleetAPI",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
@@ -241,8 +247,8 @@ let package = Package(
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
                 "BootServer", "TPMVerification",
-                "AgentPort", "APISupport", "FleetAPI", "IdentityAPI", "Policy", "Dashboard", "ImageChunks",
-                "NetworkBoot", "CLinux",
+                "AgentPort", "APISupport", "BareMetalAPI", "FleetAPI", "IdentityAPI", "Policy", "Dashboard",
+                "ImageChunks", "NetworkBoot", "CLinux",
                 "CCrypt",
                 crypto,
                 x509, asn1,

@@ -1,4 +1,5 @@
 import APISupport
+import BareMetalAPI
 import CatalogIdentity
 import FoundationEssentials
 import Identity
@@ -32,7 +33,10 @@ struct CloudIdentity: Sendable {
         let url = configuration.publicURL
         try await bootstrap.ensureCatalog(
             region: configuration.region,
-            [.init(type: "identity", name: "keystone", url: "\(url)\(KeystoneAPI.path)")])
+            [
+                .init(type: "identity", name: "keystone", url: "\(url)\(KeystoneAPI.path)"),
+                .init(type: "baremetal", name: "ironic", url: "\(url)\(BareMetalAPI.path)"),
+            ])
         let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: try await keys(in: vault)), clock: clock)
         let authenticator = Authenticator(
             cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock)
@@ -41,7 +45,7 @@ struct CloudIdentity: Sendable {
             vault: vault,
             audit: audit, clock: clock, logger: logger)
         let door = APIDoor(
-            policy: try PolicyTable(IdentityPolicy.defaults),
+            policy: try PolicyTable(IdentityPolicy.defaults + BareMetalPolicy.defaults),
             verify: { Caller(try tokens.verify($0)) },
             barrier: { try await cache.barrier() },
             checkAccessRules: { caller, type, method, path in

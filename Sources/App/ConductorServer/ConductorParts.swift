@@ -3,6 +3,7 @@ import AgentPort
 import AgentProtocol
 import BMCDrivers
 import BareMetal
+import BareMetalAPI
 import BlobStore
 import BootServer
 import CatalogBareMetal
@@ -394,12 +395,21 @@ struct ConductorParts {
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
             verify: verify, barrier: barrier)
+        let bareMetal = BareMetalAPI.service(bareMetalBackend(), door: identity.door)
         return api.router(
             verify: verify, barrier: barrier,
             pages: {
                 dashboard.addRoutes(to: $0)
                 identity.service.addRoutes(to: $0)
+                bareMetal.addRoutes(to: $0)
             })
+    }
+
+    private func bareMetalBackend() -> BareMetalBackend {
+        BareMetalBackend(
+            store: store, cache: catalog.cache, audit: audit,
+            ownerOfMachines: { IdentityDirectory($0).project(named: "admin", in: IdentityBootstrap.defaultDomain)?.id },
+            conductor: configuration.names.first ?? "muster", clock: clock, logger: logger)
     }
 
     private func operatorAPI() -> any Service {
