@@ -12,7 +12,8 @@ extension IdentityAPI {
         [
             "token": .object(
                 [
-                    "methods": .array(of: .string()), "expires_at": .string(form: .time), "issued_at": .string(form: .time),
+                    "methods": .array(of: .string()), "expires_at": .string(form: .time),
+                    "issued_at": .string(form: .time),
                     "audit_ids": .array(of: .string()), "user": .object([:], required: ["id", "name", "domain"]),
                 ], required: ["methods", "expires_at", "issued_at", "audit_ids", "user"])
         ], required: ["token"])
@@ -39,18 +40,21 @@ extension IdentityAPI {
                 [
                     "auth": .object(
                         [
-                            "identity": .object(["methods": .array(of: .string(max: 64), max: 16)], required: ["methods"]),
+                            "identity": .object(
+                                ["methods": .array(of: .string(max: 64), max: 16)], required: ["methods"]),
                             "scope": .either([.string(), .object([:]), .null]),
                         ], required: ["identity"])
                 ], required: ["auth"]), response: tokenSchema
         ) { call in
-            let request = try AuthenticationBody.parse(call.object("auth"), signed: try call.signedRequest("/v3/auth/tokens"))
+            let request = try AuthenticationBody.parse(
+                call.object("auth"), signed: try call.signedRequest("/v3/auth/tokens"))
             let (text, token) = try await call.backend.authenticator.authenticate(request)
             return TokenAnswer(directory: call.directory, base: call.base)
                 .answer(token, text: text, hasCatalog: call.query["nocatalog"] == nil, status: .created)
         },
         IdentityRoute(
-            .get, "/v3/auth/tokens", .rule("identity:validate_token"), "Says what a token gives.", response: tokenSchema,
+            .get, "/v3/auth/tokens", .rule("identity:validate_token"), "Says what a token gives.",
+            response: tokenSchema,
             target: ofSubject
         ) { call in
             let text = try call.subjectText()
@@ -77,8 +81,8 @@ extension IdentityAPI {
             .get, "/v3/auth/catalog", .rule("identity:get_auth_catalog"), "Shows the token's catalog.",
             response: .object(["catalog": .array(of: .any)], required: ["catalog", "links"])
         ) { call in
-            guard let token = call.caller.token, token.payload.scope != .unscoped else {
-                throw APIError.forbidden("The token has no scope, and so no catalog.")
+            guard let token = call.caller.token, call.caller.credentials.projectID != nil else {
+                throw APIError.forbidden("The token is for no project, and so has no catalog here.")
             }
             return .json([
                 "catalog": call.directory.catalog(projectID: call.caller.credentials.projectID, userID: token.user.id),
@@ -103,7 +107,8 @@ extension IdentityAPI {
             response: .object(["domains": .array(of: .any)], required: ["domains", "links"])
         ) { try $0.ownDomains() },
         IdentityRoute(
-            .get, "/v3/auth/system", .rule("identity:get_auth_system"), "Says whether the user has a role in the system.",
+            .get, "/v3/auth/system", .rule("identity:get_auth_system"),
+            "Says whether the user has a role in the system.",
             response: .object(["system": .array(of: .any)], required: ["system", "links"])
         ) { call in
             let user = call.caller.credentials.userID ?? ""
@@ -229,7 +234,9 @@ struct TokenAnswer {
                 "trustee_user": ["id": .string(trust.spec.trusteeID)],
             ]
         }
-        if let credential = token.applicationCredential { members["application_credential"] = render(credential, token) }
+        if let credential = token.applicationCredential {
+            members["application_credential"] = render(credential, token)
+        }
         if let id = payload.accessTokenID {
             let consumer = directory.entry(ConsumerToken.self, id)?.spec.consumerID
             members["OS-OAUTH1"] = ["access_token_id": .string(id), "consumer_id": .optional(consumer)]
