@@ -10,6 +10,7 @@ import NIOCore
 import NIOSSL
 import NodeTransport
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import StoreSQLite
 import SwiftASN1
