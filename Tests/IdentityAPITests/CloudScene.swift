@@ -24,6 +24,9 @@ struct CloudScene: Sendable {
     let clock: ManualWallClock
     /// A token of the administrator in the project `admin`.
     let admin: String
+    /// What the API works with.
+    let backend: IdentityBackend
+    let door: APIDoor
     private let adminPassword: String
     private let responder: any HTTPResponder<FleetRequestContext> & Sendable
 
@@ -53,10 +56,17 @@ struct CloudScene: Sendable {
         var headers = headers
         if let text = token ?? admin { headers[HTTPField.Name("X-Auth-Token")!] = text }
         if body != nil { headers[.contentType] = "application/json" }
+        return try await send(method, "/v3\(path)", RequestBody(buffer: ByteBuffer(bytes: body?.text ?? [])), headers)
+    }
+
+    /// Sends any bytes to `/identity` + `path`.
+    func send(
+        _ method: HTTPRequest.Method, _ path: String, _ body: RequestBody, _ headers: HTTPFields
+    ) async throws -> Answer {
         let request = Request(
             head: HTTPRequest(
-                method: method, scheme: "https", authority: "cloud.example:9443", path: "/identity/v3\(path)",
-                headerFields: headers), body: RequestBody(buffer: ByteBuffer(bytes: body?.text ?? [])))
+                method: method, scheme: "https", authority: "cloud.example:9443", path: "/identity\(path)",
+                headerFields: headers), body: body)
         let context = FleetRequestContext(
             source: ApplicationRequestContextSource(channel: EmbeddedChannel(), logger: Self.silent))
         let response = try await responder.respond(to: request, context: context)
@@ -113,23 +123,32 @@ struct CloudScene: Sendable {
     fileprivate static let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
     fileprivate init(
-        store: MemoryStore, cache: ResourceCache, vault: SecretVault, clock: ManualWallClock, adminPassword: String,
-        responder: any HTTPResponder<FleetRequestContext> & Sendable, admin: String = ""
+        store: MemoryStore, clock: ManualWallClock, backend: IdentityBackend, door: APIDoor, adminPassword: String,
+        admin: String = ""
     ) {
         self.store = store
-        self.cache = cache
-        self.vault = vault
         self.clock = clock
+        self.backend = backend
+        self.door = door
         self.admin = admin
         self.adminPassword = adminPassword
-        self.responder = responder
+        cache = backend.cache
+        vault = backend.vault
+        let router = Router(context: FleetRequestContext.self)
+        KeystoneAPI.service(backend, door: door).addRoutes(to: router)
+        responder = router.buildResponder()
+    }
+
+    /// The same cloud with another backend.
+    func with(_ backend: IdentityBackend) -> CloudScene {
+        CloudScene(
+            store: store, clock: clock, backend: backend, door: door, adminPassword: adminPassword, admin: admin)
     }
 
     fileprivate func signedIn() async throws -> CloudScene {
         let token = try await token(scope: ["project": ["name": "admin", "domain": ["id": "default"]]])
         return CloudScene(
-            store: store, cache: cache, vault: vault, clock: clock, adminPassword: adminPassword, responder: responder,
-            admin: token)
+            store: store, clock: clock, backend: backend, door: door, adminPassword: adminPassword, admin: token)
     }
 }
 
@@ -151,7 +170,8 @@ func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) as
         password.withLock { $0 = given.revealed }
     }
     let cache = ResourceCache(
-        store: store, kinds: IdentityDirectory.kinds, indexes: IdentityDirectory.indexes, logger: CloudScene.silent)
+        store: store, kinds: IdentityDirectory.kinds + [Secret.self], indexes: IdentityDirectory.indexes,
+        logger: CloudScene.silent)
     let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: TokenKeyRing(random: .system)), clock: clock)
     let backend = IdentityBackend(
         store: store, cache: cache, tokens: tokens,
@@ -162,11 +182,8 @@ func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) as
     let door = APIDoor(
         policy: try PolicyTable(IdentityPolicy.defaults),
         verify: { Caller(try tokens.verify($0)) }, barrier: { try await cache.barrier() })
-    let router = Router(context: FleetRequestContext.self)
-    KeystoneAPI.service(backend, door: door).addRoutes(to: router)
     let scene = CloudScene(
-        store: store, cache: cache, vault: vault, clock: clock, adminPassword: password.withLock { $0 },
-        responder: router.buildResponder())
+        store: store, clock: clock, backend: backend, door: door, adminPassword: password.withLock { $0 })
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await cache.run() }
         defer { group.cancelAll() }

@@ -12,7 +12,7 @@ import ResourceModel
 public struct BareMetalBackend: Sendable {
     /// Where nodes are written.
     public var store: any ResourceStore
-    /// Where nodes are read; it must hold `Node`, `BMC`, `NodeImage` and all of `BareMetalAPI.cachedKinds` and `.cacheIndexes`.
+    /// Where nodes are read; it must hold `Node`, `BMC`, `NodeImage` and all of `IronicAPI.cachedKinds` and `.cacheIndexes`.
     public var cache: ResourceCache
     /// Has one event of each change.
     public var audit: AuditLog

@@ -5,7 +5,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension BareMetalAPI {
+extension IronicAPI {
     private static let answer = Schema.object(["uuid": .string(), "links": .array(of: .any)], required: ["uuid"])
     private static let body = Schema.object(
         [
@@ -82,8 +82,8 @@ extension Chassis {
         return [
             "uuid": .string(uuid), "description": .optional(spec.description), "extra": .object(spec.extra),
             "created_at": .string(metadata.created.ironic), "updated_at": .optional(spec.updated?.ironic),
-            "links": .array(BareMetalAPI.links(base, "chassis", uuid)),
-            "nodes": .array(BareMetalAPI.links(base, "chassis", "\(uuid)/nodes")),
+            "links": .array(IronicAPI.links(base, "chassis", uuid)),
+            "nodes": .array(IronicAPI.links(base, "chassis", "\(uuid)/nodes")),
         ]
     }
 }

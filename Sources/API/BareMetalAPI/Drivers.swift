@@ -2,7 +2,7 @@ import APISupport
 import HTTPTypes
 import Primitives
 
-extension BareMetalAPI {
+extension IronicAPI {
     static let driverRoutes: [BareMetalRoute] = [
         BareMetalRoute(
             .get, "/v1/drivers", .rule("baremetal:driver:get"), "Lists drivers.",
@@ -31,9 +31,9 @@ extension APICall where Backend == BareMetalBackend {
     fileprivate func driver(_ name: String, isDetailed: Bool) -> JSONValue {
         var members: [String: JSONValue] = [
             "name": .string(name), "hosts": [.string(backend.conductor)],
-            "links": .array(BareMetalAPI.links(base, "drivers", name)),
+            "links": .array(IronicAPI.links(base, "drivers", name)),
         ]
-        if minor >= 14 { members["properties"] = .array(BareMetalAPI.links(base, "drivers", "\(name)/properties")) }
+        if minor >= 14 { members["properties"] = .array(IronicAPI.links(base, "drivers", "\(name)/properties")) }
         guard minor >= 30 else { return .object(members) }
         members["type"] = "dynamic"
         guard isDetailed else { return .object(members) }

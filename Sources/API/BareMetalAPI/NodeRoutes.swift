@@ -3,7 +3,7 @@ import HTTPTypes
 import Policy
 import Primitives
 
-extension BareMetalAPI {
+extension IronicAPI {
     static let nodeSchema = Schema.object(
         ["uuid": .string(), "links": .array(of: .any)], required: ["uuid"])
     private static let listSchema = Schema.object(["nodes": .array(of: .any)], required: ["nodes"])

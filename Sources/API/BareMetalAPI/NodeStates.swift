@@ -8,7 +8,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension BareMetalAPI {
+extension IronicAPI {
     private static let states = "/v1/nodes/{node_ident}/states"
     private static let maintenance = "/v1/nodes/{node_ident}/maintenance"
 

@@ -136,10 +136,10 @@ final class NodeView: Sendable {
         if minor < 2, shown["provision_state"] == "available" { shown["provision_state"] = nil as JSONValue }
         if fields == nil {
             for name in ["ports", "states", "portgroups", "volume"] where NodeField.isShown(name, in: minor) {
-                shown[name] = .array(BareMetalAPI.links(base, "nodes", "\(uuid)/\(name)"))
+                shown[name] = .array(IronicAPI.links(base, "nodes", "\(uuid)/\(name)"))
             }
         }
-        if fields?.contains("links") ?? true { shown["links"] = .array(BareMetalAPI.links(base, "nodes", uuid)) }
+        if fields?.contains("links") ?? true { shown["links"] = .array(IronicAPI.links(base, "nodes", uuid)) }
         return .object(shown)
     }
 

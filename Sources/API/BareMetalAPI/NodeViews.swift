@@ -36,7 +36,7 @@ final class NodeViews: Sendable {
                     views.append(NodeView(source, revision: revision, owner: owner, conductor: conductor))
                 }
             }
-            for (node, revision) in now.page(BareMetalAPI.machinesByName, after: nil, limit: .max) {
+            for (node, revision) in now.page(IronicAPI.machinesByName, after: nil, limit: .max) {
                 add(now.source(node), MachineUUID.uuid(of: node.metadata.name), revision)
             }
             now.forEach(FakeNode.self) { add(.fake($0), $0.metadata.name, nil) }
@@ -65,8 +65,8 @@ extension CacheSnapshot {
     /// The nodes of this name.
     func nodes(named name: String) -> [NodeSource] {
         guard !name.isEmpty else { return [] }
-        return all(BareMetalAPI.machinesByName, name).map(source)
-            + all(BareMetalAPI.fakeNodesByName, name).map { .fake($0) }
+        return all(IronicAPI.machinesByName, name).map(source)
+            + all(IronicAPI.fakeNodesByName, name).map { .fake($0) }
     }
 }
 

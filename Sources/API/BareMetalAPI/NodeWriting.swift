@@ -183,7 +183,7 @@ extension APICall where Backend == BareMetalBackend {
             var plan = BareMetalPlan()
             try take([:], instead: kept, for: found.uuid, now, &plan)
             try plan.delete(stored)
-            for port in now.all(BareMetalAPI.portsByNode, found.uuid) {
+            for port in now.all(IronicAPI.portsByNode, found.uuid) {
                 guard let stored = now.stored(NodePort.self, port.metadata.name) else { continue }
                 try plan.delete(stored)
                 plan.free(.address(port.spec.address))

@@ -6,7 +6,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 
-extension BareMetalAPI {
+extension IronicAPI {
     private static let answer = Schema.object(["uuid": .string(), "address": .string()], required: ["uuid"])
     private static let list = Schema.object(["ports": .array(of: .any)], required: ["ports"])
 
@@ -128,7 +128,7 @@ struct PortView {
         var shown = all.filter { name, _ in
             Self.firstMinor[name].map { $0 <= minor } ?? true && fields?.contains(name) ?? true
         }
-        if fields?.contains("links") ?? true { shown["links"] = .array(BareMetalAPI.links(base, "ports", uuid)) }
+        if fields?.contains("links") ?? true { shown["links"] = .array(IronicAPI.links(base, "ports", uuid)) }
         return .object(shown)
     }
 }
@@ -143,7 +143,7 @@ extension APICall where Backend == BareMetalBackend {
             return PortView(port, of: view(source, now))
         }
         if let address = PortView.address(in: uuid) {
-            for machine in now.all(BareMetalAPI.machinesByMAC, address.description) {
+            for machine in now.all(IronicAPI.machinesByMAC, address.description) {
                 let port = PortView(address, of: view(now.source(machine), now))
                 if port.uuid == uuid { return port }
             }
@@ -178,7 +178,7 @@ extension APICall where Backend == BareMetalBackend {
 
     /// The ports of a node: its cards, and those that clients made.
     private func ports(of view: NodeView, _ now: CacheSnapshot) -> [PortView] {
-        let made = now.all(BareMetalAPI.portsByNode, view.uuid).map { PortView($0, of: view) }
+        let made = now.all(IronicAPI.portsByNode, view.uuid).map { PortView($0, of: view) }
         guard case .machine(let machine, _, _) = view.source else { return made }
         return machine.status.identity.macs.sorted().map { PortView($0, of: view) } + made
     }
@@ -220,8 +220,8 @@ extension APICall where Backend == BareMetalBackend {
 
     private func take(_ address: MACAddress, for uuid: String, _ now: CacheSnapshot, _ plan: inout BareMetalPlan) throws
     {
-        guard !now.contains(BareMetalAPI.portsByAddress, address.description),
-            !now.contains(BareMetalAPI.machinesByMAC, address.description)
+        guard !now.contains(IronicAPI.portsByAddress, address.description),
+            !now.contains(IronicAPI.machinesByMAC, address.description)
         else { throw APIError.conflict("A port with MAC address \(address) already exists.") }
         try plan.take(.address(address), for: uuid, at: backend.clock.now)
     }

@@ -3,7 +3,7 @@ import CatalogBareMetal
 import HTTPTypes
 import Primitives
 
-extension BareMetalAPI {
+extension IronicAPI {
     private static let traits = "/v1/nodes/{node_ident}/traits"
     private static let since = Microversion(1, 37)...
 

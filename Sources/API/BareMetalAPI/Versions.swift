@@ -2,7 +2,7 @@ import APISupport
 import HTTPTypes
 import Primitives
 
-extension BareMetalAPI {
+extension IronicAPI {
     static let versionRoutes: [BareMetalRoute] = [
         BareMetalRoute(.get, "", .open, "Lists the API's versions.", response: .any) { call in
             .json([

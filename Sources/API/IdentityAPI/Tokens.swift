@@ -81,8 +81,8 @@ extension KeystoneAPI {
             .get, "/v3/auth/catalog", .rule("identity:get_auth_catalog"), "Shows the token's catalog.",
             response: .object(["catalog": .array(of: .any)], required: ["catalog", "links"])
         ) { call in
-            guard let token = call.caller.token, token.payload.scope != .unscoped else {
-                throw APIError.forbidden("The token has no scope, and so no catalog.")
+            guard let token = call.caller.token, call.caller.credentials.projectID != nil else {
+                throw APIError.forbidden("The token is for no project, and so has no catalog here.")
             }
             return .json([
                 "catalog": call.directory.catalog(projectID: call.caller.credentials.projectID, userID: token.user.id),

@@ -35,7 +35,7 @@ struct CloudIdentity: Sendable {
             region: configuration.region,
             [
                 .init(type: "identity", name: "keystone", url: "\(url)\(KeystoneAPI.path)"),
-                .init(type: "baremetal", name: "ironic", url: "\(url)\(BareMetalAPI.path)"),
+                .init(type: "baremetal", name: "ironic", url: "\(url)\(IronicAPI.path)"),
             ])
         let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: try await keys(in: vault)), clock: clock)
         let authenticator = Authenticator(

@@ -395,7 +395,7 @@ struct ConductorParts {
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
             verify: verify, barrier: barrier)
-        let bareMetal = BareMetalAPI.service(bareMetalBackend(), door: identity.door)
+        let bareMetal = IronicAPI.service(bareMetalBackend(), door: identity.door)
         return api.router(
             verify: verify, barrier: barrier,
             pages: {

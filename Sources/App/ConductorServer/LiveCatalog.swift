@@ -21,7 +21,7 @@ struct LiveCatalog: Sendable {
             IdentityConflict.self,
             Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
             NodeCertificates.self, SiteAuthority.self, TPMAuthority.self,
-        ] + BareMetalAPI.cachedKinds + IdentityDirectory.kinds
+        ] + IronicAPI.cachedKinds + IdentityDirectory.kinds
 
     /// Nodes by the marks of their identity; see `IdentityFusion.marks`.
     static let nodesByMark = CacheIndex<Node>("mark") { IdentityFusion.marks(of: $0.status.identity) }
@@ -53,7 +53,7 @@ struct LiveCatalog: Sendable {
             AnyCacheIndex(nodesByMark), AnyCacheIndex(nodesByBMC), AnyCacheIndex(nodesByImage),
             AnyCacheIndex(strangers), AnyCacheIndex(nodesByDeadline),
             AnyCacheIndex(bmcsByUUID), AnyCacheIndex(leasesByMAC), AnyCacheIndex(assignmentsByNode),
-        ] + OperatorAPI.cacheIndexes + BareMetalAPI.cacheIndexes + IdentityDirectory.indexes
+        ] + OperatorAPI.cacheIndexes + IronicAPI.cacheIndexes + IdentityDirectory.indexes
 
     func nodes() -> [Node] { cache.all(Node.self) }
     func bmcs() -> [BMC] { cache.all(BMC.self) }

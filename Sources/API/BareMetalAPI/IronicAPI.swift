@@ -6,7 +6,7 @@ import ReconcileRuntime
 import ResourceModel
 
 /// OpenStack's bare-metal API (Ironic v1) below `/baremetal`: Muster's machines, and nodes without hardware beside them.
-public enum BareMetalAPI {
+public enum IronicAPI {
     /// Where it is mounted.
     public static let path = "/baremetal"
 
