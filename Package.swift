@@ -410,6 +410,13 @@ let package = Package(
             ["NodeNetworking", "NetworkUnits", "LinuxSystem", "AgentProtocol", "Primitives", logging]),
         suite("ComputeTests", ["RoleCompute", "NodeAgent", "AgentProtocol", "Primitives"]),
         suite(
+            "BareMetalAPITests",
+            [
+                "BareMetalAPI", "BareMetal", "APISupport", "Identity", "Policy", "CatalogIdentity", "CatalogBareMetal",
+                "AgentProtocol", "ReconcileRuntime", "ResourceModel", "StoreMemory", "Primitives", hummingbird, httpTypes,
+                nioCore, nioEmbedded, logging,
+            ]),
+        suite(
             "APISupportTests",
             [
                 "APISupport", "Identity", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives", hummingbird,

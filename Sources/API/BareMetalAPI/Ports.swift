@@ -134,10 +134,13 @@ struct PortView {
 }
 
 extension APICall where Backend == BareMetalBackend {
-    /// The port that the path names; throws 404.
+    /// The port that the path names; throws 400 for what is no UUID, and 404.
     func port() throws -> PortView {
         let wanted = parameter("port_id")
         let uuid = wanted.lowercased()
+        guard MachineUUID.isUUID(uuid) else {
+            throw APIError.badRequest("Expected a UUID but received \(wanted.printable(limit: 80)).")
+        }
         let now = now
         if let port = now.get(NodePort.self, uuid), let source = now.node(uuid: port.spec.node) {
             return PortView(port, of: view(source, now))

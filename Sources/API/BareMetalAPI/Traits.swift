@@ -5,18 +5,17 @@ import Primitives
 
 extension IronicAPI {
     private static let traits = "/v1/nodes/{node_ident}/traits"
-    private static let since = Microversion(1, 37)...
 
     static let traitRoutes: [BareMetalRoute] = [
         BareMetalRoute(
-            .get, traits, .rule("baremetal:node:traits:list"), "Lists a node's traits.", versions: since,
+            .get, traits, .rule("baremetal:node:traits:list"), "Lists a node's traits.",
             response: .object(["traits": .array(of: .string())], required: ["traits"]), target: { try $0.nodeTarget() }
         ) { call in
-            .json(["traits": .array(try call.node(in: call.now).kept.traits.map { .string($0) })])
+            try call.demandTraits()
+            return .json(["traits": .array(try call.node(in: call.now).kept.traits.map { .string($0) })])
         },
         BareMetalRoute(
             .put, traits, .rule("baremetal:node:traits:set"), "Gives a node these traits and no others.",
-            versions: since,
             request: .object(["traits": .array(of: .string())], required: ["traits"], others: nil), status: .noContent,
             target: { try $0.nodeTarget() }
         ) { call in
@@ -25,14 +24,14 @@ extension IronicAPI {
             return .empty
         },
         BareMetalRoute(
-            .delete, traits, .rule("baremetal:node:traits:delete"), "Takes all traits from a node.", versions: since,
+            .delete, traits, .rule("baremetal:node:traits:delete"), "Takes all traits from a node.",
             target: { try $0.nodeTarget() }
         ) { call in
             try await call.setTraits { _ in [] }
             return .empty
         },
         BareMetalRoute(
-            .put, "\(traits)/{trait}", .rule("baremetal:node:traits:set"), "Gives a node a trait.", versions: since,
+            .put, "\(traits)/{trait}", .rule("baremetal:node:traits:set"), "Gives a node a trait.",
             status: .noContent, target: { try $0.nodeTarget() }
         ) { call in
             try await call.setTraits { $0.union([call.parameter("trait")]) }
@@ -40,7 +39,7 @@ extension IronicAPI {
         },
         BareMetalRoute(
             .delete, "\(traits)/{trait}", .rule("baremetal:node:traits:delete"), "Takes a trait from a node.",
-            versions: since, target: { try $0.nodeTarget() }
+            target: { try $0.nodeTarget() }
         ) { call in
             let trait = call.parameter("trait")
             try await call.setTraits { known in
@@ -70,7 +69,18 @@ enum TraitName {
 }
 
 extension APICall where Backend == BareMetalBackend {
+    /// Throws what Ironic answers to whoever asks in a version without traits.
+    fileprivate func demandTraits() throws {
+        guard minor < 37 else { return }
+        switch method {
+        case .get, .head: throw APIError.notInVersion
+        case .put: throw APIError(.methodNotAllowed, "method_not_allowed", "Method Not Allowed")
+        default: throw APIError.notFound("The resource could not be found.")
+        }
+    }
+
     fileprivate func setTraits(_ edit: (Set<String>) throws -> Set<String>) async throws {
+        try demandTraits()
         try await changeKept("baremetal:node:traits:set", try node(in: now)) { kept in
             let traits = try edit(Set(kept.traits))
             guard traits.count <= TraitName.countMax else {
