@@ -194,13 +194,13 @@ extension APICall where Backend == IdentityBackend {
         }
     }
 
-    /// A domain's role is given in that domain only.
+    /// A domain's role is given in that domain's projects only, and never on the system.
     private func checkDomain(of role: UserRole, _ place: GrantPlace) throws {
         guard let domain = role.spec.domainID else { return }
         switch place.target(self) {
         case .system: throw APIError.badRequest("The role \(role.id) is of a domain and cannot be given on the system.")
-        case .domain(let id):
-            guard id == domain else { throw APIError.forbidden("The role \(role.id) is of another domain than \(id).") }
+        // As in Keystone: what it implies is all that it gives there.
+        case .domain: break
         case .project(let id):
             guard let project = directory.project(id), (project.spec.domainID ?? project.id) == domain else {
                 throw APIError.forbidden("The role \(role.id) is of another domain than the project \(id).")

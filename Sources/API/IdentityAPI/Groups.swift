@@ -49,11 +49,7 @@ extension KeystoneAPI {
             .post, "/v3/groups", .rule("identity:create_group"), "Makes a group.",
             request: .object(["group": .object(groupMembers, required: ["name"])], required: ["group"]),
             response: groupAnswer,
-            target: { call in
-                var group = call.object("group")
-                group["domain_id"] = .optional(call.domainOfNew(group))
-                return PolicyTarget(["target": ["group": .object(group)]])
-            }
+            target: { PolicyTarget(["target": ["group": .object($0.object("group"))]]) }
         ) { try await $0.createGroup() },
         IdentityRoute(
             .get, "/v3/groups/{group_id}", .rule("identity:get_group"), "Shows a group.", response: groupAnswer,

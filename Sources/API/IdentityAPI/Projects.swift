@@ -48,13 +48,7 @@ extension KeystoneAPI {
             .post, "/v3/projects", .rule("identity:create_project"), "Makes a project.",
             request: .object(["project": .object(projectMembers, required: ["name"])], required: ["project"]),
             response: projectAnswer,
-            target: { call in
-                var project = call.object("project")
-                if project["domain_id"]?.string == nil {
-                    project["domain_id"] = .optional(call.domainOfNewProject(call.object("project")))
-                }
-                return PolicyTarget(["target": ["project": .object(project)]])
-            }
+            target: { PolicyTarget(["target": ["project": .object($0.object("project"))]]) }
         ) { try await $0.createProject() },
         IdentityRoute(
             .get, "/v3/projects/{project_id}", .rule("identity:get_project"), "Shows a project.",

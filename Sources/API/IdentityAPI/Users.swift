@@ -66,7 +66,6 @@ extension KeystoneAPI {
             response: userAnswer,
             target: { call in
                 var user = call.object("user")
-                user["domain_id"] = .optional(call.domainOfNew(user))
                 user["password"] = nil
                 return PolicyTarget(["target": ["user": .object(user)]])
             }

@@ -18,7 +18,7 @@ public struct IdentityDirectory: Sendable {
         Credential.self, ApplicationCredential.self, AccessRule.self, Trust.self, PolicyDocument.self,
         PolicyAssociation.self, RegisteredLimit.self, Limit.self, IdentityProvider.self, FederationMapping.self,
         FederationProtocol.self, ServiceProvider.self, Consumer.self, ConsumerToken.self, DomainSettings.self,
-        Revocation.self,
+        Revocation.self, Secret.self,
     ]
 
     /// The kinds that say whether a token is valid and what it gives.
