@@ -7,6 +7,3 @@ s|^Unable to establish connection to \(<identity>/v3/projects/<[^>]*>\): .*|Conf
     n
     d
 }
-# It answers with no list of access rules at all when it shows what it created with an empty one.
-s|^Access Rules: null$|Access Rules: []|
-s|"Access Rules": null|"Access Rules": []|

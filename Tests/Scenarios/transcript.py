@@ -58,12 +58,14 @@ class Transcript:
             is_set = all(not isinstance(one, list) for one in value)
             return sorted((self.value(one, name) for one in self.ordered(value)), key=json.dumps) if is_set else [
                 self.value(one, name) for one in value]
+        if name == "Access Rules" and value is None:
+            return []  # Keystone shows none at all of what it has created with an empty list
         if not isinstance(value, str):
             return value
         if name == "conductor":
             return f"<{name}>"
         if name.lower() in SECRETS and not value.startswith(self.mine):
-            return f"<{name} of {len(value)}>" if value else value
+            return f"<{name}>" if value else value
         return self.text(value, name)
 
     def ordered(self, rows):
