@@ -413,7 +413,8 @@ let package = Package(
             "BareMetalAPITests",
             [
                 "BareMetalAPI", "BareMetal", "APISupport", "Identity", "Policy", "CatalogIdentity", "CatalogBareMetal",
-                "AgentProtocol", "ReconcileRuntime", "ResourceModel", "StoreMemory", "Primitives", hummingbird, httpTypes,
+                "AgentProtocol", "ReconcileRuntime", "ResourceModel", "StoreMemory", "Primitives", hummingbird,
+                httpTypes,
                 nioCore, nioEmbedded, logging,
             ]),
         suite(
