@@ -151,6 +151,9 @@ struct ReadmeCommand: Sendable {
         .made("make test-rack", because: "it takes minutes"),
         .made("make bench", because: "it measures"),
         .made("make bench-node", because: "it measures"),
+        .made("make test-apis", because: "it fetches clients from PyPI"),
+        .made("make judge", because: "it needs a judge"),
+        .made("make bench-apis", because: "it measures"),
         .made("make help", because: "it is what is compared with"),
     ]
 }
