@@ -137,6 +137,19 @@ private let owner = BareMetalFixture.owner
         }
     }
 
+    @Test func passwordsThatWereKeptAreNotShownAgain() async throws {
+        try await withBareMetal { api in
+            let uuid = try await api.makeNode([
+                "name": "n1", "driver_info": ["ipmi_username": "root", "ipmi_password": "never again"],
+            ])
+            let shown = try await api.call(.get, "/v1/nodes/\(uuid)").body
+            #expect(shown["driver_info"]?["ipmi_username"] == "root")
+            #expect(shown["driver_info"]?["ipmi_password"] == "******")
+            let list = try await api.call(.get, "/v1/nodes/detail").body
+            #expect(!String(decoding: list.text, as: UTF8.self).contains("never again"))
+        }
+    }
+
     @Test func ofManyWhoWantANameOneGetsIt() async throws {
         try await withBareMetal { api in
             let statuses = try await withThrowingTaskGroup(of: Int.self) { group in

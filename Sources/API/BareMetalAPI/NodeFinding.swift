@@ -73,6 +73,16 @@ extension APICall where Backend == BareMetalBackend {
 
 /// What stands in the place of members that a caller may not see.
 enum NodeRedaction {
+    /// What clients keep with a node, but for passwords, secrets and config drives: nobody is shown those again.
+    static func withoutSecrets(_ members: [String: JSONValue]) -> [String: JSONValue] {
+        var shown = members
+        for name in members.keys
+        where ["password", "secret", "configdrive"].contains(where: name.lowercased().contains) {
+            shown[name] = "******"
+        }
+        return shown
+    }
+
     static let members: [String: JSONValue] = [
         "last_error": "** Value Redacted - Requires baremetal:node:get:last_error permission. **",
         "reservation": "** Redacted - requires baremetal:node:get:reservation permission. **",

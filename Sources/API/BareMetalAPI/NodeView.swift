@@ -133,6 +133,9 @@ final class NodeView: Sendable {
         var shown = members().filter { name, _ in
             NodeField.isShown(name, in: minor) && fields?.contains(name) ?? true
         }
+        for name in ["driver_info", "instance_info"] {
+            if let members = shown[name]?.object { shown[name] = .object(NodeRedaction.withoutSecrets(members)) }
+        }
         if minor < 2, shown["provision_state"] == "available" { shown["provision_state"] = nil as JSONValue }
         if fields == nil {
             for name in ["ports", "states", "portgroups", "volume"] where NodeField.isShown(name, in: minor) {
