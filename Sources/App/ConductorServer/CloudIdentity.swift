@@ -45,7 +45,7 @@ struct CloudIdentity: Sendable {
             vault: vault,
             audit: audit, clock: clock, logger: logger)
         let door = APIDoor(
-            policy: try PolicyTable(IdentityPolicy.defaults + BareMetalPolicy.defaults),
+            policy: try policy(configuration.policyFile),
             verify: { Caller(try tokens.verify($0)) },
             barrier: { try await cache.barrier() },
             checkAccessRules: { caller, type, method, path in
@@ -55,6 +55,18 @@ struct CloudIdentity: Sendable {
                 throw APIError.forbidden("The application credential's access rules do not allow this request.")
             })
         return CloudIdentity(backend: backend, door: door)
+    }
+
+    /// The rules of the cloud's APIs with those of the operator's file; throws `PolicyError`, and `InvalidValue` for a file
+    /// that cannot be read.
+    static func policy(_ path: String?) throws -> PolicyTable {
+        let defaults = IdentityPolicy.defaults + BareMetalPolicy.defaults
+        guard let path else { return try PolicyTable(defaults) }
+        let text: String
+        do { text = try String(contentsOfFile: path, encoding: .utf8) } catch {
+            throw InvalidValue("policy file", path, expected: "a file of UTF-8 text that can be read")
+        }
+        return try PolicyTable(defaults, file: PolicyFile(text, path: path))
     }
 
     /// The ring of keys that tokens are sealed with, made at the first start.

@@ -77,6 +77,12 @@ struct ConductorCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "Rules that take the place of the cloud's own, as in OpenStack's policy.yaml; checked at the start.",
+            valueName: "file"))
+    var policy: String?
+
+    @Option(
+        help: ArgumentHelp(
             "What hashing a user's password costs: scrypt with 2 to this power of rounds of 1 KiB (8 to 18).",
             valueName: "log2"))
     var passwordCost = ConductorConfiguration(stateDirectory: "").passwordCostExponent
@@ -111,6 +117,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.acceptsOlderStore = acceptOlderStore
         configuration.connectionsPerAddress = connectionsPerAddress
         configuration.region = region
+        configuration.policyFile = policy
         configuration.passwordCostExponent = passwordCost
         configuration.endpoint = endpoint
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
