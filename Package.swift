@@ -431,7 +431,7 @@ let package = Package(
                 "RoleCompute", "RoleController", "RoleNetwork", "RoleStorage", grdb,
                 "BMCDrivers", "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
                 "CLICommands",
-                "Identity", "Policy",
+                "Identity", "Policy", "IdentityAPI", "BareMetalAPI",
                 "CatalogIdentity",
                 "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime",
                 "StoreMemory", "StoreSQLite",

@@ -135,6 +135,7 @@ import Testing
                 resource: ResourceKey(kind: Node.kind, name: node.raw), outcome: .ok, before: digest, after: digest,
                 summary: "let in as network"))
         return try [line(secret), line(token), line(enrolment), line(audit)] + certificateDocuments()
+            + CloudDocuments(at: time).all.map { try line($0) }
     }
 
     /// Certificates of nodes, and the authority half way through a rotation.
@@ -236,13 +237,15 @@ import Testing
     }
 
     @Test func `documents of release 0.1.0 are read and written back whole`() throws {
-        let types: [any Resource.Type] = [
-            NodeFacts.self, Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self,
-            NodeEvent.self,
-            MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
-            Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self, Secret.self, OperatorToken.self,
-            EnrolmentToken.self, AuditEvent.self, NodeCertificates.self, SiteAuthority.self,
-        ]
+        let cloud: [any Resource.Type] = try CloudDocuments(at: Self.time).all.map { type(of: $0) }
+        let types: [any Resource.Type] =
+            [
+                NodeFacts.self, Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self,
+                NodeEvent.self,
+                MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
+                Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self, Secret.self, OperatorToken.self,
+                EnrolmentToken.self, AuditEvent.self, NodeCertificates.self, SiteAuthority.self,
+            ] + cloud
         let lines = try Self.frozen("documents.tsv")
         #expect(lines.count == types.count)
         for line in lines {
@@ -258,7 +261,7 @@ import Testing
         var kinds: Set<String> = []
         for target in ["CatalogBareMetal", "CatalogIdentity"] {
             let folder = contracts.appending(path: target).path
-            for file in try FileManager.default.contentsOfDirectory(atPath: folder) where file.hasSuffix(".swift") {
+            for file in try FileManager.default.subpathsOfDirectory(atPath: folder) where file.hasSuffix(".swift") {
                 let text = String(
                     decoding: try #require(FileManager.default.contents(atPath: "\(folder)/\(file)")), as: UTF8.self)
                 kinds.formUnion(text.matches(of: /static let kind = "([^"]+)"/).map { String($0.output.1) })
