@@ -171,7 +171,7 @@ let package = Package(
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogIdentity", "Identity", "Policy",
                 "APISupport", crypto,
-                hummingbird, httpTypes, nioCore, logging,
+                hummingbird, httpTypes, nioCore, logging, lifecycle,
             ]),
         module(
             "API", "BareMetalAPI",

@@ -1,12 +1,13 @@
 import HTTPTypes
 import Hummingbird
 import NIOCore
-import IdentityAPI
 import Primitives
 import ResourceModel
 import StoreMemory
 import Synchronization
 import Testing
+
+@testable import IdentityAPI
 import TestSupport
 
 /// What clients send that is wrong, large, strange or at the same moment.
@@ -126,7 +127,7 @@ import TestSupport
                 try await cloud.call(.post, "/domains", ["domain": ["name": "full"]]).status == 409,
                 "it is not gone yet")
 
-            try await DeletedTrees(backend: cloud.backend).finishAll()
+            try await IdentityUpkeep(backend: cloud.backend).sweep()
             let left = try await cloud.store.list(kind: nil, after: nil, limit: 500).documents
             #expect(
                 !left.contains {

@@ -2,11 +2,13 @@ import APISupport
 import CatalogIdentity
 import HTTPTypes
 import Identity
-import IdentityAPI
 import Policy
 import Primitives
+import ResourceModel
 import StoreMemory
 import Testing
+
+@testable import IdentityAPI
 import TestSupport
 
 /// Tokens give what their user has now, and end when they should.
@@ -78,11 +80,16 @@ import TestSupport
             #expect(try await cloud.call(.delete, "/auth/tokens", headers: Self.subject(other)).status == 204)
             #expect(try await cloud.call(.get, "/regions", token: other).status == 401)
             #expect(try await cloud.call(.get, "/regions", token: token).status == 200, "it is another one")
+            try await IdentityUpkeep(backend: cloud.backend).sweep()
+            #expect(try await cloud.store.fetchAll(Revocation.self).count == 1, "the token has not ended yet")
             cloud.clock.advance(by: .milliseconds(1))
             #expect(try await cloud.call(.patch, "/domains/\(domain)", ["domain": ["enabled": false]]).status == 200)
             #expect(try await cloud.call(.get, "/regions", token: token).status == 401)
             #expect(try await cloud.call(.patch, "/domains/\(domain)", ["domain": ["enabled": true]]).status == 200)
             #expect(try await cloud.call(.get, "/regions", token: token).status == 401, "it stays void")
+            cloud.clock.advance(by: .seconds(3601))
+            try await IdentityUpkeep(backend: cloud.backend).sweep()
+            #expect(try await cloud.store.fetchAll(Revocation.self).isEmpty)
         }
     }
 

@@ -13,6 +13,7 @@ import FleetAPI
 import Hummingbird
 import HummingbirdCore
 import Identity
+import IdentityAPI
 import Logging
 import NIOCore
 import Primitives
@@ -242,6 +243,7 @@ struct ConductorParts {
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, files: tftpFiles(),
                 counters: bootCounters, logger: logger),
+            IdentityUpkeep(backend: identity.backend),
             Housekeeper(
                 catalog: catalog, store: store, blobs: blobs, audit: audit, register: register, clock: clock,
                 logger: logger),
