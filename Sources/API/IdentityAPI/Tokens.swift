@@ -166,7 +166,7 @@ extension APICall where Backend == IdentityBackend {
         }
     }
 
-    /// Revokes a token, and unless the query says `cascade=false` all that were made from it.
+    /// Revokes a token; others of its chain stay.
     fileprivate func revoke(_ token: ValidToken) async throws {
         let id = token.payload.auditID
         try await change("identity:revoke_token", Revocation.key(id)) { directory in
