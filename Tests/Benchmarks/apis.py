@@ -74,11 +74,15 @@ def login(server):
 def each(server, token, calls, root=None, headers=None):
     """Makes many calls on WRITERS connections; the documents, in the calls' order."""
     with multiprocessing.Pool(WRITERS, start_client, (root or server.identity_url, server.ca, token, headers)) as pool:
-        return pool.map(one_call, calls, chunksize=max(1, min(64, len(calls) // WRITERS)))
+        made = pool.map(one_call, calls, chunksize=max(1, min(64, len(calls) // WRITERS)))
+        pool.close()
+        pool.join()
+        return made
 
 
 def start_client(*words):
     global client
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     client = Client(*words)
 
 

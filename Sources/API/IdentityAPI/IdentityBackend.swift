@@ -29,6 +29,8 @@ public struct IdentityBackend: Sendable {
     public var random: RandomBytes
     /// Where failures are written.
     public var logger: Logger
+    /// What answers were made of lately.
+    let encoded = EncodedAnswers()
 
     /// A backend.
     public init(

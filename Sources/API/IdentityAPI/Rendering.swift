@@ -38,7 +38,13 @@ struct Noun<Spec: IdentitySpec>: Sendable {
 
     /// The answer with those entries that the query asks for.
     func list(_ entries: [Entry], _ call: IdentityCall, ignoring names: Set<String> = []) throws -> APIAnswer {
-        try call.list(collection, path: path, entries.map { render($0, base: call.base) }, ignoring: names)
+        guard ListFilter(call.query, ignoring: names).isEmpty else {
+            return try call.list(collection, path: path, entries.map { render($0, base: call.base) }, ignoring: names)
+        }
+        let (page, next) = try call.page(entries, path: path, id: identifier)
+        let frame = call.frame(collection, path: path, [], next: next).text
+        let texts = call.backend.encoded.entries(of: Spec.self, path)
+        return APIAnswer(body: texts.fill(frame, with: page, base: call.base) { render($0, base: call.base).text })
     }
 
     /// As rules see an entry.
@@ -81,29 +87,36 @@ extension APICall where Backend == IdentityBackend {
         _ collection: String, path: String, _ elements: [JSONValue], ignoring ignored: Set<String> = []
     ) throws -> APIAnswer {
         let filter = ListFilter(query, ignoring: ignored)
-        var chosen = filter.isEmpty ? elements : elements.filter(filter.admits)
-        var next: JSONValue = nil
-        if let limit = try limit() {
-            if let marker = query["marker"] {
-                guard let index = chosen.firstIndex(where: { $0["id"]?.string == marker }) else {
-                    throw APIError.badRequest("The marker '\(marker.printable(limit: 80))' is not in the list.")
-                }
-                chosen.removeFirst(index + 1)
+        let chosen = filter.isEmpty ? elements : elements.filter(filter.admits)
+        let (page, next) = try page(chosen, path: path) { $0["id"]?.string ?? "" }
+        return APIAnswer(body: frame(collection, path: path, Array(page), next: next).text)
+    }
+
+    /// A page of `elements` and the address of the next, as `marker` and `limit` say; throws `APIError` 400.
+    func page<Element>(
+        _ elements: [Element], path: String, id: (Element) -> String
+    ) throws -> (page: ArraySlice<Element>, next: String?) {
+        guard let limit = try limit() else { return (elements[...], nil) }
+        var rest = elements[...]
+        if let marker = query["marker"] {
+            guard let index = rest.firstIndex(where: { id($0) == marker }) else {
+                throw APIError.badRequest("The marker '\(marker.printable(limit: 80))' is not in the list.")
             }
-            if chosen.count > limit {
-                chosen.removeLast(chosen.count - limit)
-                let others = query.items.filter { $0.name != "marker" }.map {
-                    "\($0.name)=\(PathText.encode($0.value))"
-                }
-                let marker = chosen.last?["id"]?.string ?? ""
-                next = .string(
-                    "\(base)\(path)?\((others + ["marker=\(PathText.encode(marker))"]).joined(separator: "&"))")
-            }
+            rest = rest[(index + 1)...]
         }
-        return .json([
-            collection: .array(chosen),
-            "links": ["self": .string(base + path), "next": next, "previous": nil],
-        ])
+        guard rest.count > limit else { return (rest, nil) }
+        let page = rest.prefix(limit)
+        let others = query.items.filter { $0.name != "marker" }.map { "\($0.name)=\(PathText.encode($0.value))" }
+        let marker = "marker=\(PathText.encode(page.last.map(id) ?? ""))"
+        return (page, "\(base)\(path)?\((others + [marker]).joined(separator: "&"))")
+    }
+
+    /// A list with its links.
+    func frame(_ collection: String, path: String, _ elements: [JSONValue], next: String?) -> JSONValue {
+        [
+            collection: .array(elements),
+            "links": ["self": .string(base + path), "next": .optional(next), "previous": nil],
+        ]
     }
 
     private func limit() throws -> Int? {

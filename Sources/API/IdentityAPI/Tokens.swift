@@ -58,9 +58,15 @@ extension KeystoneAPI {
             target: ofSubject
         ) { call in
             let text = try call.subjectText()
+            // Before the token: what is kept for a revision may be newer than it, never older.
+            let directory = call.directory
             let token = try call.subject(text)
-            return TokenAnswer(directory: call.directory, base: call.base)
-                .answer(token, text: text, hasCatalog: call.query["nocatalog"] == nil)
+            let form = EncodedAnswers.TokenForm(
+                text: text, base: call.base, hasCatalog: call.query["nocatalog"] == nil)
+            let body = call.backend.encoded.token(form, at: directory.tokenRevision) {
+                TokenAnswer(directory: directory, base: call.base).body(token, hasCatalog: form.hasCatalog).text
+            }
+            return APIAnswer(body: body, headers: [.subjectToken: text])
         },
         IdentityRoute(
             .head, "/v3/auth/tokens", .rule("identity:check_token"), "Says whether a token is valid.", status: .ok,
@@ -68,7 +74,7 @@ extension KeystoneAPI {
         ) { call in
             let text = try call.subjectText()
             _ = try call.subject(text)
-            return APIAnswer(headers: HTTPFields([HTTPField(name: .subjectToken, value: text)]))
+            return APIAnswer(headers: [.subjectToken: text])
         },
         IdentityRoute(
             .delete, "/v3/auth/tokens", .rule("identity:revoke_token"), "Revokes a token.", target: ofSubject
@@ -195,12 +201,14 @@ struct TokenAnswer {
     let base: String
 
     func answer(_ token: ValidToken, text: String, hasCatalog: Bool, status: HTTPResponse.Status? = nil) -> APIAnswer {
-        var headers = HTTPFields()
-        headers[.subjectToken] = text
-        return .json(["token": .object(members(token, hasCatalog: hasCatalog))], headers: headers, status: status)
+        .json(body(token, hasCatalog: hasCatalog), headers: [.subjectToken: text], status: status)
     }
 
-    func members(_ token: ValidToken, hasCatalog: Bool) -> [String: JSONValue] {
+    func body(_ token: ValidToken, hasCatalog: Bool) -> JSONValue {
+        ["token": .object(members(token, hasCatalog: hasCatalog))]
+    }
+
+    private func members(_ token: ValidToken, hasCatalog: Bool) -> [String: JSONValue] {
         let payload = token.payload
         var members: [String: JSONValue] = [
             "methods": .array(payload.methods.map { .string($0) }), "issued_at": .string(payload.issued.keystone),

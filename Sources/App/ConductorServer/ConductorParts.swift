@@ -251,7 +251,8 @@ struct ConductorParts {
         logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
         try await ServiceGroup(
             configuration: .init(
-                services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint],
+                services: services.map { .init(service: NamedService($0)) },
+                gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: logger)
         ).run()
     }

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Primitives
 import ResourceModel
 
@@ -82,15 +83,18 @@ public struct CacheSnapshot: Sendable {
     }
 
     /// Decodes what a commit changed of the cache's kinds.
-    func prepare(_ changes: [WatchBatch.Change]) -> [Change] { changes.compactMap(prepare) }
+    func prepare(_ changes: [WatchBatch.Change]) -> [Change] {
+        let decoder = JSONDecoder()
+        return changes.compactMap { prepare($0, decoder) }
+    }
 
-    private func prepare(_ change: WatchBatch.Change) -> Change? {
+    private func prepare(_ change: WatchBatch.Change, _ decoder: JSONDecoder) -> Change? {
         switch change {
         case .deleted(let key): return kinds[key.kind] == nil ? nil : .remove(key)
         case .put(let document):
             guard let storage = kinds[document.key.kind] else { return nil }
             do {
-                return .insert(try storage.decode(document))
+                return .insert(try storage.decode(document, decoder))
             } catch {
                 return .undecodable(document.key, error)
             }

@@ -7,10 +7,10 @@ final class CacheEntry<R: Resource>: AnyCacheEntry {
     let document: Document
     let value: R
 
-    init(_ document: Document) throws(StoreError) {
+    init(_ document: Document, _ decoder: JSONDecoder) throws(StoreError) {
         self.document = document
         do {
-            value = try JSONDecoder().decode(R.self, from: Data(document.value))
+            value = try decoder.decode(R.self, from: Data(document.value))
         } catch {
             throw .undecodable(document.key, "\(error)".printable(limit: 300))
         }
@@ -60,7 +60,9 @@ struct CachedKind<R: Resource>: CachedKindStorage {
         tables.append(table)
     }
 
-    func decode(_ document: Document) throws(StoreError) -> any AnyCacheEntry { try CacheEntry<R>(document) }
+    func decode(_ document: Document, _ decoder: JSONDecoder) throws(StoreError) -> any AnyCacheEntry {
+        try CacheEntry<R>(document, decoder)
+    }
 
     mutating func insert(_ entry: any AnyCacheEntry) {
         guard let entry = entry as? CacheEntry<R> else { return }
@@ -83,7 +85,7 @@ struct CachedKind<R: Resource>: CachedKindStorage {
 protocol CachedKindStorage: Sendable {
     var count: Int { get }
     var revisions: [ResourceKey: Revision] { get }
-    func decode(_ document: Document) throws(StoreError) -> any AnyCacheEntry
+    func decode(_ document: Document, _ decoder: JSONDecoder) throws(StoreError) -> any AnyCacheEntry
     mutating func insert(_ entry: any AnyCacheEntry)
     mutating func remove(_ name: String)
 }

@@ -13,6 +13,8 @@ public final class ResourceCache: Service {
     public static let changedKeyCountMax = 10_000
     /// The most readers that wait for a revision at once.
     public static let waiterCountMax = 20_000
+    /// The most pages of the store that are decoded at once while it is read.
+    private static let decodingCountMax = 4
 
     private struct Waiter {
         let revision: Revision
@@ -177,14 +179,23 @@ public final class ResourceCache: Service {
     public func load() async throws {
         let start = try await store.currentRevision()
         var fresh = decoder
-        for kind in decoder.kinds.keys.sorted() {
-            var after: ResourceKey?
-            while true {
-                let page = try await store.list(kind: kind, after: after, limit: StoreLimits.pageCountMax)
-                _ = fresh.apply(fresh.prepare(page.documents.map { .put($0) }), at: start)
-                guard page.hasMore, let last = page.documents.last else { break }
-                after = last.key
+        try await withThrowingTaskGroup(of: [CacheSnapshot.Change].self) { group in
+            var runningCount = 0
+            for kind in decoder.kinds.keys.sorted() {
+                var after: ResourceKey?
+                while true {
+                    let page = try await store.list(kind: kind, after: after, limit: StoreLimits.pageCountMax)
+                    if runningCount == Self.decodingCountMax, let changes = try await group.next() {
+                        _ = fresh.apply(changes, at: start)
+                        runningCount -= 1
+                    }
+                    group.addTask { [decoder] in decoder.prepare(page.documents.map { .put($0) }) }
+                    runningCount += 1
+                    guard page.hasMore, let last = page.documents.last else { break }
+                    after = last.key
+                }
             }
+            for try await changes in group { _ = fresh.apply(changes, at: start) }
         }
         fresh.isLoaded = true
         fresh.revision = start
