@@ -61,11 +61,12 @@ struct CloudScene: Sendable {
 
     /// Sends any bytes to `/identity` + `path`.
     func send(
-        _ method: HTTPRequest.Method, _ path: String, _ body: RequestBody, _ headers: HTTPFields
+        _ method: HTTPRequest.Method, _ path: String, _ body: RequestBody, _ headers: HTTPFields,
+        authority: String = "cloud.example:9443"
     ) async throws -> Answer {
         let request = Request(
             head: HTTPRequest(
-                method: method, scheme: "https", authority: "cloud.example:9443", path: "/identity\(path)",
+                method: method, scheme: "https", authority: authority, path: "/identity\(path)",
                 headerFields: headers), body: body)
         let context = FleetRequestContext(
             source: ApplicationRequestContextSource(channel: EmbeddedChannel(), logger: Self.silent))

@@ -155,14 +155,20 @@ public final class SQLiteStore: StoreMaintenance {
         guard limit > 0 else { throw .invalid("a page has at least one document") }
         let limit = min(limit, StoreLimits.pageCountMax)
         let (found, revision) = try await read { db in
-            let condition = kind == nil ? "(kind, name) > (?, ?)" : "kind = ? AND (kind, name) > (?, ?)"
+            // With a kind, no comparison of pairs: SQLite would begin at the kind's first document for every page.
+            let (condition, start): (String, StatementArguments) =
+                switch kind {
+                case nil: ("(kind, name) > (?, ?)", [after?.kind ?? "", after?.name ?? ""])
+                case .some(let kind) where after.map { $0.kind <= kind } ?? true:
+                    ("kind = ? AND name > ?", [kind, after?.kind == kind ? after?.name ?? "" : ""])
+                case .some: ("FALSE", [])
+                }
             let statement = try db.cachedStatement(
                 sql: """
                     SELECT kind, name, revision, lease, value FROM documents WHERE \(condition)
                     ORDER BY kind, name LIMIT ?
                     """)
-            let start: StatementArguments = [after?.kind ?? "", after?.name ?? "", limit + 1]
-            return try Row.fetchAll(statement, arguments: (kind.map { [$0] } ?? []) + start).map(Document.init(row:))
+            return try Row.fetchAll(statement, arguments: start + [limit + 1]).map(Document.init(row:))
         }
         return Page(documents: Array(found.prefix(limit)), revision: revision, hasMore: found.count > limit)
     }
