@@ -162,6 +162,7 @@ extension APICall where Backend == IdentityBackend {
 
     fileprivate func listProjects() throws -> APIAnswer {
         let directory = directory
+        var names: Set<String> = ["tags", "tags-any", "not-tags", "not-tags-any", "is_domain"]
         var projects: [Project]
         if query.flag("is_domain") {
             projects = directory.domains
@@ -169,13 +170,14 @@ extension APICall where Backend == IdentityBackend {
             projects = directory.children(of: parent)
         } else if let domain = caller.credentials.domainID ?? query["domain_id"] {
             projects = directory.projects(in: domain)
+            if query["domain_id"] == domain { names.insert("domain_id") }
         } else {
             projects = directory.now.all(Project.self).filter { !$0.spec.isDomain }
         }
         if let own = caller.credentials.domainID { projects.removeAll { ($0.spec.domainID ?? $0.id) != own } }
-        projects.removeAll { directory.project($0.id) == nil }
+        projects.removeAll { $0.spec.deleting != nil }
+        projects = directory.inLivingDomains(projects) { $0.spec.domainID ?? $0.id }
         try filterByTags(&projects)
-        let names: Set<String> = ["tags", "tags-any", "not-tags", "not-tags-any", "is_domain"]
         return try KeystoneAPI.projectNoun.list(projects, self, ignoring: names)
     }
 
@@ -184,6 +186,7 @@ extension APICall where Backend == IdentityBackend {
             query[name].map { Set($0.split(separator: ",").map(String.init)) }
         }
         let (all, any, notAll, notAny) = (asked("tags"), asked("tags-any"), asked("not-tags"), asked("not-tags-any"))
+        guard all != nil || any != nil || notAll != nil || notAny != nil else { return }
         projects.removeAll { project in
             let tags = Set(project.spec.tags)
             if let all, !all.isSubset(of: tags) { return true }

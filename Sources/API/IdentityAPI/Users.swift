@@ -55,10 +55,12 @@ extension KeystoneAPI {
             .get, "/v3/users", .rule("identity:list_users"), "Lists users.",
             response: .object(["users": .array(of: .any)], required: ["users", "links"]), target: ofDomainScope
         ) { call in
+            let directory = call.directory
             let domain = call.caller.credentials.domainID ?? call.query["domain_id"]
-            let users = domain.map { call.directory.users(in: $0) } ?? call.directory.now.all(User.self)
-            let visible = users.filter { call.directory.domain($0.spec.domainID) != nil }
-            return try userNoun.list(try UserFilters.apply(call, visible), call, ignoring: UserFilters.names)
+            let users = domain.map { directory.users(in: $0) } ?? directory.now.all(User.self)
+            let visible = directory.inLivingDomains(users) { $0.spec.domainID }
+            let names = UserFilters.names.union(call.query["domain_id"] == domain ? ["domain_id"] : [])
+            return try userNoun.list(try UserFilters.apply(call, visible), call, ignoring: names)
         },
         IdentityRoute(
             .post, "/v3/users", .rule("identity:create_user"), "Makes a user.",

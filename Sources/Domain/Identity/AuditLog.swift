@@ -96,7 +96,12 @@ public enum AuditSummary {
 
     private static let secretWords = [
         "password", "secret", "token", "hash", "private", "ciphertext", "key", "credential",
-    ]
+    ].map { Array($0.utf8) }
+
+    private static func isSecret(_ name: String) -> Bool {
+        let name = Array(name.lowercased().utf8)
+        return secretWords.contains { word in name.indices.contains { name[$0...].starts(with: word) } }
+    }
 
     private static func decode(_ bytes: [UInt8]?) -> JSONValue {
         bytes.flatMap { try? JSONDecoder().decode(JSONValue.self, from: Data($0)) } ?? .null
@@ -113,10 +118,9 @@ public enum AuditSummary {
             return
         }
         for name in Set((oldMembers ?? [:]).keys).union((newMembers ?? [:]).keys).sorted() {
-            let lower = name.lowercased()
             compare(
                 oldMembers?[name] ?? .null, newMembers?[name] ?? .null, path: path.isEmpty ? name : "\(path).\(name)",
-                isSecret: isSecret || secretWords.contains { lower.contains($0) }, into: &changes)
+                isSecret: isSecret || Self.isSecret(name), into: &changes)
         }
     }
 

@@ -50,11 +50,14 @@ public enum CatalogName {
 
     /// `identifier` itself where a key may be called so, else its digest; no two identifiers get one name.
     public static func of(_ identifier: String) -> String {
-        let isProper =
-            (1...100).contains(identifier.utf8.count) && !identifier.hasPrefix(digestPrefix)
-            && !identifier.contains(",")
-            && identifier.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "/") }
-        return isProper ? identifier : digestPrefix + digest(of: identifier)
+        isProper(identifier.utf8) ? identifier : digestPrefix + digest(of: identifier)
+    }
+
+    private static func isProper(_ text: String.UTF8View) -> Bool {
+        guard (1...100).contains(text.count), !text.starts(with: digestPrefix.utf8) else { return false }
+        return text.allSatisfy { byte in
+            byte >= 0x21 && byte <= 0x7E && byte != UInt8(ascii: "/") && byte != UInt8(ascii: ",")
+        }
     }
 
     /// SHA-256 of a text's UTF-8, in hexadecimal digits.

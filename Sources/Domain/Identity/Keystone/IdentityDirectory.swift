@@ -127,6 +127,20 @@ public struct IdentityDirectory: Sendable {
     /// All domains.
     public var domains: [Project] { now.all(Self.projectsByDomain, "").filter { $0.spec.deleting == nil } }
 
+    /// The entries without those whose domain is gone or being deleted.
+    public func inLivingDomains<Spec>(
+        _ entries: [IdentityEntry<Spec>], domainID: (IdentityEntry<Spec>) -> String
+    ) -> [IdentityEntry<Spec>] {
+        var lives: [String: Bool] = [:]
+        return entries.filter { entry in
+            let id = domainID(entry)
+            if let known = lives[id] { return known }
+            let found = domain(id) != nil
+            lives[id] = found
+            return found
+        }
+    }
+
     /// The users of a domain.
     public func users(in domain: String) -> [User] { now.all(Self.usersByDomain, domain) }
 
