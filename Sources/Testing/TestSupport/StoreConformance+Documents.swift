@@ -119,6 +119,10 @@ extension StoreConformance {
             let some = try await bench.store.list(kind: "a.b", after: ofKind.documents[99].key, limit: 10)
             try require(some.documents, is: Array(ofKind.documents[100..<110]), "ten after the hundredth")
             try require(some.hasMore, is: true, "more than ten")
+            for (other, count) in [("a.a", 250), ("a.bb", 0)] {
+                let page = try await bench.store.list(kind: "a.b", after: key("zzz", kind: other), limit: 500)
+                try require(page.documents.count, is: count, "one kind after a key of \(other)")
+            }
             try require(await bench.store.currentRevision(), is: some.revision, "the page's revision")
         },
         Check("an empty kind gives an empty page; a page of nothing is refused") { bench in
