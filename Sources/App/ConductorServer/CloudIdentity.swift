@@ -25,18 +25,20 @@ struct CloudIdentity: Sendable {
     ) async throws -> CloudIdentity {
         let passwords = PasswordDesk(hasher: ScryptHasher(cost: configuration.passwordCost))
         let bootstrap = IdentityBootstrap(store: store, passwords: passwords, clock: clock)
-        let file = "\(configuration.stateDirectory)/clouds.yaml"
-        let isFirst = try await bootstrap.run { password in
-            try PrivateFile.replace(file, Array(CloudsFile(configuration).text(password: password).utf8))
-        }
-        if isFirst { logger.notice("the cloud's first administrator is in \(file)") }
+        let clouds = CloudsFile(configuration)
+        let isFirst = try await bootstrap.run { try clouds.write(.administrator(password: $0)) }
+        if isFirst { logger.notice("the cloud's first administrator is in \(clouds.path)") }
         let url = configuration.publicURL
         try await bootstrap.ensureCatalog(
             region: configuration.region,
             [
                 .init(type: "identity", name: "keystone", url: "\(url)\(KeystoneAPI.path)"),
                 .init(type: "baremetal", name: "ironic", url: "\(url)\(IronicAPI.path)"),
-            ])
+            ]
+        ) { service, password in
+            let file = try clouds.add(.service(service, password: password))
+            logger.notice("the service user \(service) is in \(file)")
+        }
         let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: try await keys(in: vault)), clock: clock)
         let authenticator = Authenticator(
             cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock)
@@ -104,31 +106,4 @@ struct CloudIdentity: Sendable {
     }
 
     var service: APIService<IdentityBackend> { KeystoneAPI.service(backend, door: door) }
-}
-
-/// `clouds.yaml` (OpenStack SDK, "Configuring OpenStack SDK Applications"), with which clients find the cloud and its
-/// first administrator.
-struct CloudsFile {
-    private let configuration: ConductorConfiguration
-
-    init(_ configuration: ConductorConfiguration) { self.configuration = configuration }
-
-    func text(password: SecretText) -> String {
-        """
-        clouds:
-          muster:
-            auth:
-              auth_url: \(configuration.publicURL)\(KeystoneAPI.path)/v3
-              username: admin
-              password: '\(password.revealed)'
-              project_name: admin
-              user_domain_name: Default
-              project_domain_name: Default
-            region_name: '\(configuration.region)'
-            interface: public
-            identity_api_version: 3
-            cacert: \(configuration.stateDirectory)/ca.pem
-
-        """
-    }
 }
