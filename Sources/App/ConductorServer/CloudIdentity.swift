@@ -20,7 +20,9 @@ struct CloudIdentity: Sendable {
         store: any ResourceStore, cache: ResourceCache, vault: SecretVault, audit: AuditLog,
         configuration: ConductorConfiguration, clock: any WallClock, logger: Logger
     ) async throws -> CloudIdentity {
-        let settings = Authenticator.Settings()
+        let settings =
+            try configuration.identitySettingsFile.map { try IdentitySettingsFile.read($0).settings }
+            ?? Authenticator.Settings()
         let passwords = PasswordDesk(hasher: ScryptHasher(cost: configuration.passwordCost))
         let bootstrap = IdentityBootstrap(store: store, passwords: passwords, clock: clock)
         let clouds = CloudsFile(configuration)
