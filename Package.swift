@@ -253,6 +253,7 @@ let package = Package(
                 crypto,
                 x509, asn1,
                 hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioSSL, logging, lifecycle, unixSignals,
+                yams,
             ]),
         module(
             "App", "ClientSDK",

@@ -173,16 +173,18 @@ func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) as
     let cache = ResourceCache(
         store: store, kinds: IdentityDirectory.kinds + [Secret.self], indexes: IdentityDirectory.indexes,
         logger: CloudScene.silent)
-    let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: TokenKeyRing(random: .system)), clock: clock)
+    let settings = Authenticator.Settings()
+    let keys = TokenKeyStore(store: store, vault: vault, clock: clock)
+    let tokens = TokenDesk(
+        cache: cache, ring: try await keys.turn(age: settings.keyAge, lifetime: settings.lifetime), keys: keys,
+        clock: clock)
     let backend = IdentityBackend(
         store: store, cache: cache, tokens: tokens,
         authenticator: Authenticator(
             cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock),
         passwords: passwords, vault: vault, audit: AuditLog(store: store, clock: clock), clock: clock,
         logger: CloudScene.silent)
-    let door = APIDoor(
-        policy: try PolicyTable(IdentityPolicy.defaults),
-        verify: { Caller(try tokens.verify($0)) }, barrier: { try await cache.barrier() })
+    let door = backend.door(policy: try PolicyTable(IdentityPolicy.defaults))
     let scene = CloudScene(
         store: store, clock: clock, backend: backend, door: door, adminPassword: password.withLock { $0 })
     try await withThrowingTaskGroup(of: Void.self) { group in

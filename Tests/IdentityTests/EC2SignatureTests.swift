@@ -193,6 +193,7 @@ import Testing
 }
 
 @Suite struct S3SignatureTests {
+    private let now = Timestamp(millisecondsSinceEpoch: 1_440_938_400_000)
     private let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
     private func token(_ text: String) -> String { Base64.urlSafe.encode(text.utf8) }
@@ -201,8 +202,13 @@ import Testing
     @Test func `has S3's example of version 2`() throws {
         let text = "GET\n\n\nTue, 27 Mar 2007 19:36:42 +0000\n/awsexamplebucket1/photos/puppy.jpg"
         let request = S3Request(token: token(text) + "==", signature: "qgk2+6Sv9/oM7G3qLEjTH1a1l1g=")
-        try request.verify(secret: secret)
-        #expect(throws: EC2SignatureError.mismatch) { try request.verify(secret: secret + "x") }
+        try request.verify(secret: secret, now: now)
+        #expect(throws: EC2SignatureError.mismatch) { try request.verify(secret: secret + "x", now: now) }
+        var late = request
+        late.time = now.advanced(by: .seconds(-901)).description
+        #expect(throws: EC2SignatureError.self) { try late.verify(secret: secret, now: now) }
+        late.time = now.advanced(by: .seconds(-899)).description
+        try late.verify(secret: secret, now: now)
     }
 
     /// Amazon S3, "Signature calculations for the Authorization header": GET object.
@@ -212,19 +218,24 @@ import Testing
             "7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972",
         ]
         let signature = "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
-        try S3Request(token: token(lines.joined(separator: "\n")), signature: signature).verify(secret: secret)
+        try S3Request(token: token(lines.joined(separator: "\n")), signature: signature).verify(
+            secret: secret, now: now)
         for (index, wrong) in [(0, "AWS4-HMAC-SHA1"), (2, "20130524/us-east-1/ec2/aws4_request"), (2, "x/y/s3")] {
             var changed = lines
             changed[index] = wrong
             #expect(throws: EC2SignatureError.malformed) {
                 try S3Request(token: token(changed.joined(separator: "\n")), signature: signature).verify(
-                    secret: secret)
+                    secret: secret, now: now)
             }
         }
     }
 
     @Test(arguments: ["", "é", "A", "=", "//8"]) func `any token is taken or refused`(token: String) {
-        #expect(throws: EC2SignatureError.self) { try S3Request(token: token, signature: "x").verify(secret: secret) }
-        #expect(throws: EC2SignatureError.missing) { try S3Request(token: token, signature: "").verify(secret: secret) }
+        #expect(throws: EC2SignatureError.self) {
+            try S3Request(token: token, signature: "x").verify(secret: secret, now: now)
+        }
+        #expect(throws: EC2SignatureError.missing) {
+            try S3Request(token: token, signature: "").verify(secret: secret, now: now)
+        }
     }
 }

@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct TokenSealerTests {
     private let random = seededBytes(1)
-    private let ring = TokenKeyRing(random: seededBytes(2))
+    private static let start = Timestamp(millisecondsSinceEpoch: 1_795_000_000_000)
+    private let ring = TokenKeyRing(random: seededBytes(2), at: Self.start)
     private var sealer: TokenSealer { TokenSealer(ring: ring) }
 
     private static let issued = Timestamp(millisecondsSinceEpoch: 1_800_000_000_123)
@@ -105,7 +106,7 @@ import Testing
         #expect(throws: TokenError.notAToken) { try sealer.open(String(token.dropFirst(4))) }
         #expect(throws: TokenError.notAToken) { try sealer.open("gAAAAABl" + token.dropFirst(8)) }
         #expect(throws: TokenError.tooLarge) { try sealer.open("mst_" + String(repeating: "A", count: 9000)) }
-        let other = TokenSealer(ring: TokenKeyRing(random: seededBytes(3)))
+        let other = TokenSealer(ring: TokenKeyRing(random: seededBytes(3), at: Self.start))
         #expect(throws: TokenError.unknownKey(ring.keyIDs[0])) { try other.open(token) }
     }
 
@@ -131,24 +132,44 @@ import Testing
         #expect(throws: TokenError.tooLarge) { try sealer.seal(payload, random: random) }
     }
 
-    @Test func `a rotated ring opens older tokens until their key has gone`() throws {
+    private static let day: Duration = .seconds(86_400)
+
+    private func turned(_ ring: TokenKeyRing, after time: Duration) -> TokenKeyRing {
+        ring.turned(at: Self.start.advanced(by: time), age: Self.day, lifetime: .seconds(3600), random: random)
+    }
+
+    @Test func `a key is replaced when it is old, and goes when no token of it can live`() throws {
         let token = try sealer.seal(Self.plain, random: random)
-        let second = ring.rotate(random: random, keep: 1)
+        #expect(turned(ring, after: .seconds(86_399)) == ring)
+        let second = turned(ring, after: Self.day)
         #expect(second.keyIDs.count == 2 && second.keyIDs[1] == ring.keyIDs[0])
         #expect(try TokenSealer(ring: second).open(token) == Self.plain)
         let newer = try TokenSealer(ring: second).seal(Self.plain, random: random)
         #expect(throws: TokenError.unknownKey(second.keyIDs[0])) { try sealer.open(newer) }
-        let third = second.rotate(random: random, keep: 1)
+        #expect(turned(second, after: Self.day + .seconds(7199)) == second, "an hour of a token, an hour of the clock")
+        let third = turned(second, after: Self.day + .seconds(7200))
+        #expect(third.keyIDs == [second.keyIDs[0]])
         #expect(throws: TokenError.unknownKey(ring.keyIDs[0])) { try TokenSealer(ring: third).open(token) }
         #expect(try TokenSealer(ring: third).open(newer) == Self.plain)
-        #expect(third.rotate(random: random, keep: 0).keyIDs.count == 1)
-        var full = third
-        for _ in 0..<40 { full = full.rotate(random: random, keep: .max) }
+    }
+
+    @Test func `a clock that is set neither loses keys nor stops their rotation`() throws {
+        let second = turned(ring, after: Self.day)
+        #expect(turned(second, after: Self.day - .seconds(3600)) == second, "an hour back: nothing is done")
+        let far = turned(ring, after: .seconds(86_400 * 3650))
+        let back = turned(far, after: .seconds(60))
+        #expect(Array(back.keyIDs.dropFirst()) == far.keyIDs, "a key from the future is replaced, and opens still")
+        #expect(turned(back, after: Self.day).keyIDs == [back.keyIDs[0]])
+        var full = ring
+        for hour in 0..<40 {
+            full = full.turned(
+                at: Self.start.advanced(by: .seconds(hour)), age: .zero, lifetime: Self.day, random: random)
+        }
         #expect(full.keyIDs.count == TokenKeyRing.countMax)
     }
 
     @Test func `a ring comes back from its JSON and shows no key`() throws {
-        let ring = ring.rotate(random: random, keep: 3)
+        let ring = turned(ring, after: Self.day)
         let json = try JSONEncoder().encode(ring)
         #expect(try JSONDecoder().decode(TokenKeyRing.self, from: json) == ring)
         let keys = ring.keys.map { Hex.encode($0.bytes) }
@@ -160,6 +181,8 @@ import Testing
                 try JSONDecoder().decode(TokenKeyRing.self, from: Data("{\"keys\":\(wrong)}".utf8))
             }
         }
+        let undated = try JSONDecoder().decode(TokenKeyRing.self, from: Data("{\"keys\":[\"\(key)\"]}".utf8))
+        #expect(turned(undated, after: .zero).keyIDs.count == 2, "what has no time is replaced at once")
     }
 
     @Test func `any bytes are read or refused`() {

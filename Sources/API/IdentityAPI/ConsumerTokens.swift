@@ -92,6 +92,10 @@ extension APICall where Backend == IdentityBackend {
     fileprivate func createAccessToken() async throws -> APIAnswer {
         let request = try signed("/v3/OS-OAUTH1/access_token")
         guard let verifier = request.verifier else { throw ConsumerError.incomplete(.missing("oauth_verifier")) }
+        guard let id = request.token else { throw ConsumerError.incomplete(.missing("oauth_token")) }
+        guard directory.entry(ConsumerToken.self, id)?.spec.isAccessToken == false else {
+            throw APIError.notFound("Request token not found.")
+        }
         let token = try await consumers.token(of: request)
         guard case .authorized(let user, let roles, let expected) = token.spec.phase, verifier == expected else {
             throw ConsumerError.refused("the verifier is another, or nobody has authorized the token")

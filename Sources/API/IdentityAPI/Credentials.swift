@@ -1,6 +1,5 @@
 import APISupport
 import CatalogIdentity
-import Crypto
 import FoundationEssentials
 import HTTPTypes
 import Identity
@@ -122,16 +121,25 @@ struct CredentialView {
 
     /// The access key of an EC2 credential's blob; throws `APIError` 400.
     static func accessKey(in blob: String) throws -> String {
-        let value = try? JSONDecoder().decode(JSONValue.self, from: Data(blob.utf8))
-        guard let access = value?["access"]?.string, !access.isEmpty else {
+        try keys(in: blob).access
+    }
+
+    private static func keys(in blob: String) throws -> AccessKeyPair {
+        guard let keys = AccessKeyPair(blob: SecretText(blob)) else {
             throw APIError.badRequest(
                 "The blob of a credential of type ec2 must be a JSON object with 'access' and 'secret'.")
         }
-        return access
+        return keys
     }
 
-    /// The identifier of an EC2 credential: SHA-256 of its access key.
-    static func id(ofAccessKey access: String) -> String { Hex.encode(Array(SHA256.hash(data: Array(access.utf8)))) }
+    /// Returns when `blob` bounds an EC2 credential as the one that it takes the place of; throws `APIError` 400.
+    func checkBounds(of blob: String, insteadOf credential: Credential) throws {
+        let before = AccessKeyPair(blob: SecretText(try self.blob(credential)))
+        guard try Self.keys(in: blob).bounds == before?.bounds else {
+            throw APIError.badRequest(
+                "'trust_id', 'app_cred_id' and 'access_token_id' of a credential cannot be changed.")
+        }
+    }
 }
 
 extension APICall where Backend == IdentityBackend {
@@ -172,7 +180,7 @@ extension APICall where Backend == IdentityBackend {
             userID: given["user_id"]?.string ?? "", type: type, projectID: given["project_id"]?.string)
         spec.extra = given.others(than: Self.credentialMembers)
         let isEC2 = type.lowercased() == "ec2"
-        let id = isEC2 ? CredentialView.id(ofAccessKey: try CredentialView.accessKey(in: blob)) : backend.newID()
+        let id = isEC2 ? CredentialSpec.id(ofAccessKey: try CredentialView.accessKey(in: blob)) : backend.newID()
         let kept = try await keep(id, spec, blob: blob, "identity:create_credential")
         return .json(["credential": try CredentialView(call: self).render(kept)])
     }
@@ -185,7 +193,9 @@ extension APICall where Backend == IdentityBackend {
         for (name, value) in given where name != "blob" { after[name] = value }
         try demand("identity:update_credential", PolicyTarget(["target": ["credential": .object(after)]]))
         let blob = given["blob"]?.string
-        if found.spec.type.lowercased() == "ec2", let blob { _ = try CredentialView.accessKey(in: blob) }
+        if found.spec.type.lowercased() == "ec2", let blob {
+            try CredentialView(call: self).checkBounds(of: blob, insteadOf: found)
+        }
         let secret = CredentialSpec.secretName(found.id)
         let changed = try await change("identity:update_credential", found.key) { directory in
             guard var stored = directory.now.stored(Credential.self, found.metadata.name) else {

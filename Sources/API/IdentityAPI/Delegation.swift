@@ -4,13 +4,8 @@ import Identity
 import Primitives
 
 extension APICall where Backend == IdentityBackend {
-    /// Whether the caller acts by what somebody has lent: a trust, an application credential, an access token.
-    var isDelegated: Bool {
-        guard let token = caller.token else { return false }
-        return token.trust != nil || token.payload.methods.contains { Self.lentMethods.contains($0) }
-    }
-
-    private static var lentMethods: Set<String> { ["application_credential", "oauth1", "ec2credential"] }
+    /// Whether the caller acts by what somebody has lent: a trust, an application credential, an access token, an EC2 credential.
+    var isDelegated: Bool { caller.token?.payload.isDelegated ?? false }
 
     /// What outlives a loan is not made or read with it; throws `APIError` 403.
     func refuseDelegated(_ what: String, exceptApplicationCredentials: Bool = false) throws {

@@ -165,15 +165,18 @@ extension APICall where Backend == IdentityBackend {
         .notFound("Could not find \(place.words) in domain configuration for domain \(domain).")
     }
 
-    /// Only the default domain's rules are told. There is no pattern that passwords must fit, so both say null.
+    /// Only the default domain's rules are told; of another one not even whether it is there.
     fileprivate func passwordRules(option: String?) throws -> APIAnswer {
-        let id = try configuredDomain()
-        guard id == "default" else {
+        guard parameter("domain_id") == IdentityBootstrap.defaultDomain else {
             throw DomainConfiguration.invalid(
                 "Reading security compliance information for any domain other than the default domain is not allowed or supported"
             )
         }
-        let readable: [String: JSONValue] = ["password_regex": nil, "password_regex_description": nil]
+        let rules = backend.authenticator.settings.passwordRules
+        let readable: [String: JSONValue] = [
+            "password_regex": .optional(rules.pattern),
+            "password_regex_description": .optional(rules.patternDescription),
+        ]
         guard let option else { return .json(["config": ["security_compliance": .object(readable)]]) }
         guard let value = readable[option] else {
             throw DomainConfiguration.invalid(

@@ -19,7 +19,7 @@ extension KeystoneAPI {
 
     private static func ofPathEC2(_ call: IdentityCall) throws -> PolicyTarget {
         let access = call.parameter("credential_id")
-        guard let found = call.directory.entry(Credential.self, CredentialView.id(ofAccessKey: access)) else {
+        guard let found = call.directory.entry(Credential.self, CredentialSpec.id(ofAccessKey: access)) else {
             throw APIError.missing("credential", access)
         }
         return PolicyTarget([
@@ -57,7 +57,7 @@ extension KeystoneAPI {
             let spec = CredentialSpec(userID: user.id, type: "ec2", projectID: project)
             let blob: JSONValue = ["access": .string(access), "secret": .string(secret), "trust_id": nil]
             let kept = try await call.keep(
-                CredentialView.id(ofAccessKey: access), spec, blob: String(decoding: blob.text, as: UTF8.self),
+                CredentialSpec.id(ofAccessKey: access), spec, blob: String(decoding: blob.text, as: UTF8.self),
                 "identity:ec2_create_credential")
             return .json(["credential": try call.renderEC2(kept)])
         },
@@ -78,7 +78,7 @@ extension KeystoneAPI {
 extension APICall where Backend == IdentityBackend {
     fileprivate func existingEC2() throws -> Credential {
         let access = parameter("credential_id")
-        guard let found = directory.entry(Credential.self, CredentialView.id(ofAccessKey: access)) else {
+        guard let found = directory.entry(Credential.self, CredentialSpec.id(ofAccessKey: access)) else {
             throw APIError.missing("credential", access)
         }
         guard found.spec.type.lowercased() == "ec2" else { throw APIError.authenticationRequired }

@@ -3,6 +3,7 @@ import CatalogIdentity
 import HTTPTypes
 import Identity
 import Logging
+import Policy
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -52,6 +53,23 @@ public struct IdentityBackend: Sendable {
 
     /// Everything as it is now.
     public var directory: IdentityDirectory { IdentityDirectory(cache.snapshot()) }
+
+    /// Who callers of the cloud's services are by the tokens of this one, and what they may by `policy`.
+    public func door(policy: PolicyTable) -> APIDoor {
+        APIDoor(
+            policy: policy, verify: { Caller(try tokens.verify($0)) }, barrier: { try await cache.barrier() },
+            checkAccessRules: { caller, type, method, path in
+                guard let token = caller.token else { return }
+                // As with Keystone, access rules say which of the other services may be asked.
+                if type != "identity" {
+                    guard !token.mayRequest(method, path, ofService: type) else { return }
+                    throw APIError.forbidden("The application credential's access rules do not allow this request.")
+                }
+                if token.payload.isOfEC2Credential {
+                    throw APIError.forbidden("Tokens of EC2 credentials are for other services than this one.")
+                }
+            })
+    }
 
     /// A new identifier: 32 hexadecimal digits.
     func newID() -> String { Hex.encode(random(16)) }

@@ -31,6 +31,7 @@ extension AuthenticationError: APIErrorConvertible {
     public var apiError: APIError {
         switch self {
         case .refused: .authenticationRequired
+        case .signature, .moreMethods: APIError(.unauthorized, "unauthorized", publicMessage)
         case .passwordExpired: APIError(.unauthorized, "password_expired", publicMessage)
         case .invalid: .badRequest(publicMessage)
         case .forbidden: .forbidden(publicMessage)
@@ -56,4 +57,5 @@ extension PasswordDeskError: APIErrorConvertible {
 
 extension HTTPField.Name {
     static let subjectToken = HTTPField.Name("X-Subject-Token")!
+    static let authReceipt = HTTPField.Name("Openstack-Auth-Receipt")!
 }

@@ -6,7 +6,8 @@ import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 
-/// Goes on with deletions that broke off, and forgets revocations of tokens that have ended anyway.
+/// Goes on with deletions that broke off, forgets revocations of tokens that have ended anyway, and replaces the keys of
+/// tokens in time.
 public struct IdentityUpkeep: Service {
     private let backend: IdentityBackend
     private let pause: Duration
@@ -29,10 +30,20 @@ public struct IdentityUpkeep: Service {
         }
     }
 
+    private func turnKeys() async throws {
+        let settings = backend.authenticator.settings
+        let ring = try await TokenKeyStore(
+            store: backend.store, vault: backend.vault, clock: backend.clock, random: backend.random
+        ).turn(age: settings.keyAge, lifetime: settings.lifetime)
+        guard backend.tokens.use(ring) else { return }
+        backend.logger.notice("tokens are sealed with another key", metadata: ["keys": "\(ring.keyIDs)"])
+    }
+
     /// Does what there is to do now.
     func sweep() async throws {
         try await backend.cache.barrier()
         try await DeletedTrees(backend: backend).finishAll()
+        try await turnKeys()
         let now = backend.clock.now
         let ended = backend.directory.now.all(Revocation.self).filter { $0.spec.expires <= now }
         for start in stride(from: 0, to: ended.count, by: StoreLimits.operationCountMax) {

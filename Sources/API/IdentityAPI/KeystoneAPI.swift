@@ -12,13 +12,14 @@ public enum KeystoneAPI {
     /// The service over `backend`.
     public static func service(_ backend: IdentityBackend, door: APIDoor) -> APIService<IdentityBackend> {
         APIService(
-            title: "Identity", type: "identity", path: path, backend: backend, routes: routes, door: door,
-            errorBody: { $0.keystoneBody })
+            title: "Identity", type: "identity", path: path, backend: backend, routes: routes, refusesBadTokens: true,
+            door: door, errorBody: { $0.keystoneBody })
     }
 
     /// Every route.
     public static let routes: [APIRoute<IdentityBackend>] =
-        versionRoutes + tokenRoutes + domainRoutes + projectRoutes + userRoutes + groupRoutes + roleRoutes
+        versionRoutes + tokenRoutes + signedRequestRoutes + domainRoutes + projectRoutes + userRoutes + groupRoutes
+        + roleRoutes
         + implicationRoutes + credentialRoutes + ec2Routes + applicationCredentialRoutes + accessRuleRoutes
         + trustRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
         + endpointGroupRoutes + projectEndpointRoutes + policyRoutes + policyAssociationRoutes + registeredLimitRoutes

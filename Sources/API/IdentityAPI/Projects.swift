@@ -52,6 +52,13 @@ extension KeystoneAPI {
         ) { try await $0.createProject() },
         IdentityRoute(
             .get, "/v3/projects/{project_id}", .rule("identity:get_project"), "Shows a project.",
+            query: [
+                QueryParameter("parents_as_list", .any, "With the projects above that the caller has a role in."),
+                QueryParameter("parents_as_ids", .any, "With the identifiers of the projects above."),
+                QueryParameter("subtree_as_list", .any, "With the projects below that the caller has a role in."),
+                QueryParameter("subtree_as_ids", .any, "With the identifiers of the projects below."),
+                QueryParameter("include_limits", .any, "With the limits of the projects in such a list."),
+            ],
             response: projectAnswer, target: ofPathProject
         ) { try $0.showProject() },
         IdentityRoute(
@@ -339,7 +346,14 @@ extension APICall where Backend == IdentityBackend {
         let user = caller.credentials.userID ?? ""
         return projects.filter {
             !directory.effectiveRoleIDs(of: user, in: .project($0.id), at: backend.clock.now).isEmpty
-        }.map { ["project": KeystoneAPI.projectNoun.render($0, base: base)] }
+        }.map { project in
+            guard query.flag("include_limits"),
+                case .object(var members) = KeystoneAPI.projectNoun.render(project, base: base)
+            else { return ["project": KeystoneAPI.projectNoun.render(project, base: base)] }
+            members["limits"] = .array(
+                directory.limits(of: project.id).compactMap { KeystoneAPI.limitNoun.target($0)["limit"] })
+            return ["project": .object(members)]
+        }
     }
 }
 

@@ -8,7 +8,7 @@ import ReconcileRuntime
 import ResourceModel
 
 extension KeystoneAPI {
-    private static let tokenSchema: Schema = .object(
+    static let tokenSchema: Schema = .object(
         [
             "token": .object(
                 [
@@ -46,11 +46,17 @@ extension KeystoneAPI {
                         ], required: ["identity"])
                 ], required: ["auth"]), response: tokenSchema
         ) { call in
-            let request = try AuthenticationBody.parse(
+            var request = try AuthenticationBody.parse(
                 call.object("auth"), signed: try call.signedRequest("/v3/auth/tokens"))
-            let (text, token) = try await call.backend.authenticator.authenticate(request)
-            return TokenAnswer(directory: call.directory, base: call.base)
-                .answer(token, text: text, hasCatalog: call.query["nocatalog"] == nil, status: .created)
+            request.receipt = call.headers[.authReceipt]
+            let answer = TokenAnswer(directory: call.directory, base: call.base)
+            do throws(AuthenticationError) {
+                let (text, token) = try await call.backend.authenticator.authenticate(request)
+                return answer.answer(token, text: text, hasCatalog: call.query["nocatalog"] == nil, status: .created)
+            } catch {
+                guard case .moreMethods(let receipt) = error else { throw error }
+                return answer.answer(receipt)
+            }
         },
         IdentityRoute(
             .get, "/v3/auth/tokens", .rule("identity:validate_token"), "Says what a token gives.",
@@ -77,10 +83,12 @@ extension KeystoneAPI {
             return APIAnswer(headers: [.subjectToken: text])
         },
         IdentityRoute(
-            .delete, "/v3/auth/tokens", .rule("identity:revoke_token"), "Revokes a token.", target: ofSubject
+            .delete, "/v3/auth/tokens", .rule("identity:revoke_token"), "Revokes a token and those that came of it.",
+            query: [QueryParameter("cascade", .boolean, "Whether tokens that came of it are revoked too; they are.")],
+            target: ofSubject
         ) { call in
             let token = try call.subject(try call.subjectText())
-            try await call.revoke(token)
+            try await call.revoke(token, isChain: call.query["cascade"] == nil || call.query.flag("cascade"))
             return .empty
         },
         IdentityRoute(
@@ -144,12 +152,13 @@ extension KeystoneAPI {
             .get, "/v3/OS-REVOKE/events", .rule("identity:list_revoke_events"), "Lists revocations.",
             response: .object(["events": .array(of: .any)], required: ["events", "links"])
         ) { call in
-            let events = call.directory.now.all(Revocation.self).map { event -> JSONValue in
-                [
-                    event.spec.isChain ? "audit_chain_id" : "audit_id": .string(event.id),
-                    "issued_before": .string(event.spec.revoked.keystone),
-                    "revoked_at": .string(event.spec.revoked.keystone),
-                ]
+            let events = call.directory.now.all(Revocation.self).flatMap { event in
+                (event.spec.isChain ? ["audit_id", "audit_chain_id"] : ["audit_id"]).map { name -> JSONValue in
+                    [
+                        name: .string(event.id), "issued_before": .string(event.spec.revoked.keystone),
+                        "revoked_at": .string(event.spec.revoked.keystone),
+                    ]
+                }
             }
             return .json([
                 "events": .array(events),
@@ -172,13 +181,14 @@ extension APICall where Backend == IdentityBackend {
         }
     }
 
-    /// Revokes a token; others of its chain stay.
-    fileprivate func revoke(_ token: ValidToken) async throws {
+    /// Revokes a token and, when `isChain`, all that were exchanged for it; the one that it was exchanged for stays.
+    fileprivate func revoke(_ token: ValidToken, isChain: Bool) async throws {
         let id = token.payload.auditID
         try await change("identity:revoke_token", Revocation.key(id)) { directory in
             var plan = IdentityPlan()
             guard directory.entry(Revocation.self, id) == nil else { return (plan, ()) }
-            let spec = RevocationSpec(revoked: backend.clock.now, expires: token.payload.expires)
+            let spec = RevocationSpec(
+                revoked: backend.clock.now, expires: token.payload.expires, isChain: isChain)
             try plan.create(Revocation(name: id, created: backend.clock.now, spec: spec))
             return (plan, ())
         }
@@ -202,6 +212,22 @@ struct TokenAnswer {
 
     func answer(_ token: ValidToken, text: String, hasCatalog: Bool, status: HTTPResponse.Status? = nil) -> APIAnswer {
         .json(body(token, hasCatalog: hasCatalog), headers: [.subjectToken: text], status: status)
+    }
+
+    /// What was shown is right and not enough: 401 with the receipt (Keystone API v3, "Multi-Factor Authentication").
+    func answer(_ receipt: LoginReceipt) -> APIAnswer {
+        let body: JSONValue = [
+            "receipt": [
+                "methods": .array(receipt.methods.map { .string($0) }),
+                "user": [
+                    "id": .string(receipt.user.id), "name": .string(receipt.user.spec.name),
+                    "domain": reference(receipt.domain),
+                ],
+                "issued_at": .string(receipt.issued.keystone), "expires_at": .string(receipt.expires.keystone),
+            ],
+            "required_auth_methods": .array(receipt.rules.map { .array($0.map { .string($0) }) }),
+        ]
+        return .json(body, headers: [.authReceipt: receipt.text], status: .unauthorized)
     }
 
     func body(_ token: ValidToken, hasCatalog: Bool) -> JSONValue {

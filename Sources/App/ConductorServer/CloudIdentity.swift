@@ -15,46 +15,42 @@ struct CloudIdentity: Sendable {
     let backend: IdentityBackend
     let door: APIDoor
 
-    /// The secret that the token keys are.
-    private static let keySecret = "identity.token-keys"
-
     /// Makes what a first start has to make, and opens the rest.
     static func open(
         store: any ResourceStore, cache: ResourceCache, vault: SecretVault, audit: AuditLog,
         configuration: ConductorConfiguration, clock: any WallClock, logger: Logger
     ) async throws -> CloudIdentity {
+        let settings =
+            try configuration.identitySettingsFile.map { try IdentitySettingsFile.read($0).settings }
+            ?? Authenticator.Settings()
         let passwords = PasswordDesk(hasher: ScryptHasher(cost: configuration.passwordCost))
         let bootstrap = IdentityBootstrap(store: store, passwords: passwords, clock: clock)
-        let file = "\(configuration.stateDirectory)/clouds.yaml"
-        let isFirst = try await bootstrap.run { password in
-            try PrivateFile.replace(file, Array(CloudsFile(configuration).text(password: password).utf8))
-        }
-        if isFirst { logger.notice("the cloud's first administrator is in \(file)") }
+        let clouds = CloudsFile(configuration)
+        let isFirst = try await bootstrap.run { try clouds.write(.administrator(password: $0)) }
+        if isFirst { logger.notice("the cloud's first administrator is in \(clouds.path)") }
         let url = configuration.publicURL
         try await bootstrap.ensureCatalog(
             region: configuration.region,
             [
                 .init(type: "identity", name: "keystone", url: "\(url)\(KeystoneAPI.path)"),
                 .init(type: "baremetal", name: "ironic", url: "\(url)\(IronicAPI.path)"),
-            ])
-        let tokens = TokenDesk(cache: cache, sealer: TokenSealer(ring: try await keys(in: vault)), clock: clock)
+            ]
+        ) { service, password in
+            let file = try clouds.add(.service(service, password: password))
+            logger.notice("the service user \(service) is in \(file)")
+        }
+        let keys = TokenKeyStore(store: store, vault: vault, clock: clock)
+        let tokens = TokenDesk(
+            cache: cache, ring: try await keys.turn(age: settings.keyAge, lifetime: settings.lifetime), keys: keys,
+            clock: clock)
         let authenticator = Authenticator(
-            cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock)
+            cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock,
+            settings: settings)
         let backend = IdentityBackend(
             store: store, cache: cache, tokens: tokens, authenticator: authenticator, passwords: passwords,
             vault: vault,
             audit: audit, clock: clock, logger: logger)
-        let door = APIDoor(
-            policy: try policy(configuration.policyFile),
-            verify: { Caller(try tokens.verify($0)) },
-            barrier: { try await cache.barrier() },
-            checkAccessRules: { caller, type, method, path in
-                // As with Keystone, the rules say which of the other services may be asked.
-                guard type != "identity", let token = caller.token, !token.mayRequest(method, path, ofService: type)
-                else { return }
-                throw APIError.forbidden("The application credential's access rules do not allow this request.")
-            })
-        return CloudIdentity(backend: backend, door: door)
+        return CloudIdentity(backend: backend, door: backend.door(policy: try policy(configuration.policyFile)))
     }
 
     /// The rules of the cloud's APIs with those of the operator's file; throws `PolicyError`, and `InvalidValue` for a file
@@ -69,27 +65,14 @@ struct CloudIdentity: Sendable {
         return try PolicyTable(defaults, file: PolicyFile(text, path: path))
     }
 
-    /// The ring of keys that tokens are sealed with, made at the first start.
-    private static func keys(in vault: SecretVault) async throws -> TokenKeyRing {
-        do {
-            let text = try await vault.open(keySecret).revealed
-            return try JSONDecoder().decode(TokenKeyRing.self, from: Data(text.utf8))
-        } catch let error as VaultError {
-            guard case .unknown = error else { throw error }
-        }
-        let ring = TokenKeyRing(random: .system)
-        let text = String(decoding: try JSONEncoder().encode(ring), as: UTF8.self)
-        try await vault.seal(keySecret, purpose: "keys of identity tokens", SecretText(text))
-        return ring
-    }
-
     /// Whom a token of the identity API makes of its holder for the operators' API; nil: nobody.
     ///
     /// The fleet is the system's: a token has to be the system's, or of the project that the first administrator works in.
     /// Being an administrator of any other project gives no power over machines.
     func operatorPrincipal(of text: String) -> Principal? {
-        // Access rules name requests of the cloud's services; none of them names the fleet's.
-        guard let token = try? backend.tokens.verify(text), token.accessRules == nil else { return nil }
+        // Access rules name requests of the cloud's services; none of them names the fleet's. Nor are access keys for it.
+        guard let token = try? backend.tokens.verify(text), token.accessRules == nil, !token.payload.isOfEC2Credential
+        else { return nil }
         switch token.payload.scope {
         case .system: break
         case .project:
@@ -104,31 +87,4 @@ struct CloudIdentity: Sendable {
     }
 
     var service: APIService<IdentityBackend> { KeystoneAPI.service(backend, door: door) }
-}
-
-/// `clouds.yaml` (OpenStack SDK, "Configuring OpenStack SDK Applications"), with which clients find the cloud and its
-/// first administrator.
-struct CloudsFile {
-    private let configuration: ConductorConfiguration
-
-    init(_ configuration: ConductorConfiguration) { self.configuration = configuration }
-
-    func text(password: SecretText) -> String {
-        """
-        clouds:
-          muster:
-            auth:
-              auth_url: \(configuration.publicURL)\(KeystoneAPI.path)/v3
-              username: admin
-              password: '\(password.revealed)'
-              project_name: admin
-              user_domain_name: Default
-              project_domain_name: Default
-            region_name: '\(configuration.region)'
-            interface: public
-            identity_api_version: 3
-            cacert: \(configuration.stateDirectory)/ca.pem
-
-        """
-    }
 }

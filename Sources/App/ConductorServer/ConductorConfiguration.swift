@@ -28,6 +28,8 @@ public struct ConductorConfiguration: Sendable {
     public var endpoint: String?
     /// A file of rules that take the place of those of the cloud's APIs (`policy.yaml`); nil: none.
     public var policyFile: String?
+    /// A file of settings of the identity service; nil: none.
+    public var identitySettingsFile: String?
     /// What hashing a user's password costs.
     var passwordCost = ScryptCost.standard
 

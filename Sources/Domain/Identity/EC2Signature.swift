@@ -155,16 +155,26 @@ public struct S3Request: Sendable {
     public var token: String
     /// The signature.
     public var signature: String
+    /// When it was signed, where the server says it.
+    public var time: String?
 
     /// A signed text.
-    public init(token: String, signature: String) {
+    public init(token: String, signature: String, time: String? = nil) {
         self.token = token
         self.signature = signature
+        self.time = time
     }
 
     /// Returns when the holder of `secret` has signed the text: with HMAC-SHA-1, or with version 4 for one of the
-    /// services s3, iam and sts.
-    public func verify(secret: String) throws(EC2SignatureError) {
+    /// services s3, iam and sts; no longer than `EC2Request.lifetime` before or after `now` where the time is said.
+    ///
+    /// How long a signed address is good is for the storage server to say, which has the whole of it.
+    public func verify(secret: String, now: Timestamp) throws(EC2SignatureError) {
+        try verifySignature(secret)
+        if let time { try EC2Time.check(time, now: now, lifetime: EC2Request.lifetime) }
+    }
+
+    private func verifySignature(_ secret: String) throws(EC2SignatureError) {
         guard !signature.isEmpty else { throw .missing }
         let characters = token.utf8.map { character in
             switch character {

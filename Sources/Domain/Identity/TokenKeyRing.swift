@@ -14,9 +14,12 @@ public struct TokenKeyRing: Sendable, Hashable {
         /// The first 32 bits of the key's SHA-256 digest; a token says with it which key opens it.
         let id: UInt32
         let bytes: [UInt8]
+        /// When it was made; nil: nobody has written it down.
+        let made: Timestamp?
 
-        init(bytes: [UInt8]) {
+        init(bytes: [UInt8], made: Timestamp?) {
             self.bytes = bytes
+            self.made = made
             id = SHA256.hash(data: bytes).prefix(4).reduce(0) { $0 << 8 | UInt32($1) }
         }
     }
@@ -24,23 +27,37 @@ public struct TokenKeyRing: Sendable, Hashable {
     /// The keys, newest first; at least one.
     let keys: [Key]
 
-    /// A ring with one new key.
-    public init(random: RandomBytes) { keys = [Key(bytes: random(Key.size))] }
+    /// How far a clock may be set back without any loss of tokens: older keys stay this much longer.
+    static let clockSlack: Duration = .seconds(3600)
+
+    /// A ring with one new key, made at `time`.
+    public init(random: RandomBytes, at time: Timestamp) { keys = [Key(bytes: random(Key.size), made: time)] }
 
     private init(keys: [Key]) { self.keys = keys }
 
     /// The names of the keys, newest first, as tokens and logs have them: 8 hexadecimal digits each.
     public var keyIDs: [String] { keys.map { Self.name($0.id) } }
 
-    /// A ring with a new key that seals from now on, and the newest of these keys to open older tokens: `keep` of them,
-    /// at most `countMax` - 1.
+    /// The ring that is right at `time`: with a new key when the newest one is `age` old, and without those that no
+    /// token of `lifetime` can be sealed with any more.
     ///
-    /// A token opens as long as its key is in the ring: with one rotation a day and tokens of an hour, `keep` 1 is
-    /// enough. Rotate before 2³² tokens were sealed with one key (NIST SP 800-38D section 8.3).
-    public func rotate(random: RandomBytes, keep: Int) -> TokenKeyRing {
-        var new = Key(bytes: random(Key.size))
-        while keys.contains(where: { $0.id == new.id }) { new = Key(bytes: random(Key.size)) }
-        return TokenKeyRing(keys: [new] + keys.prefix(min(max(0, keep), Self.countMax - 1)))
+    /// A key seals until the next one is made, so it goes `lifetime` and an hour after that. Keys from the future, of a
+    /// clock that was wrong, are replaced as well. Rotate before 2³² tokens were sealed with one key (NIST SP 800-38D
+    /// section 8.3).
+    public func turned(at time: Timestamp, age: Duration, lifetime: Duration, random: RandomBytes) -> TokenKeyRing {
+        var next = keys
+        let isDue = keys[0].made.map {
+            $0.advanced(by: age) <= time || time.advanced(by: Self.clockSlack) < $0
+        }
+        if isDue ?? true {
+            var new = Key(bytes: random(Key.size), made: time)
+            while keys.contains(where: { $0.id == new.id }) { new = Key(bytes: random(Key.size), made: time) }
+            next.insert(new, at: 0)
+        }
+        let end = next.indices.dropFirst().first { index in
+            next[index - 1].made.map { $0.advanced(by: lifetime).advanced(by: Self.clockSlack) <= time } ?? false
+        }
+        return TokenKeyRing(keys: Array(next.prefix(min(end ?? next.count, Self.countMax))))
     }
 
     static func name(_ id: UInt32) -> String {
@@ -50,14 +67,18 @@ public struct TokenKeyRing: Sendable, Hashable {
 
 extension TokenKeyRing: Codable {
     private enum CodingKeys: String, CodingKey {
-        case keys
+        case keys, made
     }
 
-    /// Reads `{"keys": [64 hexadecimal digits, …]}`, newest first.
+    /// Reads `{"keys": [64 hexadecimal digits, …], "made": [milliseconds since 1970, …]}`, newest first; the times may be
+    /// missing.
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         let texts = try container.decode([String].self, forKey: .keys)
-        let keys = texts.compactMap { Hex.decode($0) }.filter { $0.count == Key.size }.map(Key.init)
+        let times = try container.decodeIfPresent([Timestamp?].self, forKey: .made) ?? texts.map { _ in nil }
+        let keys = zip(texts, times).compactMap { text, time in
+            Hex.decode(text).flatMap { $0.count == Key.size ? Key(bytes: $0, made: time) : nil }
+        }
         guard (1...Self.countMax).contains(texts.count), keys.count == texts.count,
             Set(keys.map(\.id)).count == keys.count
         else {
@@ -71,6 +92,7 @@ extension TokenKeyRing: Codable {
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(keys.map { Hex.encode($0.bytes) }, forKey: .keys)
+        try container.encode(keys.map(\.made), forKey: .made)
     }
 }
 

@@ -50,6 +50,21 @@ public struct TokenPayload: Sendable, Hashable {
     /// Who vouched for a federated user.
     public var federation: Federation?
 
+    /// Whether it was got by what somebody has lent or left with a program: a trust, an application credential, an access
+    /// token, an EC2 credential. Such a token makes nothing that outlives the loan, and no other token.
+    public var isDelegated: Bool {
+        trustID != nil || applicationCredentialID != nil || accessTokenID != nil || isOfEC2Credential
+    }
+
+    /// Whether it was got by an EC2 credential.
+    public var isOfEC2Credential: Bool { methods.contains(Self.ec2Method) }
+
+    /// How far the clocks of conductors may differ: a token may be made so much later than now.
+    static let clockSlack: Duration = .seconds(60)
+
+    /// The method of tokens that were got by an EC2 credential.
+    static let ec2Method = "ec2credential"
+
     /// A token's payload.
     public init(
         userID: String, methods: [String], scope: Scope, issued: Timestamp, expires: Timestamp, auditID: String,

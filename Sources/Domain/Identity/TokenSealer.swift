@@ -43,6 +43,9 @@ public struct TokenSealer: Sendable {
         context = Array("muster/identity-\(purpose.rawValue)".utf8)
     }
 
+    /// The names of the keys, the one that seals first.
+    public var keyIDs: [String] { keys.map { TokenKeyRing.name($0.id) } }
+
     /// The token that says `payload`; throws `TokenError.tooLarge` when it would be longer than `sizeMax`.
     public func seal(_ payload: TokenPayload, random: RandomBytes) throws(TokenError) -> String {
         let (id, key) = keys[0]

@@ -83,6 +83,12 @@ struct ConductorCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "Settings of the identity API: rules for passwords and logins, lives of tokens and their keys; checked at the "
+                + "start. Inventory/identity-settings.yaml has all of them.", valueName: "file"))
+    var identitySettings: String?
+
+    @Option(
+        help: ArgumentHelp(
             "What hashing a user's password costs: scrypt with 2 to this power of rounds of 1 KiB (8 to 18).",
             valueName: "log2"))
     var passwordCost = ConductorConfiguration(stateDirectory: "").passwordCostExponent
@@ -118,6 +124,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.connectionsPerAddress = connectionsPerAddress
         configuration.region = region
         configuration.policyFile = policy
+        configuration.identitySettingsFile = identitySettings
         configuration.passwordCostExponent = passwordCost
         configuration.endpoint = endpoint
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }

@@ -45,8 +45,9 @@ extension FuzzTarget {
                 (try? signed.verify(consumerSecret: "not in any corpus", tokenSecret: nil, now: signed.time)) == nil,
                 "no signature by another key")
         }
-        let storage = S3Request(token: input.token ?? "", signature: input.signature ?? "")
-        try require((try? storage.verify(secret: "not in any corpus")) == nil, "no signature by another key")
+        let storage = S3Request(
+            token: input.token ?? "", signature: input.signature ?? "", time: input.params?["Timestamp"])
+        try require((try? storage.verify(secret: "not in any corpus", now: now)) == nil, "no signature by another key")
     }
 }
 

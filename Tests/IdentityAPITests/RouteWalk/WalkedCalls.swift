@@ -171,6 +171,7 @@ struct WalkedCalls {
                     "scope": "unscoped",
                 ]
             ]
+        case "POST /ec2tokens", "POST /s3tokens": return world.signed
         case "POST /domains": return ["domain": ["name": "new"]]
         case "PATCH /domains/{domain_id}": return ["domain": ["description": "d"]]
         case "POST /projects": return ["project": ["name": "new", "domain_id": domain]]

@@ -1,4 +1,6 @@
 import CatalogIdentity
+import Crypto
+import FoundationEssentials
 import HTTPTypes
 import Identity
 import IdentityAPI
@@ -27,6 +29,8 @@ struct WalkedWorld: Sendable {
 
     let cloud: CloudScene
     private(set) var callers: [WalkingCaller] = []
+    /// A request that `p-member` has signed with an access key, as both routes of such requests take it.
+    private(set) var signed: JSONValue = [:]
     /// The identifiers that the API gave, by the names that they have here.
     private(set) var ids: [String: String] = [:]
 
@@ -234,10 +238,26 @@ struct WalkedWorld: Sendable {
             let key = try await cloud.call(
                 .post, "/users/\(user)/credentials/OS-EC2", ["tenant_id": "project-1"], token: system)
             ids["ec2-\(user)"] = key["credential/access"].string
+            if user == "p-member" { signed = sign(key["credential"]) }
             guard kept.status == 201, key.status == 201, ids["ec2-\(user)"] != nil else {
                 throw SceneError("\(user): \(kept.text) \(key.text)")
             }
         }
+    }
+
+    /// A request of AWS' version 0, whose text is also that of a storage service's.
+    private func sign(_ key: JSONValue) -> JSONValue {
+        let time = "\(cloud.clock.now)"
+        let secret = SymmetricKey(data: Array((key["secret"]?.string ?? "").utf8))
+        let text = Array("Walk\(time)".utf8)
+        let code = HMAC<Insecure.SHA1>.authenticationCode(for: text, using: secret)
+        return [
+            "credentials": [
+                "access": key["access"] ?? .null, "signature": .string(Data(code).base64EncodedString()),
+                "token": .string(Data(text).base64EncodedString()),
+                "params": ["SignatureVersion": "0", "Action": "Walk", "Timestamp": .string(time)],
+            ]
+        ]
     }
 
     // MARK: Callers

@@ -24,6 +24,8 @@ public struct APIService<Backend: Sendable>: Sendable {
     public let microversions: MicroversionRules?
     /// An error as this service says it.
     public let errorBody: @Sendable (APIError) -> JSONValue
+    /// Whether a token that is not valid is refused on open routes too, which need none.
+    public let refusesBadTokens: Bool
     /// Bytes of a request's body.
     public let bodySizeMax: Int
     /// What all services share.
@@ -32,7 +34,8 @@ public struct APIService<Backend: Sendable>: Sendable {
     /// A service.
     public init(
         title: String, type: String, path: String, backend: Backend, routes: [APIRoute<Backend>],
-        microversions: MicroversionRules? = nil, bodySizeMax: Int = 112 << 10, door: APIDoor,
+        microversions: MicroversionRules? = nil, refusesBadTokens: Bool = false, bodySizeMax: Int = 112 << 10,
+        door: APIDoor,
         errorBody: @escaping @Sendable (APIError) -> JSONValue
     ) {
         self.title = title
@@ -41,6 +44,7 @@ public struct APIService<Backend: Sendable>: Sendable {
         self.backend = backend
         self.routes = routes
         self.microversions = microversions
+        self.refusesBadTokens = refusesBadTokens
         self.bodySizeMax = bodySizeMax
         self.door = door
         self.errorBody = errorBody
@@ -133,7 +137,7 @@ public struct APIService<Backend: Sendable>: Sendable {
         do {
             caller = try door.verify(token)
         } catch {
-            guard case .open = route.access else { throw APIError.authenticationRequired }
+            guard case .open = route.access, !refusesBadTokens else { throw APIError.authenticationRequired }
             return .anonymous
         }
         context.principal = .operator(name: caller.name, role: .reader)

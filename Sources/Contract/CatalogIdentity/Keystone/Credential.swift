@@ -13,12 +13,6 @@ public struct CredentialSpec: IdentitySpec {
     public var projectID: String?
     /// `ec2`, `totp`, `cert` or anything else.
     public var type: String
-    /// The trust it was made through; nil: none.
-    public var trustID: String?
-    /// The application credential it was made through; nil: none.
-    public var applicationCredentialID: String?
-    /// The access token it was made through; nil: none.
-    public var accessTokenID: String?
     /// What callers keep with it.
     public var extra: [String: JSONValue]?
 
@@ -31,6 +25,9 @@ public struct CredentialSpec: IdentitySpec {
 
     /// The name of the secret that its blob is.
     public static func secretName(_ id: String) -> String { "credential." + CatalogName.of(id) }
+
+    /// The identifier of the EC2 credential with this access key: its SHA-256.
+    public static func id(ofAccessKey access: String) -> String { CatalogName.digest(of: access) }
 }
 
 /// A secret with a part of a user's roles in one project (Keystone API v3, "Application credentials").

@@ -7,6 +7,8 @@ public struct AuthenticationRequest: Sendable {
     public var proofs: [Proof]
     /// For what; nil: for the user's default project, if it has one, else for nothing.
     public var scope: Scope?
+    /// The receipt of the methods that were shown before; nil: there were none.
+    public var receipt: String?
 
     /// What is shown.
     public enum Proof: Sendable {
@@ -54,9 +56,10 @@ public struct AuthenticationRequest: Sendable {
     }
 
     /// A request.
-    public init(proofs: [Proof], scope: Scope?) {
+    public init(proofs: [Proof], scope: Scope?, receipt: String? = nil) {
         self.proofs = proofs
         self.scope = scope
+        self.receipt = receipt
     }
 }
 
@@ -79,6 +82,10 @@ public enum AuthenticationError: UserFacingError, Hashable {
     case refused(String)
     /// The password has ended; whose, so that it can be changed.
     case passwordExpired(userID: String)
+    /// What was shown is right, and the user has to show more; the receipt is for the rest.
+    case moreMethods(LoginReceipt)
+    /// A signed request is not taken.
+    case signature(EC2SignatureError)
     /// The request contradicts itself.
     case invalid(String)
     /// A token of this sort may not be exchanged for such a one.
@@ -91,9 +98,11 @@ public enum AuthenticationError: UserFacingError, Hashable {
     public var publicMessage: String {
         switch self {
         case .refused: "The request you have made requires authentication."
+        case .moreMethods: "More authentication methods are needed."
         case .passwordExpired(let id):
             "The password is expired and needs to be changed for user: \(id)."
         case .invalid(let what), .forbidden(let what): what
+        case .signature(let error): error.publicMessage
         case .desk(let error): error.publicMessage
         case .store(let error): error.publicMessage
         }
@@ -102,6 +111,7 @@ public enum AuthenticationError: UserFacingError, Hashable {
     public var diagnostic: String {
         switch self {
         case .refused(let why): "no token: \(why)"
+        case .signature(let error): "no token: \(error.publicMessage)"
         case .desk(let error): error.diagnostic
         default: publicMessage
         }

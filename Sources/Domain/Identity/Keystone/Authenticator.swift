@@ -9,6 +9,10 @@ public struct Authenticator: Sendable {
     public struct Settings: Sendable {
         /// How long a token is good.
         public var lifetime: Duration = .seconds(3600)
+        /// How long the receipt of a login that needs more methods is good.
+        public var receiptLifetime: Duration = .seconds(300)
+        /// How old the key that seals tokens becomes.
+        public var keyAge: Duration = .seconds(30 * 86_400)
         /// Whether a scoped token may be exchanged for another one.
         public var allowsRescoping = true
         /// What is asked of passwords and logins.
@@ -68,11 +72,11 @@ public struct Authenticator: Sendable {
             finding.applicationCredential = finding.applicationCredential ?? other.applicationCredential
             finding.accessToken = finding.accessToken ?? other.accessToken
         }
-        try checkFactors(finding)
+        try checkFactors(&finding, receipt: request.receipt)
         return try await issue(finding, request.scope)
     }
 
-    private func directory() -> IdentityDirectory { IdentityDirectory(cache.snapshot()) }
+    func directory() -> IdentityDirectory { IdentityDirectory(cache.snapshot()) }
 
     // MARK: Proofs
 
@@ -88,14 +92,15 @@ public struct Authenticator: Sendable {
         case .token(let text):
             let token: ValidToken
             do { token = try tokens.verify(text) } catch { throw .refused(error.diagnostic) }
+            guard !token.payload.isDelegated else {
+                throw .forbidden("A token of what was lent may not be exchanged for another one.")
+            }
             if !settings.allowsRescoping, token.payload.scope != .unscoped {
                 throw .forbidden("A scoped token may not be exchanged for another one here.")
             }
             var methods = token.payload.methods
             if !methods.contains("token") { methods.append("token") }
-            return Finding(
-                user: token.user, methods: methods, parent: token,
-                applicationCredential: token.applicationCredential)
+            return Finding(user: token.user, methods: methods, parent: token)
         case .applicationCredential(let reference, let secret):
             return try await checkApplicationCredential(reference, secret)
         case .accessToken(let request): return try await checkAccessToken(request)
@@ -202,25 +207,16 @@ public struct Authenticator: Sendable {
         return Finding(user: user, methods: ["application_credential"], applicationCredential: found)
     }
 
-    /// The methods that there are.
-    static let methods: Set<String> = ["password", "totp", "token", "application_credential"]
-
-    /// Holds users to the sets of methods that their options ask for.
-    private func checkFactors(_ finding: Finding) throws(AuthenticationError) {
-        guard finding.parent == nil else { return }
-        let options = UserOptions(finding.user.spec.options ?? [:])
-        guard options.areSatisfied(by: Set(finding.methods), available: Self.methods) else {
-            throw .refused("the user has to show more methods")
-        }
-    }
-
     // MARK: Scope
 
-    private func issue(
+    func issue(
         _ finding: Finding, _ asked: AuthenticationRequest.Scope?
     ) async throws(AuthenticationError) -> (text: String, token: ValidToken) {
         let directory = directory()
         let now = clock.now
+        guard settings.passwordRules.isEnabled(directory.passwordRecord(of: finding.user), now: now) else {
+            throw .refused("the user is off, or was away for too long")
+        }
         var trust: Trust?
         let scope: TokenPayload.Scope
         if let credential = finding.applicationCredential {
@@ -238,13 +234,10 @@ public struct Authenticator: Sendable {
             trust = found
             scope = found.spec.projectID.map { .project($0) } ?? .unscoped
         } else {
-            guard finding.parent?.payload.accessTokenID == nil else {
-                throw .forbidden("A token of an access token may not be exchanged for another one.")
-            }
-            if finding.parent?.trust != nil {
-                throw .forbidden("A token of a trust may not be exchanged for another one.")
-            }
             scope = try self.scope(asked, of: finding.user, directory, now)
+            if finding.parent?.payload.scope == .system, scope != .system, scope != .unscoped {
+                throw .forbidden("A token of the system may not be exchanged for one of a project or domain.")
+            }
         }
         let user = trust.flatMap { $0.spec.isImpersonation ? directory.user($0.spec.trustorID) : nil } ?? finding.user
         let auditID = Self.auditID(random)
@@ -297,11 +290,6 @@ public struct Authenticator: Sendable {
         _ id: String, for finding: Finding, _ directory: IdentityDirectory, _ now: Timestamp
     ) throws(AuthenticationError) -> Trust {
         guard let trust = directory.entry(Trust.self, id) else { throw .refused("there is no such trust") }
-        guard finding.parent?.trust == nil, finding.parent?.applicationCredential == nil,
-            finding.parent?.payload.accessTokenID == nil, finding.accessToken == nil
-        else {
-            throw .forbidden("What was lent may not be exchanged for a token of a trust.")
-        }
         guard trust.spec.trusteeID == finding.user.id else { throw .forbidden("The trust is not for this user.") }
         guard trust.spec.expires.map({ now < $0 }) ?? true else { throw .refused("the trust has ended") }
         guard trust.spec.remainingUses.map({ $0 > 0 }) ?? true else { throw .refused("the trust is used up") }

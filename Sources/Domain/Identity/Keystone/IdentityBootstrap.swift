@@ -10,6 +10,9 @@ public struct IdentityBootstrap: Sendable {
     /// The name of the administrators' project in that domain.
     public static let adminProject = "admin"
 
+    /// The name of the project of the cloud's own services in that domain.
+    public static let serviceProject = "service"
+
     /// A service that this program answers for.
     public struct BuiltIn: Sendable {
         /// For programs, for example `identity`.
@@ -55,7 +58,7 @@ public struct IdentityBootstrap: Sendable {
         let admin = try plan.user("admin", hash: try await passwords.hash(password.revealed))
         try plan.domain()
         let adminProject = try plan.project(Self.adminProject, "The administrators' own project.")
-        _ = try plan.project("service", "The project of the cloud's own services.")
+        _ = try plan.project(Self.serviceProject, "The project of the cloud's own services.")
         var roles: [String: String] = [:]
         for name in ["admin", "manager", "member", "reader", "service"] { roles[name] = try plan.role(name) }
         for (prior, implied) in [("admin", "manager"), ("manager", "member"), ("member", "reader")] {
@@ -75,7 +78,13 @@ public struct IdentityBootstrap: Sendable {
     }
 
     /// Sees to it that the region is there, and that each service has endpoints in it; what is there already is left.
-    public func ensureCatalog(region: String, _ services: [BuiltIn]) async throws {
+    ///
+    /// A service that is new, the identity service apart, gets a user of its name with the role `service` in the project of
+    /// services. `keep` is given its password beforehand, and has to keep it. A user that was deleted does not come back.
+    public func ensureCatalog(
+        region: String, _ services: [BuiltIn], keep: (_ service: String, SecretText) throws -> Void
+    ) async throws {
+        var kept: [String: SecretText] = [:]
         for _ in 0..<StoreContention.attemptCountMax {
             var plan = Plan(clock.now, random)
             if try await store.get(Region.key(CatalogName.of(region))) == nil {
@@ -86,6 +95,11 @@ public struct IdentityBootstrap: Sendable {
             for service in services {
                 let found = known.first { $0.spec.type == service.type }
                 let id = try found?.id ?? plan.service(service)
+                if found == nil, service.type != "identity", try await canHaveUser(service) {
+                    let password = kept[service.name] ?? SecretText(Base64.urlSafe.encode(random(18)))
+                    if kept.updateValue(password, forKey: service.name) == nil { try keep(service.name, password) }
+                    try await addUser(of: service, password, to: &plan)
+                }
                 for interface in ["public", "internal", "admin"] {
                     let isThere = endpoints.contains {
                         $0.spec.serviceID == id && $0.spec.interface == interface && $0.spec.regionID == region
@@ -101,6 +115,25 @@ public struct IdentityBootstrap: Sendable {
                 guard case .conflict = error else { throw error }
             }
         }
+    }
+
+    /// Whether the name of a service's user is free.
+    private func canHaveUser(_ service: BuiltIn) async throws -> Bool {
+        try await holder(of: .user(service.name, domain: Self.defaultDomain)) == nil
+    }
+
+    /// Plans the user of a new service, with its role where the project and the role are still there.
+    private func addUser(of service: BuiltIn, _ password: SecretText, to plan: inout Plan) async throws {
+        let user = try plan.user(service.name, hash: try await passwords.hash(password.revealed))
+        guard let project = try await holder(of: .project(Self.serviceProject, domain: Self.defaultDomain)),
+            let role = try await holder(of: .role("service", domain: nil))
+        else { return }
+        try plan.assign(
+            AssignmentSpec(actor: .user(user), target: .project(project), roles: [AssignmentSpec.Grant(roleID: role)]))
+    }
+
+    private func holder(of name: UniqueName) async throws -> String? {
+        try await store.fetch(NameMark.self, name.mark)?.value.spec.id
     }
 
     private struct Plan {

@@ -16,23 +16,47 @@ public final class TokenDesk: Sendable {
 
     private let cache: ResourceCache
     private let clock: any WallClock
-    private let sealers: Mutex<TokenSealer>
+    private let keys: TokenKeyStore?
+    private let sealers: Mutex<Sealers>
     private let kept = Mutex(Kept())
 
-    /// A desk that reads `cache` and opens tokens with `sealer`.
-    public init(cache: ResourceCache, sealer: TokenSealer, clock: any WallClock) {
+    private struct Sealers {
+        let ring: TokenKeyRing
+        let token: TokenSealer
+        let receipt: TokenSealer
+
+        init(_ ring: TokenKeyRing) {
+            self.ring = ring
+            token = TokenSealer(ring: ring)
+            receipt = TokenSealer(ring: ring, purpose: .receipt)
+        }
+    }
+
+    /// A desk that reads `cache` and opens tokens with the keys of `ring`, or of a newer one that another conductor has
+    /// put in its place in `keys`.
+    public init(cache: ResourceCache, ring: TokenKeyRing, keys: TokenKeyStore? = nil, clock: any WallClock) {
         self.cache = cache
         self.clock = clock
-        sealers = Mutex(sealer)
+        self.keys = keys
+        sealers = Mutex(Sealers(ring))
     }
 
     /// What seals new tokens.
-    public var sealer: TokenSealer { sealers.withLock { $0 } }
+    public var sealer: TokenSealer { sealers.withLock { $0.token } }
 
-    /// Takes another ring of keys.
-    public func use(_ sealer: TokenSealer) {
-        sealers.withLock { $0 = sealer }
-        kept.withLock { $0 = Kept() }
+    /// What seals receipts of logins that need more methods.
+    var receiptSealer: TokenSealer { sealers.withLock { $0.receipt } }
+
+    /// Takes another ring of keys; returns false, and does nothing, when it is the same.
+    @discardableResult
+    public func use(_ ring: TokenKeyRing) -> Bool {
+        let isNew = sealers.withLock { sealers in
+            guard sealers.ring != ring else { return false }
+            sealers = Sealers(ring)
+            return true
+        }
+        if isNew { kept.withLock { $0 = Kept() } }
+        return isNew
     }
 
     /// The token as of now; throws `TokenRefusal`.
@@ -47,8 +71,7 @@ public final class TokenDesk: Sendable {
             guard time < known.payload.expires, known.isInTime(time) else { throw .expired }
             return known
         }
-        let payload: TokenPayload
-        do { payload = try sealer.open(text) } catch { throw .unreadable(error) }
+        let payload = try open(text, directory)
         let token = try directory.validate(payload, at: time)
         kept.withLock { kept in
             if kept.revision < revision || kept.tokens.count >= Self.keptCountMax {
@@ -57,6 +80,15 @@ public final class TokenDesk: Sendable {
             if kept.revision == revision { kept.tokens[text] = token }
         }
         return token
+    }
+
+    private func open(_ text: String, _ directory: IdentityDirectory) throws(TokenRefusal) -> TokenPayload {
+        do { return try sealer.open(text) } catch {
+            guard case .unknownKey = error, let ring = keys?.ring(in: directory), use(ring) else {
+                throw .unreadable(error)
+            }
+        }
+        do { return try sealer.open(text) } catch { throw .unreadable(error) }
     }
 }
 
@@ -72,6 +104,8 @@ extension IdentityDirectory {
     /// What a token gives at `time`, from everything as it is now; throws `TokenRefusal`.
     public func validate(_ payload: TokenPayload, at time: Timestamp) throws(TokenRefusal) -> ValidToken {
         guard time < payload.expires else { throw .expired }
+        // What was changed since would not void it: those times are of a clock that was set back.
+        guard payload.issued <= time.advanced(by: TokenPayload.clockSlack) else { throw .void("it is from the future") }
         try refuseRevoked(payload)
         guard let user = user(payload.userID) else { throw .void("the user is gone") }
         guard let domain = domain(user.spec.domainID), domain.spec.isEnabled else {
