@@ -44,7 +44,7 @@ extension KeystoneAPI {
                         time: parameters["Timestamp"] ?? headers["X-Amz-Date"] ?? parameters["X-Amz-Date"]))
             }
             let answer = TokenAnswer(directory: call.directory, base: call.base)
-            return .json(["token": .object(answer.members(token, hasCatalog: true))])
+            return .json(answer.body(token, hasCatalog: true))
         },
     ]
 }
