@@ -184,7 +184,7 @@ let package = Package(
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
                 "AgentProtocol", "APISupport", "FleetContract", "Identity", "BareMetal", "Fleet", "BlobStore",
-                "ImageChunks", "NetworkBoot", hummingbird, httpTypes, nioCore, logging, lifecycle,
+                "Policy", "ImageChunks", "NetworkBoot", hummingbird, httpTypes, nioCore, logging, lifecycle,
             ]),
 
         .target(
@@ -266,7 +266,7 @@ let package = Package(
             [
                 "Primitives", "ResourceModel", "ClientSDK", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol",
                 "FleetContract", "Fleet",
-                "ImageChunks", "NetworkBoot", "CLinux", arguments, nioCore,
+                "ImageChunks", "NetworkBoot", "CLinux", arguments, nioCore, yams,
             ]),
         module(
             "Contract", "FleetContract",
@@ -421,8 +421,8 @@ let package = Package(
         suite(
             "APISupportTests",
             [
-                "APISupport", "Identity", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives", hummingbird,
-                httpTypes, nioCore, nioEmbedded, logging,
+                "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives",
+                hummingbird, httpTypes, nioCore, nioEmbedded, logging,
             ]),
         suite(
             "ConductorTests",

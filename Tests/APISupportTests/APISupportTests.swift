@@ -7,6 +7,7 @@ import Identity
 import Logging
 import NIOCore
 import NIOEmbedded
+import Policy
 import Primitives
 import ResourceModel
 import StoreMemory
@@ -31,17 +32,18 @@ private struct TestAPI {
         let value = Mutex(0)
     }
 
-    init(concurrencyMax: Int = 4, hold: @escaping @Sendable () async -> Void = {}) {
+    init(concurrencyMax: Int = 4, hold: @escaping @Sendable () async -> Void = {}) throws {
+        let policy = try PolicyTable(FleetPolicy.defaults)
         let audit = AuditLog(store: store)
         self.audit = audit
-        let gate = Gate(audit: audit)
+        let gate = Gate(policy: policy, audit: audit) { nil }
         let key = ResourceKey(kind: "baremetal.node", name: "n1")
         let router = Router(context: FleetRequestContext.self)
         let barrierCount = barrierCount
         router.addFleetMiddleware(openPaths: ["/health"], concurrencyMax: concurrencyMax) { token in
             switch token {
-            case "admin-token": .operator(name: "ann", role: .admin)
-            case "reader-token": .operator(name: "rob", role: .reader)
+            case "admin-token": Caller(KnownOperator(name: "ann", role: .admin))
+            case "reader-token": Caller(KnownOperator(name: "rob", role: .reader))
             default: nil
             }
         } barrier: {
@@ -110,7 +112,7 @@ private func code(_ text: String) -> String? {
 
 @Suite struct APISupportTests {
     @Test func callsWithoutAValidTokenAreRefused() async throws {
-        let api = TestAPI()
+        let api = try TestAPI()
         for path in ["/hold", "/approve", "/nowhere"] {
             for token in [nil, "", "wrong", "admin-token2", "Admin-token"] as [String?] {
                 let answer = try await api.call(.get, path, token: token)
@@ -135,7 +137,7 @@ private func code(_ text: String) -> String? {
     }
 
     @Test func bodiesAreDecodedOrTheFieldIsNamed() async throws {
-        let api = TestAPI()
+        let api = try TestAPI()
         let good = try await api.call(.post, "/echo", body: #"{"name":"a","disks":[{"size":1}],"new":true}"#)
         #expect(good.status == 200)
         #expect(good.text == #"{"disks":[{"size":1}],"name":"a"}"#)
@@ -155,7 +157,7 @@ private func code(_ text: String) -> String? {
     }
 
     @Test func largeAndForeignBodiesAreRefused() async throws {
-        let api = TestAPI()
+        let api = try TestAPI()
         let large = try await api.call(.post, "/echo", body: String(repeating: " ", count: 1001))
         #expect(large.status == 413)
         let announced = try await api.call(.post, "/echo", headers: [.contentLength: "99999999"])
@@ -181,7 +183,7 @@ private func code(_ text: String) -> String? {
     }
 
     @Test func readsWaitForTheBarrier() async throws {
-        let api = TestAPI()
+        let api = try TestAPI()
         _ = try await api.call(.get, "/hold")
         _ = try await api.call(.post, "/approve")
         #expect(api.barrierCount.value.withLock { $0 } == 1)
@@ -190,7 +192,7 @@ private func code(_ text: String) -> String? {
     @Test func tooManyAtOnceAreSentAway() async throws {
         let (entered, enter) = AsyncStream.makeStream(of: Void.self)
         let (released, release) = AsyncStream.makeStream(of: Void.self)
-        let api = TestAPI(concurrencyMax: 1) {
+        let api = try TestAPI(concurrencyMax: 1) {
             enter.yield()
             for await _ in released { return }
         }
@@ -207,7 +209,7 @@ private func code(_ text: String) -> String? {
     }
 
     @Test func everyMutationLeavesOneEvent() async throws {
-        let api = TestAPI()
+        let api = try TestAPI()
         #expect(try await api.call(.post, "/approve", headers: [.requestID: "r1"]).status == 200)
         #expect(try await api.call(.post, "/approve", token: "reader-token").status == 403)
         #expect(try await api.call(.post, "/fail").status == 409)

@@ -163,7 +163,7 @@ import Testing
             let seen = Mutex<[String]>([])
             try await fleet.with { (client: FleetClient) async throws in
                 let made = try await client.createToken("ann", CreateTokenRequest(role: .reader))
-                #expect(fleet.operators.verify(made.token) == .operator(name: "ann", role: .reader))
+                #expect(fleet.operators.verify(made.token) == KnownOperator(name: "ann", role: .reader))
                 let next = try await client.rotateToken("ann", RotateTokenRequest(graceSeconds: 60))
                 #expect(next.previousEnds == fleet.clock.now.advanced(by: .seconds(60)))
                 #expect(fleet.operators.verify(made.token) != nil && fleet.operators.verify(next.token) != nil)
@@ -175,7 +175,7 @@ import Testing
                 #expect(fleet.operators.verify(last.token) == nil)
                 // One's own: the next call needs the new one.
                 let own = try await client.rotateToken("test-admin", RotateTokenRequest())
-                #expect(fleet.operators.verify(own.token) == .operator(name: "test-admin", role: .admin))
+                #expect(fleet.operators.verify(own.token) == KnownOperator(name: "test-admin", role: .admin))
                 seen.withLock { $0 = [made.token, next.token, last.token, own.token] }
                 let refused = await #expect(throws: ClientError.self) { try await client.tokens() }
                 #expect(refused?.exitCode == 4)

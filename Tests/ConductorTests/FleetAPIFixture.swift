@@ -14,6 +14,7 @@ import Identity
 import Logging
 import NIOCore
 import NIOHTTP1
+import Policy
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -99,13 +100,15 @@ struct FleetFixture: Sendable {
 /// Runs `body` with an API of its own, which is gone afterwards.
 func withFleet(
     live: LiveNodeData = LiveNodeData(), clock: ManualWallClock = ManualWallClock(),
+    overrides: [String: String] = [:], routes: [GuardedRoute] = [],
     _ body: @escaping @Sendable (FleetFixture) async throws -> Void
 ) async throws {
     let directory = try TemporaryDirectory("fleet")
     let store = MemoryStore(clock: clock)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let cache = ResourceCache(
-        store: store, kinds: OperatorAPI.cachedKinds, indexes: OperatorAPI.cacheIndexes, logger: logger)
+        store: store, kinds: OperatorAPI.cachedKinds + IdentityDirectory.kinds,
+        indexes: OperatorAPI.cacheIndexes + IdentityDirectory.indexes, logger: logger)
     let blobs = try FileBlobStore(directory: directory.appending("blobs"), clock: clock)
     let vault = try await SecretVault.open(store: store, keyFile: directory.appending("key"), clock: clock)
     let audit = AuditLog(store: store, clock: clock)
@@ -114,16 +117,21 @@ func withFleet(
     for role in OperatorRole.allCases {
         tokens[role] = try await operators.make(name: "test-\(role.rawValue)", role: role).revealed
     }
+    let policy = try PolicyTable(IdentityPolicy.defaults + FleetPolicy.defaults, overrides: overrides)
+    let gate = Gate(policy: policy, audit: audit) {
+        IdentityDirectory(cache.snapshot()).project(named: "admin", in: IdentityBootstrap.defaultDomain)?.id
+    }
     let services = FleetServices(
-        store: store, cache: cache, blobs: blobs, vault: vault, gate: Gate(audit: audit), audit: audit,
+        store: store, cache: cache, blobs: blobs, vault: vault, gate: gate,
+        policy: PolicyDesk(policy: policy, routes: routes) { IdentityDirectory(cache.snapshot()) }, audit: audit,
         operators: operators, clock: clock, live: live, conductor: ConductorInfo(version: "1.2.3"), logger: logger,
         hashPassword: { try PasswordHash.make($0) })
     let fleetAPI = OperatorAPI(services: services)
     let dashboard = WebPages(
         reads: fleetAPI.reads, gate: services.gate, audit: audit, clock: clock, version: "1.2.3",
-        verify: { operators.verify($0) }, barrier: { try await cache.barrier() })
+        verify: { operators.verify($0).map(Caller.init) }, barrier: { try await cache.barrier() })
     let router = fleetAPI.router(
-        verify: { operators.verify($0) }, barrier: { try await cache.barrier() },
+        verify: { operators.verify($0).map(Caller.init) }, barrier: { try await cache.barrier() },
         pages: { dashboard.addRoutes(to: $0) })
     let (ports, portQueue) = AsyncStream.makeStream(of: Int.self)
     let application = Application(

@@ -31,6 +31,7 @@ import Testing
         let administration = [
             "GET /fleet/v1/tokens", "POST /fleet/v1/tokens/{operator}", "POST /fleet/v1/tokens/{operator}/rotate",
             "POST /fleet/v1/tokens/{operator}/revoke", "GET /fleet/v1/audit", "POST /fleet/v1/authority/rotate",
+            "GET /fleet/v1/policy/rules", "GET /fleet/v1/policy/explain",
             "POST /fleet/v1/nodes/{node}/revoke-certificate", "POST /fleet/v1/site/check",
             "POST /fleet/v1/bmcs/{bmc}/power",
             "POST /fleet/v1/bmcs/{bmc}/approve", "POST /fleet/v1/bmcs/{bmc}/rotate-password", "PUT /fleet/v1/site",

@@ -135,7 +135,7 @@ import Testing
             #expect(mode(of: path) == 0o600)
             let text = String(decoding: try #require(try PrivateFile.read(path)), as: UTF8.self)
             let token = String(text.dropLast())
-            #expect(tokens.verify(token) == .operator(name: "admin", role: .admin))
+            #expect(tokens.verify(token) == KnownOperator(name: "admin", role: .admin))
             #expect(tokens.verify(text) == nil)
             #expect(tokens.verify("") == nil)
             #expect(tokens.verify(String(token.dropLast())) == nil)
@@ -148,7 +148,7 @@ import Testing
             let revision = try await store.currentRevision()
             try await restarted.ensureFirstOperator(file: path)
             #expect(try await store.currentRevision() == revision)
-            #expect(restarted.verify(token) == .operator(name: "admin", role: .admin))
+            #expect(restarted.verify(token) == KnownOperator(name: "admin", role: .admin))
         }
     }
 
@@ -181,7 +181,7 @@ import Testing
         let reader = try await tokens.make(
             name: "grafana", role: .reader, expires: clock.now.advanced(by: .seconds(60)))
         let member = try await tokens.make(name: "night-shift", role: .member)
-        #expect(tokens.verify(reader.revealed) == .operator(name: "grafana", role: .reader))
+        #expect(tokens.verify(reader.revealed) == KnownOperator(name: "grafana", role: .reader))
         clock.advance(by: .seconds(60))
         #expect(tokens.verify(reader.revealed) == nil)
         try await tokens.revoke("night-shift")
@@ -204,7 +204,7 @@ import Testing
         let first = try await tokens.make(name: "night-shift", role: .member, expires: end).revealed
         let second = try await tokens.rotate("night-shift").revealed
         #expect(tokens.verify(first) == nil && second != first)
-        #expect(tokens.verify(second) == .operator(name: "night-shift", role: .member))
+        #expect(tokens.verify(second) == KnownOperator(name: "night-shift", role: .member))
         let third = try await tokens.rotate("night-shift", grace: .seconds(60)).revealed
         #expect(tokens.verify(second) != nil && tokens.verify(third) != nil)
         clock.advance(by: .seconds(59))

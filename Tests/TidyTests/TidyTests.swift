@@ -27,7 +27,7 @@ import Testing
         "Hummingbird": ["BootServer", "APISupport", "FleetAPI", "Dashboard", "ConductorServer"],
         "HummingbirdCore": ["BootServer", "APISupport", "FleetAPI", "ConductorServer"],
         "GRDB": ["StoreSQLite"],
-        "Yams": ["Fleet", "Policy", "VirtualRack", "ConductorServer"],
+        "Yams": ["CLICommands", "Fleet", "Policy", "VirtualRack", "ConductorServer"],
         "ArgumentParser": ["CLICommands", "muster", "muster-conductor", "muster-rack"],
         "Subprocess": ["BMCDrivers", "VirtualRack"],
         "AsyncHTTPClient": ["BMCDrivers", "ClientSDK"],

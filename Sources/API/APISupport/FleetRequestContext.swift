@@ -19,17 +19,20 @@ public struct FleetRequestContext: RequestContext {
         requestID = source.logger[metadataKey: "hb.request.id"]?.description ?? "unknown"
     }
 
-    /// Who asks; anonymous until a token was accepted.
-    public var principal: Principal {
-        get { identity.principal.withLock { $0 } }
-        nonmutating set { identity.principal.withLock { $0 = newValue } }
+    /// Who asks, as rules see it; nil until a token was accepted.
+    public var caller: Caller? {
+        get { identity.caller.withLock { $0 } }
+        nonmutating set { identity.caller.withLock { $0 = newValue } }
     }
+
+    /// Who asks, as logs and audit events have it; anonymous until a token was accepted.
+    public var principal: Principal { caller.map { .operator(name: $0.name) } ?? .anonymous }
 
     public var maxUploadSize: Int { RequestLimits.bodySizeMax }
 
     /// Shared by all copies of one request's context, so that the outermost log knows who it was.
     private final class Identity: Sendable {
-        let principal = Mutex(Principal.anonymous)
+        let caller = Mutex(Caller?.none)
     }
 }
 

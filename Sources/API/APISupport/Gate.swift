@@ -3,45 +3,71 @@ import HTTPTypes
 import Hummingbird
 import Identity
 import Logging
+import Policy
 import Primitives
 import ResourceModel
 
-/// Through it goes every call: it asks the authorizer, and leaves one audit event of each call that changes something.
+/// Through it goes every call of the operators' API: it asks the policy's `fleet:` rules, and leaves one audit event of each
+/// call that changes something.
 public struct Gate: Sendable {
-    private let authorizer: Authorizer
+    private let policy: PolicyTable
     private let audit: AuditLog
+    private let administrators: @Sendable () -> String?
 
-    /// A gate that asks `authorizer` and writes to `audit`.
-    public init(authorizer: Authorizer = Authorizer(), audit: AuditLog) {
-        self.authorizer = authorizer
+    /// A gate that asks `policy` and writes to `audit`; `administrators` is the identifier of the administrators' project,
+    /// nil when there is none.
+    public init(policy: PolicyTable, audit: AuditLog, administrators: @escaping @Sendable () -> String?) {
+        self.policy = policy
         self.audit = audit
+        self.administrators = administrators
     }
 
-    /// Returns when the caller may read `resource` (the name `*` for a list); throws `Denied`.
-    public func reading(_ context: FleetRequestContext, _ resource: ResourceKey) throws(Denied) {
-        try authorizer.authorize(context.principal, .read, resource)
+    /// The rule that says who may do `action` to resources of `kind`, for example `fleet:node:approve`.
+    public static func rule(for action: Action, kind: String) -> String {
+        "fleet:\(kind.split(separator: ".").last ?? "*"):\(action.rawValue)"
     }
 
-    /// Returns when the caller may do `action` to `resource`, without an event; throws `Denied`.
-    public func allowing(
-        _ context: FleetRequestContext, _ action: Action, _ resource: ResourceKey
-    ) throws(Denied) {
-        try authorizer.authorize(context.principal, action, resource)
+    /// What the rules see of the fleet.
+    public var target: PolicyTarget {
+        PolicyTarget(administrators().map { ["fleet": ["project_id": .string($0)]] } ?? [:])
+    }
+
+    /// Whether somebody is an operator at all: may see nodes.
+    public func isOperator(_ caller: Caller) -> Bool {
+        policy.isAllowed(FleetPolicy.reading, caller.credentials, target)
+    }
+
+    /// Returns when the caller may read `resource` (the name `*` for a list); throws `Denied` or `APIError` 403.
+    public func reading(_ context: FleetRequestContext, _ resource: ResourceKey) throws {
+        try allowing(context, .read, resource)
+    }
+
+    /// Returns when the caller may do `action` to `resource`, without an event; throws `Denied` or `APIError` 403.
+    public func allowing(_ context: FleetRequestContext, _ action: Action, _ resource: ResourceKey) throws {
+        guard let caller = context.caller else {
+            return try Authorizer().authorize(context.principal, action, resource)
+        }
+        let rule = Self.rule(for: action, kind: resource.kind)
+        guard policy.isAllowed(rule, caller.credentials, target) else {
+            throw APIError.forbidden(
+                "\(caller.standing) may not \(action.rawValue) \(resource.kind): the rule '\(rule)' does not allow it. Ask "
+                    + "an administrator, who sees why with 'muster policy explain'.")
+        }
     }
 
     /// Runs `change` if the caller may do `action` to `resource`, and records who, from where, what and the outcome.
     ///
-    /// `change` may note the documents before and after. Rethrows its error; throws `Denied` when it may not run (that
-    /// is recorded too, unless the caller is anonymous), and `APIError` 500 `not_audited` when the change was made but
+    /// `change` may note the documents before and after. Rethrows its error; throws what `allowing` does when it may not
+    /// run (that is recorded too, unless the caller is no operator), and `APIError` 500 `not_audited` when the change was made but
     /// the event could not be written. A caller who goes away does not prevent the event.
     public func mutating<Result: Sendable>(
         _ context: FleetRequestContext, _ action: Action, _ resource: ResourceKey,
         _ change: (inout AuditNote) async throws -> Result
     ) async throws -> Result {
         do {
-            try authorizer.authorize(context.principal, action, resource)
+            try allowing(context, action, resource)
         } catch {
-            if context.principal != .anonymous {
+            if let caller = context.caller, isOperator(caller) {
                 try await record(context, action, resource, .denied, AuditNote())
             }
             throw error

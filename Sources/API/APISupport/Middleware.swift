@@ -102,11 +102,11 @@ public struct LimitMiddleware: RouterMiddleware {
 
 /// Accepts operators' bearer tokens (RFC 6750 section 2.1) and the cloud's, as `X-Auth-Token` too; answers 401 for all else.
 public struct BearerTokenMiddleware: RouterMiddleware {
-    private let verify: @Sendable (String) -> Principal?
+    private let verify: @Sendable (String) -> Caller?
     private let openPaths: Set<String>
 
-    /// Asks `verify`, which must take constant time, for the principal of a token; `openPaths` need none.
-    public init(openPaths: Set<String> = [], verify: @escaping @Sendable (String) -> Principal?) {
+    /// Asks `verify`, which must take constant time, for the holder of a token; `openPaths` need none.
+    public init(openPaths: Set<String> = [], verify: @escaping @Sendable (String) -> Caller?) {
         self.openPaths = openPaths
         self.verify = verify
     }
@@ -119,8 +119,8 @@ public struct BearerTokenMiddleware: RouterMiddleware {
         if openPaths.contains(request.uri.path), given == nil, request.headers[.authorization] == nil {
             return try await next(request, context)
         }
-        guard let given, let principal = verify(given) else { throw APIError.unauthorized }
-        context.principal = principal
+        guard let given, let caller = verify(given) else { throw APIError.unauthorized }
+        context.caller = caller
         return try await next(request, context)
     }
 
@@ -151,7 +151,7 @@ extension Router where Context == FleetRequestContext {
     /// Adds the middleware of the operators' API in its order; call it before any route is added.
     public func addFleetMiddleware(
         openPaths: Set<String> = [], concurrencyMax: Int = RequestLimits.concurrencyMax,
-        verify: @escaping @Sendable (String) -> Principal?, barrier: @escaping @Sendable () async throws -> Void
+        verify: @escaping @Sendable (String) -> Caller?, barrier: @escaping @Sendable () async throws -> Void
     ) {
         add(middleware: RequestLogMiddleware())
         add(middleware: LimitMiddleware(limit: concurrencyMax))

@@ -1,3 +1,4 @@
+import APISupport
 import Identity
 import Primitives
 import Synchronization
@@ -26,11 +27,11 @@ final class BrowserSessions: Sendable {
     }
 
     private let state = Mutex(State())
-    private let verify: @Sendable (String) -> Principal?
+    private let verify: @Sendable (String) -> Caller?
     private let clock: any WallClock
     private let random: RandomBytes
 
-    init(verify: @escaping @Sendable (String) -> Principal?, clock: any WallClock, random: RandomBytes = .system) {
+    init(verify: @escaping @Sendable (String) -> Caller?, clock: any WallClock, random: RandomBytes = .system) {
         self.verify = verify
         self.clock = clock
         self.random = random
@@ -40,8 +41,8 @@ final class BrowserSessions: Sendable {
     var count: Int { state.withLock { $0.sessions.count } }
 
     /// A new session for an operator's token: its cookie and its operator; nil when the token is not valid.
-    func open(token: String) -> (cookie: String, principal: Principal)? {
-        guard let principal = verify(token) else { return nil }
+    func open(token: String) -> (cookie: String, caller: Caller)? {
+        guard let caller = verify(token) else { return nil }
         let name = Hex.encode(random(32))
         let now = clock.now
         state.withLock { state in
@@ -55,11 +56,11 @@ final class BrowserSessions: Sendable {
             state.sessions[Self.key(name)] = Session(
                 token: SecretText(token), ends: now.advanced(by: Self.lifetime), used: state.uses)
         }
-        return (name, principal)
+        return (name, caller)
     }
 
     /// The operator of a session; nil when it is over or its token is not valid any more.
-    func principal(cookie: String) -> Principal? {
+    func caller(cookie: String) -> Caller? {
         let key = Self.key(cookie)
         let now = clock.now
         let token = state.withLock { state -> SecretText? in
@@ -72,7 +73,7 @@ final class BrowserSessions: Sendable {
             return session.token
         }
         guard let token else { return nil }
-        if let principal = verify(token.revealed) { return principal }
+        if let caller = verify(token.revealed) { return caller }
         close(cookie: cookie)
         return nil
     }

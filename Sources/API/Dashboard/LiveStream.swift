@@ -139,7 +139,7 @@ extension WebPages {
             ) async throws -> Void
     ) -> Response {
         let dashboard = self
-        let isSignedIn: @Sendable () -> Bool = { dashboard.principal(request) != nil }
+        let isSignedIn: @Sendable () -> Bool = { dashboard.caller(request) != nil }
         var headers = Response.pageHeaders
         headers[.contentType] = "text/event-stream; charset=utf-8"
         return Response(

@@ -12,7 +12,7 @@ import ResourceModel
 extension WebPages {
     func signInPage(_ request: Request, _ context: FleetRequestContext) -> Response {
         let next = Self.target(request.uri.queryParameters["next"].map(String.init))
-        if principal(request) != nil { return .seeOther(next) }
+        if caller(request) != nil { return .seeOther(next) }
         return .page(signInForm(next: next, problem: nil))
     }
 
@@ -26,20 +26,18 @@ extension WebPages {
         let form = Form(String(buffer: body))
         let next = Self.target(form["next"])
         let token = (form["token"] ?? "").filter { !$0.isWhitespace }
-        guard let (cookie, principal) = sessions.open(token: token) else {
+        guard let (cookie, caller) = sessions.open(token: token) else {
             context.logger.warning("sign-in refused", metadata: ["from": .string(context.remoteAddress ?? "-")])
             let problem =
                 "This is not a valid operator's token. The conductor's first one is in the file operator.token of its "
                 + "state directory."
             return .page(signInForm(next: next, problem: problem), status: .forbidden)
         }
-        context.principal = principal
-        var name = "*"
-        if case .operator(let known, _) = principal { name = known }
+        context.caller = caller
         try await audit.record(
             AuditEventSpec(
-                who: principal.description, from: context.remoteAddress, requestID: context.requestID,
-                verb: "sign in", resource: OperatorToken.key(name), outcome: .ok, summary: "with a browser"))
+                who: context.principal.description, from: context.remoteAddress, requestID: context.requestID,
+                verb: "sign in", resource: OperatorToken.key(caller.name), outcome: .ok, summary: "with a browser"))
         if let former = BrowserSessions.cookie(in: request.headers[.cookie]) { sessions.close(cookie: former) }
         var response = Response.seeOther(next)
         response.headers[.setCookie] = BrowserSessions.setCookie(cookie)

@@ -26,18 +26,19 @@ public struct WebPages: Sendable {
     /// Nodes of one page.
     static let nodeCountMax = 2000
 
-    /// Pages of what `reads` gives. `verify` finds the principal of a token, `barrier` returns when reads show what any
+    /// Pages of what `reads` gives. `verify` finds the holder of a token, `barrier` returns when reads show what any
     /// conductor has acknowledged.
     public init(
         reads: FleetReads, gate: Gate, audit: AuditLog, clock: any WallClock, version: String,
-        verify: @escaping @Sendable (String) -> Principal?, barrier: @escaping @Sendable () async throws -> Void
+        verify: @escaping @Sendable (String) -> Caller?, barrier: @escaping @Sendable () async throws -> Void
     ) {
         self.reads = reads
         self.gate = gate
         self.audit = audit
         self.barrier = barrier
         self.version = version
-        sessions = BrowserSessions(verify: verify, clock: clock)
+        sessions = BrowserSessions(
+            verify: { token in verify(token).flatMap { gate.isOperator($0) ? $0 : nil } }, clock: clock)
     }
 
     /// Adds the pages; their callers are known by the session's cookie, which opens nothing else.
@@ -48,7 +49,7 @@ public struct WebPages: Sendable {
         open.post("/sign-in") { request, context in try await signIn(request, context) }
         open.post("/sign-out") { request, _ in try signOut(request) }
         open.get("/session") { request, context -> Response in
-            principal(request) == nil
+            caller(request) == nil
                 ? .plain("signed out\n", status: .unauthorized) : .plain("signed in\n", status: .ok)
         }
 
@@ -63,8 +64,8 @@ public struct WebPages: Sendable {
     }
 
     /// Who has signed in with this browser; nil: nobody.
-    func principal(_ request: Request) -> Principal? {
-        BrowserSessions.cookie(in: request.headers[.cookie]).flatMap { sessions.principal(cookie: $0) }
+    func caller(_ request: Request) -> Caller? {
+        BrowserSessions.cookie(in: request.headers[.cookie]).flatMap { sessions.caller(cookie: $0) }
     }
 
     // MARK: Pages
@@ -124,8 +125,8 @@ struct SessionMiddleware: RouterMiddleware {
         _ request: Request, context: FleetRequestContext,
         next: (Request, FleetRequestContext) async throws -> Response
     ) async throws -> Response {
-        if let principal = dashboard.principal(request) {
-            context.principal = principal
+        if let caller = dashboard.caller(request) {
+            context.caller = caller
             return try await next(request, context)
         }
         if request.uri.path.hasSuffix("/live") { return .plain("Sign in first.\n", status: .unauthorized) }

@@ -23,10 +23,10 @@ public struct OperatorAPI: Sendable {
     /// What is read here, for other surfaces beside this one.
     public var reads: FleetReads { FleetReads(services: services, watches: counters.watches) }
 
-    /// A router with the middleware and all routes. `verify` finds the principal of a token, `barrier` returns when
+    /// A router with the middleware and all routes. `verify` finds the holder of a token, `barrier` returns when
     /// reads show what any conductor has acknowledged; `pages` adds routes that look after their callers themselves.
     public func router(
-        verify: @escaping @Sendable (String) -> Principal?, barrier: @escaping @Sendable () async throws -> Void,
+        verify: @escaping @Sendable (String) -> Caller?, barrier: @escaping @Sendable () async throws -> Void,
         pages: (Router<FleetRequestContext>) -> Void = { _ in }
     ) -> Router<FleetRequestContext> {
         let router = Router(context: FleetRequestContext.self)
@@ -114,6 +114,8 @@ public struct OperatorAPI: Sendable {
             try await $0.revokeToken(&$1)
         },
         .read("\(root)/audit", AuditEvent.kind) { try await $0.listAudit() },
+        .read("\(root)/policy/rules", FleetCall.policyKind) { try $0.listPolicyRules() },
+        .read("\(root)/policy/explain", FleetCall.policyKind) { try await $0.explainPolicy() },
         .change(.put, "\(root)/site", .update, Site.kind) { try await $0.applySite(&$1) },
         .change(.post, "\(root)/site/check", .update, Site.kind) { try await $0.checkSite(&$1) },
         .read("\(root)/site/explain", Rule.kind, method: .post) { try await $0.explainInventory() },

@@ -23,6 +23,8 @@ public struct FleetServices: Sendable {
     public var vault: SecretVault
     /// Asks who may, and writes audit events.
     public var gate: Gate
+    /// Tells who may do what.
+    public var policy: PolicyDesk
     /// What lists of nodes were made of lately.
     let summaries = EncodedSummaries()
     /// Lists audit events.
@@ -51,7 +53,8 @@ public struct FleetServices: Sendable {
     /// Services.
     public init(
         store: any ResourceStore, cache: ResourceCache, blobs: FileBlobStore, vault: SecretVault, gate: Gate,
-        audit: AuditLog, operators: OperatorTokens, clock: any WallClock, live: LiveNodeData, conductor: ConductorInfo,
+        policy: PolicyDesk, audit: AuditLog, operators: OperatorTokens, clock: any WallClock, live: LiveNodeData,
+        conductor: ConductorInfo,
         logger: Logger,
         hashPassword: @escaping @Sendable (SecretText) throws -> String,
         siteCheck: @escaping @Sendable (SiteDocument?) async -> [SiteCheckReply.Row] = { _ in [] },
@@ -66,6 +69,7 @@ public struct FleetServices: Sendable {
         self.blobs = blobs
         self.vault = vault
         self.gate = gate
+        self.policy = policy
         self.audit = audit
         self.operators = operators
         self.clock = clock

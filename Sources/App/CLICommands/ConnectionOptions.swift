@@ -2,11 +2,18 @@ import ArgumentParser
 import CLinux
 import ClientSDK
 import Glibc
+import Primitives
 
 /// The options of every command that talks to a conductor.
 struct ConnectionOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The conductor (MUSTER_API; else https://127.0.0.1:9443).", valueName: "url"))
+    @Option(
+        help: ArgumentHelp(
+            "The conductor (MUSTER_API; else as the cloud's catalog says, or https://127.0.0.1:9443).",
+            valueName: "url"))
     var api: String?
+
+    @Option(help: ArgumentHelp("Sign in to this cloud of a clouds.yaml (OS_CLOUD).", valueName: "name"))
+    var osCloud: String?
 
     @Option(help: ArgumentHelp("The file with the operator's token (MUSTER_TOKEN_FILE).", valueName: "file"))
     var tokenFile: String?
@@ -26,32 +33,79 @@ struct ConnectionOptions: ParsableArguments {
     static let defaultAPI = "https://127.0.0.1:9443"
     private static let stateDirectory = "/var/lib/muster"
     private static let tokenLengthMax = 256
+    /// The cloud that the conductor writes into its clouds.yaml.
+    private static let ownCloud = "muster"
 
     /// Whether somebody said where the conductor is.
     var isConfigured: Bool { api != nil || Self.variable("MUSTER_API") != nil }
 
-    /// What the client is made with; throws `ClientError.file` for a token file that cannot be used.
-    func client() throws(ClientError) -> FleetClient.Configuration {
-        let named = tokenFile ?? Self.variable("MUSTER_TOKEN_FILE")
-        let tokenPath = named ?? "\(Self.stateDirectory)/operator.token"
-        let authority = ca ?? Self.variable("MUSTER_CA") ?? Self.existing("\(Self.stateDirectory)/ca.pem")
-        var token: String?
-        if named != nil || access(tokenPath, F_OK) == 0 {
-            let text: String
-            do { text = try TextFile.read(tokenPath, sizeMax: 4096) } catch {
-                throw .file(
-                    path: tokenPath,
-                    why: "\(error.why). It must hold the operator's token; the conductor made one in "
-                        + "the file operator.token of its state directory.")
-            }
-            let trimmed = text.filter { !$0.isWhitespace }
-            guard (1...Self.tokenLengthMax).contains(trimmed.utf8.count) else {
-                throw .file(path: tokenPath, why: "does not hold an operator's token.")
-            }
-            token = trimmed
+    func validate() throws {
+        guard tokenFile == nil || osCloud == nil else {
+            throw ValidationError("--token-file and --os-cloud exclude each other.")
         }
-        return FleetClient.Configuration(
-            api: api ?? Self.variable("MUSTER_API") ?? Self.defaultAPI, token: token, authorityFile: authority)
+    }
+
+    /// Who signs in: the first that is there of --token-file, --os-cloud, MUSTER_TOKEN_FILE, OS_CLOUD, and in the
+    /// conductor's state directory clouds.yaml and operator.token.
+    private enum Credential {
+        case token(file: String)
+        case cloud(CloudEntry)
+        case none
+    }
+
+    private func credential() throws -> Credential {
+        if let tokenFile { return .token(file: tokenFile) }
+        if let osCloud { return .cloud(try Self.cloud(osCloud)) }
+        if let file = Self.variable("MUSTER_TOKEN_FILE") { return .token(file: file) }
+        if let name = Self.variable("OS_CLOUD") { return .cloud(try Self.cloud(name)) }
+        if let own = Self.existing("\(Self.stateDirectory)/clouds.yaml") {
+            return .cloud(try CloudsFile(own).entry(Self.ownCloud))
+        }
+        let file = "\(Self.stateDirectory)/operator.token"
+        return access(file, F_OK) == 0 ? .token(file: file) : .none
+    }
+
+    /// The entry of a cloud in the file that OpenStack's clients would take, or in the conductor's own.
+    private static func cloud(_ name: String) throws -> CloudEntry {
+        if let file = try CloudsFile.find() { return try file.entry(name) }
+        if let own = existing("\(stateDirectory)/clouds.yaml") { return try CloudsFile(own).entry(name) }
+        let places = CloudsFile.places("clouds", variable).filter { $0.hasSuffix(".yaml") }.joined(separator: ", ")
+        throw Failure(
+            message: "There is no clouds.yaml to find the cloud '\(name.printable(limit: 60))' in; it is looked for in "
+                + "\(places). Name another with OS_CLIENT_CONFIG_FILE.", exitCode: 2)
+    }
+
+    /// What the client is made with; throws `ClientError.file` for a token file that cannot be used, and `Failure` for what
+    /// is wrong with a clouds.yaml.
+    func client() throws -> FleetClient.Configuration {
+        let address = api ?? Self.variable("MUSTER_API")
+        let named = ca ?? Self.variable("MUSTER_CA")
+        let own = Self.existing("\(Self.stateDirectory)/ca.pem")
+        switch try credential() {
+        case .cloud(let entry):
+            return FleetClient.Configuration(
+                api: address, cloud: try entry.access(), authorityFile: named ?? entry.authorityFile)
+        case .token(let file):
+            return FleetClient.Configuration(
+                api: address ?? Self.defaultAPI, token: try Self.token(in: file), authorityFile: named ?? own)
+        case .none:
+            return FleetClient.Configuration(api: address ?? Self.defaultAPI, authorityFile: named ?? own)
+        }
+    }
+
+    private static func token(in file: String) throws(ClientError) -> String {
+        let text: String
+        do { text = try TextFile.read(file, sizeMax: 4096) } catch {
+            throw .file(
+                path: file,
+                why: "\(error.why). It must hold the operator's token; the conductor made one in "
+                    + "the file operator.token of its state directory.")
+        }
+        let trimmed = text.filter { !$0.isWhitespace }
+        guard (1...tokenLengthMax).contains(trimmed.utf8.count) else {
+            throw .file(path: file, why: "does not hold an operator's token.")
+        }
+        return trimmed
     }
 
     /// Moves the calling thread into the network namespace that was asked for; threads made later are in it too.

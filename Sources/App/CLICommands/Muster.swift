@@ -23,7 +23,7 @@ public struct Muster: ParsableCommand {
         subcommands: [
             NodeCommand.self, Top.self, SiteCommand.self, ImageCommand.self, BMCCommand.self, SegmentCommand.self,
             LeaseCommand.self, ConflictCommand.self, AuthorityCommand.self, TokenCommand.self,
-            EventCommand.self, AuditCommand.self, VersionCommand.self,
+            PolicyCommand.self, EventCommand.self, AuditCommand.self, VersionCommand.self,
         ])
 
     /// The program.

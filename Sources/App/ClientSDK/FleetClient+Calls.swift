@@ -300,4 +300,21 @@ extension FleetClient {
     public func putRamdisk(_ name: String, _ request: RamdiskRequest) async throws -> RamdiskRecord {
         try await send(.PUT, FleetPath.below("ramdisks", name), request)
     }
+
+    // MARK: Rules
+
+    /// All rules of the policy, by name.
+    public func policyRules() async throws -> PolicyRuleList { try await get(FleetPath.below("policy", "rules")) }
+
+    /// Whether a user may call a route, in one scope or wherever the user has a role.
+    public func explainPolicy(
+        user: String, route: String, project: String? = nil, domain: String? = nil, inSystem: Bool = false
+    ) async throws -> PolicyExplainReply {
+        try await get(
+            FleetPath.below("policy", "explain"),
+            query: [
+                ("user", user), ("route", route), ("project", project), ("domain", domain),
+                ("system", inSystem ? "true" : nil),
+            ])
+    }
 }

@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import NIOCore
+import NIOHTTP1
 import Primitives
 
 extension FleetClient {
@@ -8,7 +9,8 @@ extension FleetClient {
     func eachLine<Line: Decodable>(
         of request: HTTPClientRequest, _ name: String, _ body: (Line) async throws -> Bool
     ) async throws {
-        let response = try await open(request, timeout: .seconds(86_400))
+        let response = try await open(
+            request, timeout: .seconds(86_400), isRepeatable: request.method == .GET)
         var rest = ByteBuffer()
         do {
             for try await part in response.body {
@@ -29,7 +31,7 @@ extension FleetClient {
             throw CancellationError()
         } catch {
             throw ClientError.unreachable(
-                api: configuration.api, why: "the \(name) broke off (\("\(error)".printable(limit: 200)))",
+                api: place, why: "the \(name) broke off (\("\(error)".printable(limit: 200)))",
                 next: "Try again.")
         }
     }

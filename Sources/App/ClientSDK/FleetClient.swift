@@ -10,10 +10,12 @@ import Primitives
 public struct FleetClient: Sendable {
     /// How a conductor is reached.
     public struct Configuration: Sendable {
-        /// `https://host:port`; `http://` only for this machine itself.
-        public var api: String
-        /// The operator's token; nil: only the version document can be read.
+        /// `https://host:port`; `http://` only for this machine itself; nil: as the cloud's catalog says.
+        public var api: String?
+        /// The operator's token; nil: only the version document can be read, unless there is a cloud.
         public var token: String?
+        /// The cloud whose tokens are used where there is no operator's token.
+        public var cloud: CloudAccess?
         /// A file with the CA certificate in PEM; nil: the system's trust store.
         public var authorityFile: String?
         /// How long a connection may take.
@@ -22,17 +24,24 @@ public struct FleetClient: Sendable {
         public var timeout: Duration = .seconds(30)
         /// How often a GET is tried in all.
         public var attemptCountMax = 3
+        /// The time, to tell when a cloud's token ends.
+        public var clock: any WallClock = SystemWallClock()
 
         /// A configuration.
-        public init(api: String, token: String? = nil, authorityFile: String? = nil) {
+        public init(
+            api: String?, token: String? = nil, cloud: CloudAccess? = nil, authorityFile: String? = nil
+        ) {
             self.api = api
             self.token = token
+            self.cloud = cloud
             self.authorityFile = authorityFile
         }
     }
 
     let configuration: Configuration
     private let http: HTTPClient
+    /// Where tokens come from when the configuration has none.
+    private let session: CloudSession?
 
     /// The most bytes of an answer that is not a stream.
     static let replySizeMax = ByteCount.mebibytes(64)
@@ -40,16 +49,14 @@ public struct FleetClient: Sendable {
     /// A client; throws `ClientError.file` or `.badRequest` when the configuration cannot be used.
     public init(_ configuration: Configuration) throws(ClientError) {
         var configuration = configuration
-        while configuration.api.hasSuffix("/") { configuration.api.removeLast() }
+        while configuration.api?.hasSuffix("/") == true { configuration.api?.removeLast() }
         self.configuration = configuration
-        let isLocal = ["http://127.0.0.1", "http://[::1]", "http://localhost"].contains { prefix in
-            configuration.api == prefix || configuration.api.hasPrefix(prefix + ":")
-        }
-        guard configuration.api.hasPrefix("https://") || isLocal else {
+        if let api = configuration.api, !Self.isSafe(api) { throw Self.unsafeAddress(api) }
+        if let cloud = configuration.cloud, !Self.isSafe(cloud.authURL) {
             throw .badRequest(
-                code: "invalid_api",
-                "'\(configuration.api.printable(limit: 120))' is not an address of a conductor; it looks like "
-                    + "https://10.77.0.1:9443. Set it with --api or MUSTER_API.")
+                code: "invalid_auth_url",
+                "auth_url of the cloud '\(cloud.name)' in \(cloud.file) is '\(cloud.authURL.printable(limit: 120))'; a password "
+                    + "is sent to https:// addresses only.")
         }
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.minimumTLSVersion = .tlsv12
@@ -65,7 +72,33 @@ public struct FleetClient: Sendable {
         http.timeout = .init(
             connect: .milliseconds(configuration.connectTimeout.milliseconds), read: .seconds(60))
         http.httpVersion = .http1Only
-        self.http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: http)
+        let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: http)
+        self.http = client
+        guard configuration.token == nil, let cloud = configuration.cloud else {
+            session = nil
+            return
+        }
+        let timeout = configuration.timeout
+        session = CloudSession(cloud, clock: configuration.clock) { request in
+            do { return try await client.execute(request, timeout: .milliseconds(timeout.milliseconds)) } catch {
+                throw Self.unreachable(cloud.authURL, error)
+            }
+        }
+    }
+
+    /// Whether what is sent to an address is read by nobody else: TLS, or this machine.
+    private static func isSafe(_ url: String) -> Bool {
+        url.hasPrefix("https://")
+            || ["http://127.0.0.1", "http://[::1]", "http://localhost"].contains { prefix in
+                url == prefix || url.hasPrefix(prefix + ":") || url.hasPrefix(prefix + "/")
+            }
+    }
+
+    private static func unsafeAddress(_ api: String) -> ClientError {
+        .badRequest(
+            code: "invalid_api",
+            "'\(api.printable(limit: 120))' is not an address of a conductor; it looks like "
+                + "https://10.77.0.1:9443. Set it with --api or MUSTER_API.")
     }
 
     /// Closes all connections.
@@ -109,29 +142,54 @@ public struct FleetClient: Sendable {
         var request = request(method, path, query: [])
         request.headers.add(name: "Content-Type", value: contentType)
         request.body = body
-        return try Self.decode(try await execute(request, timeout: .seconds(1800)))
+        return try Self.decode(try await execute(request, timeout: .seconds(1800), isRepeatable: false))
     }
 
     func request(_ method: HTTPMethod, _ path: String, query: [(String, String?)]) -> HTTPClientRequest {
         let pairs = query.compactMap { name, value in value.map { "\(name)=\(FleetPath.escape($0))" } }
         let suffix = pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&")
-        var request = HTTPClientRequest(url: configuration.api + path + suffix)
+        // `open` puts the address before it, which may first have to be found.
+        var request = HTTPClientRequest(url: path + suffix)
         request.method = method
         request.headers.add(name: "User-Agent", value: "muster")
         request.headers.add(name: "Accept", value: "application/json")
-        if let token = configuration.token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
+        return request
+    }
+
+    /// `request` with the conductor's address and a token, another one than `refused`.
+    private func addressed(_ request: HTTPClientRequest, refused: String? = nil) async throws -> HTTPClientRequest {
+        var request = request
+        guard let session else {
+            request.url = (configuration.api ?? "") + request.url
+            if let token = configuration.token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
+            return request
+        }
+        let ticket = try await session.ticket(refused: refused)
+        guard let api = configuration.api ?? ticket.api else {
+            throw ClientError.notFound(
+                "The catalog of the cloud '\(configuration.cloud?.name ?? "")' has no endpoint of the type "
+                    + "'\(FleetPath.serviceType)' for its region and interface, or its token has no scope; give the "
+                    + "conductor's address with --api or MUSTER_API.")
+        }
+        guard Self.isSafe(api) else { throw Self.unsafeAddress(api) }
+        request.url = api + request.url
+        request.headers.add(name: "X-Auth-Token", value: ticket.token)
         return request
     }
 
     /// The response with a status of success; throws `ClientError` for every other.
-    func open(_ request: HTTPClientRequest, timeout: Duration) async throws -> HTTPClientResponse {
-        let response: HTTPClientResponse
-        do {
-            response = try await http.execute(request, timeout: .milliseconds(timeout.milliseconds))
-        } catch is CancellationError {
-            throw CancellationError()
-        } catch {
-            throw unreachable(error)
+    ///
+    /// A request whose body comes from a stream is not repeatable: once its token is refused, so is the call.
+    func open(
+        _ request: HTTPClientRequest, timeout: Duration, isRepeatable: Bool = true
+    ) async throws -> HTTPClientResponse {
+        let sent = try await addressed(request)
+        var response = try await execute(sent, within: timeout)
+        // A token of the cloud may be void before its time.
+        if response.status == .unauthorized, session != nil, isRepeatable {
+            _ = try? await response.body.collect(upTo: 1 << 20)
+            let again = try await addressed(request, refused: sent.headers.first(name: "X-Auth-Token"))
+            response = try await execute(again, within: timeout)
         }
         guard (200..<300).contains(response.status.code) else {
             let body = try? await response.body.collect(upTo: 1 << 20)
@@ -140,12 +198,27 @@ public struct FleetClient: Sendable {
         return response
     }
 
-    private func execute(_ request: HTTPClientRequest, timeout: Duration) async throws -> ByteBuffer {
-        let response = try await open(request, timeout: timeout)
+    private func execute(_ request: HTTPClientRequest, within timeout: Duration) async throws -> HTTPClientResponse {
+        do {
+            return try await http.execute(request, timeout: .milliseconds(timeout.milliseconds))
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            throw Self.unreachable(place, error)
+        }
+    }
+
+    /// The conductor's address as errors name it.
+    var place: String { configuration.api ?? configuration.cloud?.authURL ?? "" }
+
+    private func execute(
+        _ request: HTTPClientRequest, timeout: Duration, isRepeatable: Bool = true
+    ) async throws -> ByteBuffer {
+        let response = try await open(request, timeout: timeout, isRepeatable: isRepeatable)
         do { return try await response.body.collect(upTo: Int(Self.replySizeMax.bytes)) } catch is CancellationError {
             throw CancellationError()
         } catch {
-            throw unreachable(error)
+            throw Self.unreachable(place, error)
         }
     }
 
@@ -171,8 +244,7 @@ public struct FleetClient: Sendable {
         }
     }
 
-    private func unreachable(_ error: any Error) -> ClientError {
-        let api = configuration.api
+    private static func unreachable(_ api: String, _ error: any Error) -> ClientError {
         let isRunning =
             "Is it running there? Set the address with --api or MUSTER_API, and a network namespace with "
             + "--netns or MUSTER_NETNS."

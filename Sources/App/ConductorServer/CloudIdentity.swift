@@ -1,6 +1,8 @@
 import APISupport
 import BareMetalAPI
 import CatalogIdentity
+import FleetAPI
+import FleetContract
 import FoundationEssentials
 import Identity
 import IdentityAPI
@@ -32,8 +34,9 @@ struct CloudIdentity: Sendable {
         try await bootstrap.ensureCatalog(
             region: configuration.region,
             [
-                .init(type: "identity", name: "keystone", url: "\(url)\(KeystoneAPI.path)"),
+                .init(type: "identity", name: "keystone", url: "\(url)\(KeystoneAPI.path)", hasUser: false),
                 .init(type: "baremetal", name: "ironic", url: "\(url)\(IronicAPI.path)"),
+                .init(type: FleetPath.serviceType, name: "muster", url: "\(url)\(FleetPath.root)", hasUser: false),
             ]
         ) { service, password in
             let file = try clouds.add(.service(service, password: password))
@@ -56,7 +59,7 @@ struct CloudIdentity: Sendable {
     /// The rules of the cloud's APIs with those of the operator's file; throws `PolicyError`, and `InvalidValue` for a file
     /// that cannot be read.
     static func policy(_ path: String?) throws -> PolicyTable {
-        let defaults = IdentityPolicy.defaults + BareMetalPolicy.defaults
+        let defaults = IdentityPolicy.defaults + BareMetalPolicy.defaults + FleetPolicy.defaults
         guard let path else { return try PolicyTable(defaults) }
         let text: String
         do { text = try String(contentsOfFile: path, encoding: .utf8) } catch {
@@ -65,25 +68,27 @@ struct CloudIdentity: Sendable {
         return try PolicyTable(defaults, file: PolicyFile(text, path: path))
     }
 
-    /// Whom a token of the identity API makes of its holder for the operators' API; nil: nobody.
-    ///
-    /// The fleet is the system's: a token has to be the system's, or of the project that the first administrator works in.
-    /// Being an administrator of any other project gives no power over machines.
-    func operatorPrincipal(of text: String) -> Principal? {
+    /// The holder of a token of the identity API, for the operators' API; nil: it is not valid there.
+    func fleetCaller(of text: String) -> Caller? {
         // Access rules name requests of the cloud's services; none of them names the fleet's. Nor are access keys for it.
         guard let token = try? backend.tokens.verify(text), token.accessRules == nil, !token.payload.isOfEC2Credential
         else { return nil }
-        switch token.payload.scope {
-        case .system: break
-        case .project:
-            guard token.scope?.spec.name == IdentityBootstrap.adminProject,
-                token.scope?.spec.domainID == IdentityBootstrap.defaultDomain
-            else { return nil }
-        case .unscoped, .domain: return nil
+        return Caller(token)
+    }
+
+    /// The gate of the operators' API: the same rules, with the project that the first administrator works in.
+    var gate: Gate {
+        let cache = backend.cache
+        return Gate(policy: door.policy, audit: backend.audit) {
+            IdentityDirectory(cache.snapshot())
+                .project(named: IdentityBootstrap.adminProject, in: IdentityBootstrap.defaultDomain)?.id
         }
-        let names = Set(token.roles.map(\.spec.name))
-        guard let role = OperatorRole.allCases.first(where: { names.contains($0.rawValue) }) else { return nil }
-        return .operator(name: token.user.spec.name, role: role)
+    }
+
+    /// Tells of the rules, with the routes of this service and `others`.
+    func policyDesk(with others: [GuardedRoute]) -> PolicyDesk {
+        let backend = backend
+        return PolicyDesk(policy: door.policy, routes: service.guardedRoutes + others, directory: { backend.directory })
     }
 
     var service: APIService<IdentityBackend> { KeystoneAPI.service(backend, door: door) }

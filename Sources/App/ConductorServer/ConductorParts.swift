@@ -375,9 +375,11 @@ struct ConductorParts {
         let checks = SiteCheckDesk(
             catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authorities: authorities,
             missingPrograms: missingPrograms, turns: turns, clock: clock, logger: logger)
+        let bareMetal = IronicAPI.service(bareMetalBackend(), door: identity.door)
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
-            gate: Gate(audit: audit), audit: audit, operators: operators, clock: clock, live: live,
+            gate: identity.gate, policy: identity.policyDesk(with: bareMetal.guardedRoutes), audit: audit,
+            operators: operators, clock: clock, live: live,
             conductor: ConductorInfo(
                 version: Conductor.version,
                 samples: { [bootCounters, watch] in
@@ -391,14 +393,13 @@ struct ConductorParts {
             })
         let operators = operators
         let api = OperatorAPI(services: services)
-        let verify: @Sendable (String) -> Principal? = { [identity] in
-            operators.verify($0) ?? identity.operatorPrincipal(of: $0)
+        let verify: @Sendable (String) -> Caller? = { [identity] in
+            operators.verify($0).map(Caller.init) ?? identity.fleetCaller(of: $0)
         }
         let barrier: @Sendable () async throws -> Void = { try await catalog.cache.barrier() }
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
             verify: verify, barrier: barrier)
-        let bareMetal = IronicAPI.service(bareMetalBackend(), door: identity.door)
         return api.router(
             verify: verify, barrier: barrier,
             pages: {

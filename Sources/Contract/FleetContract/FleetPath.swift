@@ -2,6 +2,8 @@ import Primitives
 
 /// The operators' API: JSON over HTTPS below `/fleet/v1`, with a bearer token but for the version document and `ready`.
 public enum FleetPath {
+    /// The type of the operators' API in the cloud's catalog.
+    public static let serviceType = "fleet"
     /// The version document.
     public static let root = "/fleet/v1"
     /// Whether this conductor can be given work: 200, or 503 and why not. Needs no token.

@@ -5,8 +5,8 @@ import ResourceModel
 
 /// Who is asking.
 public enum Principal: Sendable, Hashable, CustomStringConvertible {
-    /// A person or a program with an operator's token.
-    case `operator`(name: String, role: OperatorRole)
+    /// A person or a program with an operator's token, or one of the cloud's; rules say what it may do.
+    case `operator`(name: String)
     /// An installed agent, known by its certificate.
     case node(NodeID)
     /// A machine in the ramdisk, known by its session's token.
@@ -17,7 +17,7 @@ public enum Principal: Sendable, Hashable, CustomStringConvertible {
     /// As audit events have it, for example `operator:admin`.
     public var description: String {
         switch self {
-        case .operator(let name, _): "operator:\(name)"
+        case .operator(let name): "operator:\(name)"
         case .node(let id): "node:\(id)"
         case .session(let id): "session:\(id)"
         case .anonymous: "anonymous"
@@ -51,48 +51,31 @@ public enum Action: String, Sendable, Hashable, Codable, CaseIterable {
     case enrol
 }
 
-/// Decides who may do what. What no row of the table allows is denied.
+/// Decides what machines and strangers may do; what no row of the table allows is denied. Operators are for the policy's
+/// rules, and get nothing here.
 public struct Authorizer: Sendable {
-    /// One row: these principals may do these actions to resources of these kinds.
+    /// One row: these principals may do these actions to resources of this kind.
     struct Grant: Sendable {
         let to: Subject
         let actions: Set<Action>
-        let kinds: Kinds
+        let kind: String
         /// Whether the resource's name must be the machine's own identifier.
         let isOwnOnly: Bool
     }
 
     enum Subject: Sendable, Hashable {
-        case role(OperatorRole)
         case node
         case session
         case anonymous
     }
 
-    enum Kinds: Sendable, Hashable {
-        case all
-        /// All whose kind does not start with this.
-        case allBut(prefix: String)
-        case prefix(String)
-        case only(String)
-    }
-
-    /// The table. Secrets have no action `read` that anybody is granted: they leave by no API.
+    /// The table.
     static let grants: [Grant] = [
-        Grant(.role(.admin), [.create, .update, .delete, .approve, .deploy, .power, .console, .rescue, .rotate], .all),
-        Grant(.role(.admin), [.read], .allBut(prefix: "identity.")),
-        Grant(.role(.admin), [.read], .only(AuditEvent.kind)),
-        Grant(.role(.admin), [.read], .only(OperatorToken.kind)),
-        Grant(.role(.member), [.read], .allBut(prefix: "identity.")),
-        Grant(
-            .role(.member), [.update, .delete, .approve, .deploy, .power, .console, .rescue], .only("baremetal.node")),
-        Grant(.role(.member), [.update, .delete], .only("baremetal.conflict")),
-        Grant(.role(.reader), [.read], .allBut(prefix: "identity.")),
-        Grant(.node, [.follow, .report, .enrol], .only("baremetal.node"), isOwnOnly: true),
-        Grant(.session, [.follow, .report], .only("baremetal.node"), isOwnOnly: true),
-        Grant(.session, [.read], .only("baremetal.image")),
-        Grant(.anonymous, [.register], .only("baremetal.node")),
-        Grant(.anonymous, [.enrol], .only(EnrolmentToken.kind)),
+        Grant(.node, [.follow, .report, .enrol], "baremetal.node", isOwnOnly: true),
+        Grant(.session, [.follow, .report], "baremetal.node", isOwnOnly: true),
+        Grant(.session, [.read], "baremetal.image"),
+        Grant(.anonymous, [.register], "baremetal.node"),
+        Grant(.anonymous, [.enrol], EnrolmentToken.kind),
     ]
 
     /// The authorizer with the product's table.
@@ -102,15 +85,15 @@ public struct Authorizer: Sendable {
     ///
     /// For a list use the kind with the name `*`.
     public func authorize(_ principal: Principal, _ action: Action, _ resource: ResourceKey) throws(Denied) {
-        let (subject, own): (Subject, String?) =
+        let (subject, own): (Subject?, String?) =
             switch principal {
-            case .operator(_, let role): (.role(role), nil)
+            case .operator: (nil, nil)
             case .node(let id): (.node, id.raw)
             case .session(let id): (.session, id.raw)
             case .anonymous: (.anonymous, nil)
             }
         let isAllowed = Self.grants.contains { grant in
-            grant.to == subject && grant.actions.contains(action) && grant.kinds.contains(resource.kind)
+            grant.to == subject && grant.actions.contains(action) && grant.kind == resource.kind
                 && (!grant.isOwnOnly || own == resource.name)
         }
         guard isAllowed else { throw Denied(principal: principal, action: action, resource: resource) }
@@ -118,19 +101,8 @@ public struct Authorizer: Sendable {
 }
 
 extension Authorizer.Grant {
-    init(_ subject: Authorizer.Subject, _ actions: Set<Action>, _ kinds: Authorizer.Kinds, isOwnOnly: Bool = false) {
-        self.init(to: subject, actions: actions, kinds: kinds, isOwnOnly: isOwnOnly)
-    }
-}
-
-extension Authorizer.Kinds {
-    func contains(_ kind: String) -> Bool {
-        switch self {
-        case .all: true
-        case .allBut(let prefix): !kind.hasPrefix(prefix)
-        case .prefix(let prefix): kind.hasPrefix(prefix)
-        case .only(let only): kind == only
-        }
+    init(_ subject: Authorizer.Subject, _ actions: Set<Action>, _ kind: String, isOwnOnly: Bool = false) {
+        self.init(to: subject, actions: actions, kind: kind, isOwnOnly: isOwnOnly)
     }
 }
 
@@ -154,9 +126,8 @@ public struct Denied: UserFacingError, Hashable {
         switch principal {
         case .anonymous:
             "A token is needed to \(action.rawValue) \(resource.kind); give the operator's token."
-        case .operator(let name, let role):
-            "The operator '\(name)' has the role '\(role.rawValue)', which may not \(action.rawValue) \(resource.kind); "
-                + "ask an administrator."
+        case .operator(let name):
+            "The operator '\(name)' may not \(action.rawValue) \(resource.kind); ask an administrator."
         case .node, .session:
             "A machine may only work on what is its own."
         }

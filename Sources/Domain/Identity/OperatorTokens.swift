@@ -6,6 +6,20 @@ import Synchronization
 /// Marks names of operators.
 public enum OperatorMark {}
 
+/// The holder of an operator's token.
+public struct KnownOperator: Sendable, Hashable {
+    /// Whose token it is.
+    public let name: String
+    /// What it was made for.
+    public let role: OperatorRole
+
+    /// An operator.
+    public init(name: String, role: OperatorRole) {
+        self.name = name
+        self.role = role
+    }
+}
+
 /// Makes and verifies operators' bearer tokens; verification asks memory only.
 public final class OperatorTokens: Sendable {
     /// The most tokens at once.
@@ -145,7 +159,7 @@ public final class OperatorTokens: Sendable {
     /// The operator whose token this is; nil when there is none, or it was revoked or has ended.
     ///
     /// All digests are compared, each in constant time.
-    public func verify(_ token: String) -> Principal? {
+    public func verify(_ token: String) -> KnownOperator? {
         guard token.utf8.count <= 256 else { return nil }
         let hash = TokenHash.of(token).bytes
         let now = clock.now
@@ -158,7 +172,7 @@ public final class OperatorTokens: Sendable {
                 if isNow || (wasBefore && spec.previous.map { now < $0.ends } ?? false) { found = stored.value }
             }
             guard let found, found.isInForce(at: now) else { return nil }
-            return .operator(name: found.metadata.name, role: found.spec.role)
+            return KnownOperator(name: found.metadata.name, role: found.spec.role)
         }
     }
 

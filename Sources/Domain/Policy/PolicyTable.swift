@@ -7,6 +7,8 @@ import Primitives
 /// that spells `None` is not the same as null, and `None` in a rule means null.
 public struct PolicyTable: Sendable {
     let rules: [String: PolicyRule]
+    /// The rules as the product ships them, of those that were overridden.
+    private let replaced: [String: PolicyRule]
 
     /// A table of `defaults`, with the check of some replaced by `overrides` (name to rule language).
     ///
@@ -19,14 +21,26 @@ public struct PolicyTable: Sendable {
                 throw PolicyError(rule: rule.name, .duplicate)
             }
         }
+        var replaced: [String: PolicyRule] = [:]
         for (name, text) in overrides.sorted(by: { $0.key < $1.key }) {
             guard let rule = rules[name] else { throw PolicyError(rule: name, .unknownOverride) }
             let check = try PolicyParser.parse(text, rule: name)
             rules[name] = PolicyRule(name, check, scopes: rule.scopes, summary: rule.summary)
+            replaced[name] = rule
         }
         try PolicyRuleGraph.check(rules)
         self.rules = rules
+        self.replaced = replaced
     }
+
+    /// The rule of this name as it is in force; nil: there is none.
+    public func rule(_ name: String) -> PolicyRule? { rules[name] }
+
+    /// What the product ships in the place of a rule that an operator has overridden; nil: nobody has.
+    public func shipped(_ name: String) -> PolicyRule? { replaced[name] }
+
+    /// The names of all rules, sorted.
+    public var names: [String] { rules.keys.sorted() }
 
     /// Whether `rule` lets `who` act on `target`; a rule that does not exist lets nobody.
     ///

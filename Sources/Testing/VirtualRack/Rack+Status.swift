@@ -99,7 +99,8 @@ extension Rack {
             ("MUSTER_BMC_USER", file.bmc.user),
             (Self.passwordVariable, file.bmc.password),
             ("MUSTER_API", "https://\(file.network.conductor):9443"),
-            ("MUSTER_TOKEN_FILE", "\(conductorDirectory)/operator.token"),
+            ("OS_CLIENT_CONFIG_FILE", "\(conductorDirectory)/clouds.yaml"),
+            ("OS_CLOUD", "muster"),
             ("MUSTER_CA", "\(conductorDirectory)/ca.pem"),
         ]
     }

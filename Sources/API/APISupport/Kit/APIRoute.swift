@@ -33,15 +33,8 @@ public struct APIRoute<Backend: Sendable>: Sendable {
     /// What answers it.
     public let handle: Handler
 
-    /// Who may call a route.
-    public enum Access: Sendable, Hashable {
-        /// Anybody, without a token.
-        case open
-        /// Whoever has a valid token.
-        case token
-        /// Whom a rule of the policy allows it.
-        case rule(String)
-    }
+    /// Who may call it.
+    public typealias Access = RouteAccess
 
     /// A route.
     public init(
@@ -81,6 +74,16 @@ public struct APIRoute<Backend: Sendable>: Sendable {
         path.split(separator: "/").enumerated().map { $0.element.first == "{" ? "/{p\($0.offset)}" : "/\($0.element)" }
             .joined()
     }
+}
+
+/// Who may call a route.
+public enum RouteAccess: Sendable, Hashable {
+    /// Anybody, without a token.
+    case open
+    /// Whoever has a valid token.
+    case token
+    /// Whom a rule of the policy allows it.
+    case rule(String)
 }
 
 /// A parameter of a query.

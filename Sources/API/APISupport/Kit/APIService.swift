@@ -140,7 +140,7 @@ public struct APIService<Backend: Sendable>: Sendable {
             guard case .open = route.access, !refusesBadTokens else { throw APIError.authenticationRequired }
             return .anonymous
         }
-        context.principal = .operator(name: caller.name, role: .reader)
+        context.caller = caller
         try door.checkAccessRules(caller, type, request.method.rawValue, String(request.uri.path.dropFirst(path.count)))
         return caller
     }

@@ -1,6 +1,7 @@
 import CatalogIdentity
 import Identity
 import Policy
+import Primitives
 
 /// Who makes a call.
 public struct Caller: Sendable {
@@ -11,7 +12,7 @@ public struct Caller: Sendable {
     /// The token it came with; nil: it came with none.
     public let token: ValidToken?
 
-    private init(credentials: PolicyCredentials, name: String, token: ValidToken?) {
+    private init(credentials: PolicyCredentials, name: String, token: ValidToken? = nil) {
         self.credentials = credentials
         self.name = name
         self.token = token
@@ -20,6 +21,34 @@ public struct Caller: Sendable {
     /// The holder of a token.
     public init(_ token: ValidToken) {
         self.init(credentials: PolicyCredentials(token), name: token.user.spec.name, token: token)
+    }
+
+    /// The holder of an operator's token, which counts as one of the system with the role that it was made for.
+    public init(_ known: KnownOperator) {
+        let credentials = PolicyCredentials(isSystemScoped: true, roles: [known.role.rawValue])
+        self.init(credentials: credentials, name: known.name)
+    }
+
+    /// Somebody who does not call, of whom it is asked whether they might.
+    public init(asIf credentials: PolicyCredentials, name: String) { self.init(credentials: credentials, name: name) }
+
+    /// Who it is and with what, for refusals: `'ann' with the roles member, reader in the system`.
+    var standing: String {
+        let place =
+            switch credentials.scope {
+            case .system: " in the system"
+            case .domain: " in a domain"
+            case .project: " in a project"
+            case nil: ""
+            }
+        let roles = credentials.roles.sorted().joined(separator: ", ")
+        let words =
+            switch credentials.roles.count {
+            case 0: "without a role"
+            case 1: "with the role \(roles)"
+            default: "with the roles \(roles)"
+            }
+        return "'\(name)' \(words)\(place)".printable(limit: 400)
     }
 
     /// Somebody without a token.

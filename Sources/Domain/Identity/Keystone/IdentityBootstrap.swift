@@ -21,12 +21,15 @@ public struct IdentityBootstrap: Sendable {
         public var name: String
         /// Its address.
         public var url: String
+        /// Whether it has a user of its own, as whom its parts ask other services.
+        public var hasUser: Bool
 
         /// A service at `url`.
-        public init(type: String, name: String, url: String) {
+        public init(type: String, name: String, url: String, hasUser: Bool = true) {
             self.type = type
             self.name = name
             self.url = url
+            self.hasUser = hasUser
         }
     }
 
@@ -95,7 +98,7 @@ public struct IdentityBootstrap: Sendable {
             for service in services {
                 let found = known.first { $0.spec.type == service.type }
                 let id = try found?.id ?? plan.service(service)
-                if found == nil, service.type != "identity", try await canHaveUser(service) {
+                if found == nil, service.hasUser, try await canHaveUser(service) {
                     let password = kept[service.name] ?? SecretText(Base64.urlSafe.encode(random(18)))
                     if kept.updateValue(password, forKey: service.name) == nil { try keep(service.name, password) }
                     try await addUser(of: service, password, to: &plan)
