@@ -51,6 +51,8 @@ public struct Authenticator: Sendable {
         var applicationCredential: ApplicationCredential?
         /// What a user has lent to a consumer.
         var accessToken: ConsumerToken?
+        /// The identity provider that has vouched for the user.
+        var federation: TokenPayload.Federation?
     }
 
     /// A new token with its text; throws `AuthenticationError`.
@@ -206,7 +208,7 @@ public struct Authenticator: Sendable {
     static let methods: Set<String> = ["password", "totp", "token", "application_credential"]
 
     /// Holds users to the sets of methods that their options ask for.
-    private func checkFactors(_ finding: Finding) throws(AuthenticationError) {
+    func checkFactors(_ finding: Finding) throws(AuthenticationError) {
         guard finding.parent == nil else { return }
         let options = UserOptions(finding.user.spec.options ?? [:])
         guard options.areSatisfied(by: Set(finding.methods), available: Self.methods) else {
@@ -216,7 +218,7 @@ public struct Authenticator: Sendable {
 
     // MARK: Scope
 
-    private func issue(
+    func issue(
         _ finding: Finding, _ asked: AuthenticationRequest.Scope?
     ) async throws(AuthenticationError) -> (text: String, token: ValidToken) {
         let directory = directory()
@@ -257,7 +259,7 @@ public struct Authenticator: Sendable {
             userID: user.id, methods: finding.methods, scope: scope, issued: now, expires: ends.min() ?? now,
             auditID: auditID, auditChainID: finding.parent?.payload.auditChainID ?? auditID, trustID: trust?.id,
             applicationCredentialID: finding.applicationCredential?.id, accessTokenID: finding.accessToken?.id)
-        payload.federation = finding.parent?.payload.federation
+        payload.federation = finding.federation ?? finding.parent?.payload.federation
         let token: ValidToken
         do { token = try directory.validate(payload, at: now) } catch { throw .refused(error.diagnostic) }
         if let trust, trust.spec.remainingUses != nil { try await useUp(trust) }
