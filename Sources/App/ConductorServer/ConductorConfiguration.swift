@@ -28,6 +28,8 @@ public struct ConductorConfiguration: Sendable {
     public var endpoint: String?
     /// A file of rules that take the place of those of the cloud's APIs (`policy.yaml`); nil: none.
     public var policyFile: String?
+    /// A file of the OpenID Connect issuers whose tokens are taken (`oidc-settings.yaml`); nil: none.
+    public var oidcSettingsFile: String?
     /// What hashing a user's password costs.
     var passwordCost = ScryptCost.standard
 
