@@ -120,7 +120,7 @@ let package = Package(
             "Domain", "Identity",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "AgentProtocol", "CatalogIdentity", crypto,
-                cryptoExtras, x509, asn1,
+                cryptoExtras, x509, asn1, yams,
             ]),
         module(
             "Domain", "BareMetal",
@@ -152,6 +152,9 @@ let package = Package(
             [
                 "Primitives", "WireCoding", "TPM", "AgentProtocol", "BareMetal", "Identity", crypto, cryptoExtras,
             ]),
+        module(
+            "Adapter", "OpenIDIssuers",
+            ["Primitives", "Identity", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL]),
         module(
             "Adapter", "AgentPort",
             [
@@ -246,7 +249,7 @@ let package = Package(
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
-                "BootServer", "TPMVerification",
+                "BootServer", "TPMVerification", "OpenIDIssuers",
                 "AgentPort", "APISupport", "BareMetalAPI", "FleetAPI", "IdentityAPI", "Policy", "Dashboard",
                 "ImageChunks", "NetworkBoot", "CLinux",
                 "CCrypt",
@@ -361,6 +364,7 @@ let package = Package(
                 "IdentityAPI", "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel",
                 "ReconcileRuntime",
                 "StoreMemory", "Primitives", hummingbird, httpTypes, nioCore, nioEmbedded, logging, crypto,
+                cryptoExtras,
             ]),
         suite(
             "BareMetalTests",
@@ -430,7 +434,8 @@ let package = Package(
                 "ConductorServer", "AgentPort", "NodeAgent", "NodeTransport", "WebSocketMessages", "LinuxSystem",
                 "CLinux",
                 "RoleCompute", "RoleController", "RoleNetwork", "RoleStorage", grdb,
-                "BMCDrivers", "BootServer", "DHCP", "FleetAPI", "Dashboard", "APISupport", "FleetContract", "ClientSDK",
+                "BMCDrivers", "BootServer", "OpenIDIssuers", "DHCP", "FleetAPI", "Dashboard", "APISupport",
+                "FleetContract", "ClientSDK",
                 "CLICommands",
                 "Identity", "Policy", "IdentityAPI", "BareMetalAPI",
                 "CatalogIdentity",

@@ -82,79 +82,26 @@ extension APICall where Backend == IdentityBackend {
     }
 }
 
-/// How a mapping's rules are written (Keystone API v3, "Mapping rules"), in the forms 1.0, 2.0 and 3.0.
+/// How a mapping is given (Keystone API v3, "Mapping rules"), in the forms 1.0, 2.0 and 3.0.
 enum MappingForm {
     static let defaultVersion = "1.0"
 
-    private static let domain: Schema = .object(["id": .string(), "name": .string()], others: nil)
-    private static let user: Schema = .object(
-        [
-            "id": .string(), "name": .string(), "email": .string(), "domain": domain,
-            "type": .choice(["ephemeral", "local"]),
-        ], others: nil)
-    private static let group: Schema = .either([
-        .object(["id": .string()], required: ["id"], others: nil),
-        .object(["name": .string(), "domain": domain], required: ["name", "domain"], others: nil),
-    ])
-
-    private static func projects(hasDomain: Bool) -> Schema {
-        var members: [String: Schema] = [
-            "name": .string(),
-            "roles": .array(of: .object(["name": .string()], required: ["name"], others: nil)),
-        ]
-        if hasDomain { members["domain"] = domain }
-        return .array(of: .object(members, required: ["name", "roles"], others: nil))
-    }
-
-    private static func local(_ version: String) -> Schema {
-        var members: [String: Schema] = [
-            "user": user, "projects": projects(hasDomain: version != "1.0"), "group": group, "groups": .string(),
-            "group_ids": .string(), "domain": domain,
-        ]
-        if version == "3.0" { members["projects_json"] = .string() }
-        return .object(members, others: nil)
-    }
-
-    /// What an assertion must have: an attribute, perhaps with one test of its values.
-    private static let remote: Schema = .either(
-        [.object(["type": .string()], required: ["type"], others: nil)]
-            + ["any_one_of", "not_any_of", "blacklist", "whitelist"].map { test in
-                .object(
-                    ["type": .string(), test: .array(of: .any), "regex": .boolean], required: ["type", test],
-                    others: nil)
-            })
-
-    private static func rules(_ version: String) -> Schema {
-        .array(
-            of: .object(
-                ["local": .array(of: local(version)), "remote": .array(of: remote)], required: ["local", "remote"],
-                others: nil))
-    }
-
-    /// The rules of each form.
-    private static let forms = Dictionary(uniqueKeysWithValues: ["1.0", "2.0", "3.0"].map { ($0, rules($0)) })
-
-    /// A body of any form.
+    /// What is not said here of the rules, `MappingRules` says.
     static let request: Schema = .object(
         [
             "mapping": .object(
                 [
-                    "rules": rules("3.0"), "schema_version": Schema.choice(forms.keys.sorted()).orNull,
-                    "id": .string(max: 64),
-                ],
-                required: ["rules"])
+                    "rules": .array(of: .object([:], required: ["local", "remote"])),
+                    "schema_version": Schema.string().orNull, "id": .string(max: 64),
+                ], required: ["rules"])
         ], required: ["mapping"])
 
     /// The mapping that a body says; throws `APIError` 400 for rules that its form has not.
     static func spec(_ id: String, _ given: [String: JSONValue]) throws -> FederationMappingSpec {
         let version = given["schema_version"]?.string ?? defaultVersion
-        guard let form = forms[version], let rules = given["rules"] else {
-            throw APIError.badRequest("A mapping needs rules, of form \(forms.keys.sorted().joined(separator: ", ")).")
-        }
-        if let fault = form.fault(in: rules, at: "/mapping/rules") { throw APIError.badRequest(fault.message) }
-        guard rules.array?.isEmpty == false, rules.array?.allSatisfy({ $0["remote"]?.array?.isEmpty == false }) == true
-        else {
-            throw APIError.badRequest("A mapping has one rule at least, and a rule one element of 'remote' at least.")
+        let rules = given["rules"] ?? .null
+        do { _ = try MappingRules(rules, schemaVersion: version) } catch {
+            throw APIError.badRequest(error.publicMessage)
         }
         return FederationMappingSpec(id: id, rules: rules, formVersion: version)
     }

@@ -51,10 +51,14 @@ extension KeystoneAPI {
             .delete, protocolPath, .rule("identity:delete_protocol"), "Deletes a protocol of an identity provider."
         ) { call in
             let found = try call.existingProtocol()
-            try await call.change("identity:delete_protocol", found.key) { _ in
-                var plan = IdentityPlan()
-                plan.delete(found)
-                return (plan, ())
+            try await call.delete(
+                "identity:delete_protocol", found.key,
+                forgetting: { $0.provider == found.spec.providerID && $0.protocolID == found.spec.id }
+            ) { directory in
+                directory.federationProtocol(found.spec.id, of: found.spec.providerID).map {
+                    directory.dependents(of: $0)
+                }
+                    ?? Dependents()
             }
             return .empty
         },
@@ -62,9 +66,10 @@ extension KeystoneAPI {
 }
 
 extension APICall where Backend == IdentityBackend {
-    fileprivate func existingProtocol() throws -> FederationProtocol {
+    /// The protocol that the path names; throws `APIError` 404.
+    func existingProtocol() throws -> FederationProtocol {
         let (provider, id) = (parameter("idp_id"), parameter("protocol_id"))
-        guard let found = directory.now.get(FederationProtocol.self, CatalogName.joining(provider, id)) else {
+        guard let found = directory.federationProtocol(id, of: provider) else {
             throw APIError.notFound(
                 "Could not find federated protocol \(id.printable(limit: 64)) for Identity Provider: \(provider.printable(limit: 64))."
             )

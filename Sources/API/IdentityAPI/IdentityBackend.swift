@@ -18,6 +18,8 @@ public struct IdentityBackend: Sendable {
     public var tokens: TokenDesk
     /// Gives tokens.
     public var authenticator: Authenticator
+    /// Checks the tokens of identity providers; nil: the conductor knows none.
+    public var openID: OpenIDVerifier?
     /// Hashes and checks passwords.
     public var passwords: PasswordDesk
     /// Seals blobs and secrets.
@@ -37,12 +39,13 @@ public struct IdentityBackend: Sendable {
     public init(
         store: any ResourceStore, cache: ResourceCache, tokens: TokenDesk, authenticator: Authenticator,
         passwords: PasswordDesk, vault: SecretVault, audit: AuditLog, clock: any WallClock,
-        random: RandomBytes = .system, logger: Logger
+        random: RandomBytes = .system, openID: OpenIDVerifier? = nil, logger: Logger
     ) {
         self.store = store
         self.cache = cache
         self.tokens = tokens
         self.authenticator = authenticator
+        self.openID = openID
         self.passwords = passwords
         self.vault = vault
         self.audit = audit

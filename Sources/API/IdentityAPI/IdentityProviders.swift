@@ -21,7 +21,7 @@ extension KeystoneAPI {
 
     private static let identityProviderBody: [String: Schema] = [
         "enabled": Schema.boolean.orNull, "description": Schema.string().orNull,
-        "remote_ids": Schema.array(of: .string(min: 1, max: 64), max: 64, isUnique: true).orNull,
+        "remote_ids": Schema.array(of: .string(min: 1, max: 255), max: 64, isUnique: true).orNull,
         "authorization_ttl": Schema.integer(min: 0, max: Int(Int32.max)).orNull,
     ]
     private static let identityProviderAnswer = identityProviderNoun.schema(
@@ -63,7 +63,9 @@ extension KeystoneAPI {
             "Deletes an identity provider with its protocols; its domain stays."
         ) { call in
             let provider = try call.existingProvider()
-            try await call.delete("identity:delete_identity_provider", provider.key) { directory in
+            try await call.delete(
+                "identity:delete_identity_provider", provider.key, forgetting: { $0.provider == provider.spec.id }
+            ) { directory in
                 directory.entry(IdentityProvider.self, provider.spec.id).map { directory.dependents(of: $0) }
                     ?? Dependents()
             }

@@ -23,6 +23,7 @@ public enum KeystoneAPI {
         + implicationRoutes + credentialRoutes + ec2Routes + applicationCredentialRoutes + accessRuleRoutes
         + trustRoutes + grantRoutes + assignmentRoutes + regionRoutes + serviceRoutes + endpointRoutes
         + endpointGroupRoutes + projectEndpointRoutes + policyRoutes + policyAssociationRoutes + registeredLimitRoutes
-        + limitRoutes + identityProviderRoutes + protocolRoutes + mappingRoutes + serviceProviderRoutes + consumerRoutes
+        + limitRoutes + identityProviderRoutes + protocolRoutes + mappingRoutes + federationLoginRoutes
+        + serviceProviderRoutes + consumerRoutes
         + consumerTokenRoutes + accessTokenRoutes + domainConfigurationRoutes
 }

@@ -63,13 +63,14 @@ struct Noun<Spec: IdentitySpec>: Sendable {
 
 /// Identifiers in paths of links.
 enum PathText {
-    /// Percent-encoded but for RFC 3986's unreserved characters.
-    static func encode(_ text: String) -> String {
+    /// Percent-encoded but for RFC 3986's unreserved characters, and slashes where they are kept.
+    static func encode(_ text: String, keepsSlashes: Bool = false) -> String {
         var result = ""
         for byte in text.utf8 {
             switch byte {
             case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E:
                 result.unicodeScalars.append(Unicode.Scalar(byte))
+            case 0x2F where keepsSlashes: result += "/"
             default: result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
             }
         }

@@ -126,7 +126,8 @@ extension KeystoneAPI {
             response: .object(["system": .array(of: .any)], required: ["system", "links"])
         ) { call in
             let user = call.caller.credentials.userID ?? ""
-            let ids = call.directory.effectiveRoleIDs(of: user, in: .system, at: call.backend.clock.now)
+            let ids = call.directory.effectiveRoleIDs(
+                of: user, moreGroups: call.federatedGroupIDs, in: .system, at: call.backend.clock.now)
             return .json([
                 "system": ids.isEmpty ? [] : [["all": true]],
                 "links": ["self": .string("\(call.base)/v3/auth/system"), "next": nil, "previous": nil],
@@ -194,13 +195,18 @@ extension APICall where Backend == IdentityBackend {
         }
     }
 
+    /// The groups that an identity provider has put the caller in, for this token.
+    fileprivate var federatedGroupIDs: [String] { caller.token?.payload.federation?.groupIDs ?? [] }
+
     fileprivate func ownProjects() throws -> APIAnswer {
-        let projects = directory.projects(of: caller.credentials.userID ?? "", at: backend.clock.now)
+        let projects = directory.projects(
+            of: caller.credentials.userID ?? "", moreGroups: federatedGroupIDs, at: backend.clock.now)
         return try KeystoneAPI.projectNoun.list(projects.filter(\.spec.isEnabled), self)
     }
 
     fileprivate func ownDomains() throws -> APIAnswer {
-        let domains = directory.domains(of: caller.credentials.userID ?? "", at: backend.clock.now)
+        let domains = directory.domains(
+            of: caller.credentials.userID ?? "", moreGroups: federatedGroupIDs, at: backend.clock.now)
         return try KeystoneAPI.domainNoun.list(domains.filter(\.spec.isEnabled), self)
     }
 }

@@ -190,15 +190,16 @@ enum UserFederation {
 
 extension IdentityDirectory {
     /// The projects where a user has a role, by itself, by its groups, or inherited.
-    func projects(of user: String, at time: Timestamp) -> [Project] {
-        roleFacts(at: time).reach(ofUser: user).projects.sorted().compactMap { project($0) }.filter {
-            !$0.spec.isDomain
-        }
+    func projects(of user: String, moreGroups: [String] = [], at time: Timestamp) -> [Project] {
+        roleFacts(at: time).reach(ofUser: user, moreGroups: moreGroups).projects.sorted().compactMap { project($0) }
+            .filter {
+                !$0.spec.isDomain
+            }
     }
 
     /// The domains where a user has a role.
-    func domains(of user: String, at time: Timestamp) -> [Project] {
-        roleFacts(at: time).reach(ofUser: user).domains.sorted().compactMap { domain($0) }
+    func domains(of user: String, moreGroups: [String] = [], at time: Timestamp) -> [Project] {
+        roleFacts(at: time).reach(ofUser: user, moreGroups: moreGroups).domains.sorted().compactMap { domain($0) }
     }
 }
 

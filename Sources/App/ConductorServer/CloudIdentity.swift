@@ -7,6 +7,7 @@ import FoundationEssentials
 import Identity
 import IdentityAPI
 import Logging
+import OpenIDIssuers
 import Policy
 import Primitives
 import ReconcileRuntime
@@ -52,7 +53,8 @@ struct CloudIdentity: Sendable {
         let backend = IdentityBackend(
             store: store, cache: cache, tokens: tokens, authenticator: authenticator, passwords: passwords,
             vault: vault,
-            audit: audit, clock: clock, logger: logger)
+            audit: audit, clock: clock, openID: try openID(configuration.oidcSettingsFile, clock: clock),
+            logger: logger)
         return CloudIdentity(backend: backend, door: backend.door(policy: try policy(configuration.policyFile)))
     }
 
@@ -66,6 +68,18 @@ struct CloudIdentity: Sendable {
             throw InvalidValue("policy file", path, expected: "a file of UTF-8 text that can be read")
         }
         return try PolicyTable(defaults, file: PolicyFile(text, path: path))
+    }
+
+    /// What checks the tokens of the operator's identity providers; nil: there is no file of them. Throws
+    /// `IssuerSettingsError`.
+    static func openID(_ path: String?, clock: any WallClock) throws -> OpenIDVerifier? {
+        guard let path else { return nil }
+        let text: String
+        do { text = try String(contentsOfFile: path, encoding: .utf8) } catch {
+            throw IssuerSettingsError(path: path, problem: "it is no file of UTF-8 text that can be read")
+        }
+        let settings = try IssuerSettings(text, path: path)
+        return OpenIDVerifier(settings: settings, documents: try IssuerFetch(settings, path: path), clock: clock)
     }
 
     /// The holder of a token of the identity API, for the operators' API; nil: it is not valid there.

@@ -30,6 +30,8 @@ public struct ConductorConfiguration: Sendable {
     public var policyFile: String?
     /// A file of settings of the identity service; nil: none.
     public var identitySettingsFile: String?
+    /// A file of the OpenID Connect issuers whose tokens are taken (`oidc-settings.yaml`); nil: none.
+    public var oidcSettingsFile: String?
     /// What hashing a user's password costs.
     var passwordCost = ScryptCost.standard
 

@@ -80,6 +80,9 @@ public struct MappingRules: Sendable, Hashable {
     let version: SchemaVersion
     let rules: [Rule]
 
+    /// Whether a login takes roles on projects away that the rules do not give any more.
+    public var replacesRoles: Bool { version == .three }
+
     /// Checks and reads the `rules` of a mapping. Throws `MappingError.invalid`, which says where and what.
     public init(_ rules: JSONValue, schemaVersion: String = SchemaVersion.one.rawValue) throws(MappingError) {
         guard let version = SchemaVersion(rawValue: schemaVersion) else {

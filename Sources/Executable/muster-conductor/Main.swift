@@ -89,6 +89,12 @@ struct ConductorCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "The OpenID Connect issuers whose tokens log users in, with their audiences; checked at the start.",
+            valueName: "file"))
+    var oidcSettings: String?
+
+    @Option(
+        help: ArgumentHelp(
             "What hashing a user's password costs: scrypt with 2 to this power of rounds of 1 KiB (8 to 18).",
             valueName: "log2"))
     var passwordCost = ConductorConfiguration(stateDirectory: "").passwordCostExponent
@@ -125,6 +131,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.region = region
         configuration.policyFile = policy
         configuration.identitySettingsFile = identitySettings
+        configuration.oidcSettingsFile = oidcSettings
         configuration.passwordCostExponent = passwordCost
         configuration.endpoint = endpoint
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }

@@ -36,7 +36,8 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(3))) func `the conductor's own clouds.yaml opens the fleet by its catalog`() async throws {
+    @Test(.timeLimit(.minutes(3))) func `the conductor's own clouds.yaml opens the fleet by its catalog`() async throws
+    {
         try await Self.with { cloud in
             let list = try await cloud.muster("node list --json")
             #expect(list.status == 0 && list.output.contains(#""nodes""#), "\(list)")
@@ -73,7 +74,8 @@ import Testing
             let both = try await cloud.muster("node list --os-cloud muster --token-file x")
             #expect(both.status == 2 && both.output.contains("exclude each other"), "\(both)")
             let none = try await cloud.muster(
-                "node list", ["OS_CLIENT_CONFIG_FILE": "", "OS_CLOUD": "elsewhere", "MUSTER_API": "https://127.0.0.1:1"])
+                "node list",
+                ["OS_CLIENT_CONFIG_FILE": "", "OS_CLOUD": "elsewhere", "MUSTER_API": "https://127.0.0.1:1"])
             #expect(none.status == 2, "\(none)")
             // The program's own variables come before those of OpenStack's clients.
             let token = try await cloud.muster(

@@ -55,6 +55,8 @@ public struct Authenticator: Sendable {
         var applicationCredential: ApplicationCredential?
         /// What a user has lent to a consumer.
         var accessToken: ConsumerToken?
+        /// The identity provider that has vouched for the user.
+        var federation: TokenPayload.Federation?
     }
 
     /// A new token with its text; throws `AuthenticationError`.
@@ -250,7 +252,7 @@ public struct Authenticator: Sendable {
             userID: user.id, methods: finding.methods, scope: scope, issued: now, expires: ends.min() ?? now,
             auditID: auditID, auditChainID: finding.parent?.payload.auditChainID ?? auditID, trustID: trust?.id,
             applicationCredentialID: finding.applicationCredential?.id, accessTokenID: finding.accessToken?.id)
-        payload.federation = finding.parent?.payload.federation
+        payload.federation = finding.federation ?? finding.parent?.payload.federation
         let token: ValidToken
         do { token = try directory.validate(payload, at: now) } catch { throw .refused(error.diagnostic) }
         if let trust, trust.spec.remainingUses != nil { try await useUp(trust) }

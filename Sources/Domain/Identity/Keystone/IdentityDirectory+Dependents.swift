@@ -74,6 +74,13 @@ extension IdentityDirectory {
         return all
     }
 
+    /// All that goes away with a protocol of a provider: itself.
+    public func dependents(of entry: FederationProtocol) -> Dependents {
+        var all = Dependents()
+        all.add(entry.key)
+        return all
+    }
+
     private func addParts(of project: Project, to all: inout Dependents) {
         let target: AssignmentSpec.Target = project.spec.isDomain ? .domain(project.id) : .project(project.id)
         for assignment in assignments(on: target) + assignments(on: .project(project.id)) { all.add(assignment.key) }

@@ -5,9 +5,9 @@ extension IdentityDirectory {
     /// The identifiers of the roles that a user has in a scope at `time`: given to it or its groups, there or, inherited,
     /// above; with all that these imply. Roles of a domain are not in tokens, only what they imply is.
     public func effectiveRoleIDs(
-        of user: String, groups: [String]? = nil, in scope: TokenPayload.Scope, at time: Timestamp
+        of user: String, moreGroups: [String] = [], in scope: TokenPayload.Scope, at time: Timestamp
     ) -> Set<String> {
-        let groups = groups ?? groupIDs(of: user, at: time)
+        let groups = Set(groupIDs(of: user, at: time)).union(moreGroups)
         let actors = [AssignmentSpec.Actor.user(user)] + groups.map { .group($0) }
         var granted: Set<String> = []
         func add(_ target: AssignmentSpec.Target, isInherited: Bool) {

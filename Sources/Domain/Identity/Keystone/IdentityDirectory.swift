@@ -61,7 +61,8 @@ public struct IdentityDirectory: Sendable {
 
     /// How the cache finds them.
     public static let indexes: [AnyCacheIndex] = [
-        AnyCacheIndex(usersByName), AnyCacheIndex(usersByDomain), AnyCacheIndex(projectsByName),
+        AnyCacheIndex(usersByName), AnyCacheIndex(usersByDomain), AnyCacheIndex(usersByIdentity),
+        AnyCacheIndex(projectsByName),
         AnyCacheIndex(projectsByParent), AnyCacheIndex(projectsByDomain), AnyCacheIndex(groupsByName),
         AnyCacheIndex(groupsByDomain), AnyCacheIndex(membershipsByUser), AnyCacheIndex(membershipsByGroup),
         AnyCacheIndex(rolesByName), AnyCacheIndex(implicationsByPrior), AnyCacheIndex(implicationsByImplied),
@@ -72,7 +73,7 @@ public struct IdentityDirectory: Sendable {
         AnyCacheIndex(limitsByOwner), AnyCacheIndex(limitsByRegistered),
     ]
 
-    private static func named(_ place: String, _ name: String) -> String { "\(place)\u{0}\(name)" }
+    static func named(_ place: String, _ name: String) -> String { "\(place)\u{0}\(name)" }
 
     // MARK: Finding
 

@@ -107,6 +107,7 @@ extension IdentityDirectory {
         // What was changed since would not void it: those times are of a clock that was set back.
         guard payload.issued <= time.advanced(by: TokenPayload.clockSlack) else { throw .void("it is from the future") }
         try refuseRevoked(payload)
+        if let federation = payload.federation { try check(federation) }
         guard let user = user(payload.userID) else { throw .void("the user is gone") }
         guard let domain = domain(user.spec.domainID), domain.spec.isEnabled else {
             throw .void("the user's domain is off")
@@ -184,8 +185,9 @@ extension IdentityDirectory {
     ) throws(TokenRefusal) -> [UserRole] {
         guard payload.scope != .unscoped else { return [] }
         let actor = trust?.spec.trustorID ?? user.id
-        let groups = payload.federation.map { Set(groupIDs(of: actor, at: time)).union($0.groupIDs) }
-        var ids = effectiveRoleIDs(of: actor, groups: groups.map(Array.init), in: payload.scope, at: time)
+        // Those of the provider's groups are the user's own, and none of who has lent something.
+        let moreGroups = trust == nil ? payload.federation?.groupIDs ?? [] : []
+        var ids = effectiveRoleIDs(of: actor, moreGroups: moreGroups, in: payload.scope, at: time)
         if let trust {
             let wanted = withImplied(Set(trust.spec.roleIDs))
             guard Set(trust.spec.roleIDs).isSubset(of: ids) else {
