@@ -7,7 +7,7 @@ import Testing
 @testable import ConductorServer
 
 /// The file with which clients find the cloud.
-@Suite struct CloudsFileTests {
+@Suite struct OwnCloudsFileTests {
     private static let ironic = CloudsFile.Entry.service("ironic", password: SecretText("secret-2"))
 
     private static func text(_ path: String) throws -> String {
