@@ -160,7 +160,10 @@ struct SceneError: Error {
 }
 
 /// Runs `body` with a cloud of its own, which is gone afterwards.
-func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) async throws {
+func withCloud(
+    _ settings: Authenticator.Settings = Authenticator.Settings(),
+    _ body: @escaping @Sendable (CloudScene) async throws -> Void
+) async throws {
     let directory = try TemporaryDirectory("cloud")
     let clock = ManualWallClock()
     let store = MemoryStore(clock: clock)
@@ -173,7 +176,6 @@ func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) as
     let cache = ResourceCache(
         store: store, kinds: IdentityDirectory.kinds + [Secret.self], indexes: IdentityDirectory.indexes,
         logger: CloudScene.silent)
-    let settings = Authenticator.Settings()
     let keys = TokenKeyStore(store: store, vault: vault, clock: clock)
     let tokens = TokenDesk(
         cache: cache, ring: try await keys.turn(age: settings.keyAge, lifetime: settings.lifetime), keys: keys,
@@ -181,7 +183,8 @@ func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) as
     let backend = IdentityBackend(
         store: store, cache: cache, tokens: tokens,
         authenticator: Authenticator(
-            cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock),
+            cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock,
+            settings: settings),
         passwords: passwords, vault: vault, audit: AuditLog(store: store, clock: clock), clock: clock,
         logger: CloudScene.silent)
     let door = backend.door(policy: try PolicyTable(IdentityPolicy.defaults))

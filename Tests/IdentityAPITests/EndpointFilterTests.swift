@@ -118,9 +118,19 @@ import Testing
             #expect(try await cloud.call(.get, "/policies/\(id)")["policy/owner"] == "ann")
             #expect(try await cloud.call(.patch, "/policies/\(id)", ["policy": ["id": "other"]]).status == 400)
             #expect(try await cloud.call(.patch, "/policies/\(id)", ["policy": [:]]).status == 400)
-            let large = try await cloud.call(
-                .post, "/policies", ["policy": ["type": "x", "blob": .string(String(repeating: "y", count: 20_000))]])
-            #expect(large.status == 413, "more than a document may have")
+            let text = String(repeating: "\"", count: 50_000)
+            let large = try await cloud.make("/policies", "policy", ["type": "x", "blob": .string(text)])
+            #expect(try await cloud.call(.get, "/policies/\(large)")["policy/blob"].string == text)
+            let larger: JSONValue = ["policy": ["type": "x", "blob": .string(text + text)]]
+            #expect(try await cloud.call(.post, "/policies", larger).status == 413, "more than a request may have")
+            let mapping: JSONValue = [
+                "mapping": ["rules": [["local": [["user": ["name": .string(text)]]], "remote": [["type": "x"]]]]]
+            ]
+            #expect(try await cloud.call(.put, "/OS-FEDERATION/mappings/large", mapping).status == 201)
+            let other: JSONValue = [
+                "region": ["id": "r", "description": .string(String(repeating: "y", count: 20_000))]
+            ]
+            #expect(try await cloud.call(.post, "/regions", other).status == 413, "more than such a document may have")
         }
     }
 

@@ -3,6 +3,60 @@ import Primitives
 import Testing
 
 @Suite struct LimitTests {
+    @Test func `projects above and below come with their limits when that is asked`() async throws {
+        try await withCloud { cloud in
+            let (service, region) = (
+                try await cloud.make("/services", "service", ["type": "compute", "name": "nova"]),
+                try await cloud.make("/regions", "region", ["id": "r"])
+            )
+            let registered: JSONValue = [
+                "registered_limits": [
+                    [
+                        "service_id": .string(service), "region_id": .string(region), "resource_name": "cores",
+                        "default_limit": 10,
+                    ]
+                ]
+            ]
+            #expect(try await cloud.call(.post, "/registered_limits", registered).status == 201)
+            let parent = try await cloud.make("/projects", "project", ["name": "parent"])
+            let child = try await cloud.make("/projects", "project", ["name": "child", "parent_id": .string(parent)])
+            let admin = try #require(try await cloud.call(.get, "/users?name=admin")["users/0/id"].string)
+            let role = try await cloud.roleID("admin")
+            for project in [parent, child] {
+                #expect(try await cloud.call(.put, "/projects/\(project)/users/\(admin)/roles/\(role)").status == 204)
+            }
+            let limit: JSONValue = [
+                "limits": [
+                    [
+                        "service_id": .string(service), "region_id": .string(region), "resource_name": "cores",
+                        "project_id": .string(parent), "resource_limit": 5,
+                    ]
+                ]
+            ]
+            #expect(try await cloud.call(.post, "/limits", limit).status == 201)
+            let path = "/projects/\(child)?parents_as_list"
+            let with = try await cloud.call(.get, "\(path)&include_limits=true")
+            #expect(with["project/parents/0/project/limits/0/resource_limit"] == 5, "\(with.text)")
+            #expect(try await cloud.call(.get, path)["project/parents/0/project/limits"] == .null)
+        }
+    }
+
+    @Test func `a role on a domain that is off is listed, with names too`() async throws {
+        try await withCloud { cloud in
+            let domain = try await cloud.make("/domains", "domain", ["name": "idle", "enabled": false])
+            let user = try await cloud.make("/users", "user", ["name": "u"])
+            let role = try await cloud.make("/roles", "role", ["name": "of-idle", "domain_id": .string(domain)])
+            let granted = try await cloud.call(.put, "/domains/\(domain)/users/\(user)/roles/\(role)")
+            #expect(granted.status == 204, "\(granted.text)")
+            for query in ["user.id=\(user)", "role.id=\(role)", "scope.domain.id=\(domain)"] {
+                for names in ["", "&include_names=True"] {
+                    let rows = try await cloud.call(.get, "/role_assignments?\(query)\(names)")
+                    #expect(rows["role_assignments"].array?.count == 1, "\(query)\(names): \(rows.text)")
+                }
+            }
+        }
+    }
+
     private func registered(_ cloud: CloudScene, _ service: String, _ resource: String, region: String? = nil)
         async throws -> String
     {

@@ -43,12 +43,12 @@ public struct IdentityUpkeep: Service {
     func sweep() async throws {
         try await backend.cache.barrier()
         try await DeletedTrees(backend: backend).finishAll()
-        try await turnKeys()
         let now = backend.clock.now
         let ended = backend.directory.now.all(Revocation.self).filter { $0.spec.expires <= now }
         for start in stride(from: 0, to: ended.count, by: StoreLimits.operationCountMax) {
             let part = ended[start..<min(start + StoreLimits.operationCountMax, ended.count)]
             _ = try await backend.store.commit(Transaction(operations: part.map { .delete($0.key) }))
         }
+        try await turnKeys()
     }
 }

@@ -315,9 +315,9 @@ extension APICall where Backend == IdentityBackend {
         let given = object("user")
         let id = parameter("user_id")
         let user = directory.user(id)
-        let isRight = try await backend.passwords.verify(
-            given["original_password"]?.string ?? "", user?.spec.passwords.last?.hash)
-        guard let user, isRight, user.spec.isEnabled else { throw APIError.authenticationRequired }
+        try await backend.authenticator.checkForChange(
+            of: user, SecretText(given["original_password"]?.string ?? ""))
+        guard let user else { throw APIError.authenticationRequired }
         let password = given["password"]?.string ?? ""
         let record = directory.passwordRecord(of: user)
         try rules.checkOwnChange(record, now: backend.clock.now)

@@ -3,7 +3,7 @@ import Primitives
 /// A typed thing in the catalog: what was asked for (`spec`) and what was seen (`status`).
 ///
 /// The spec has one writer (the API or the controller that owns the resource), the status has another
-/// (its controller). A resource is stored as one JSON document of at most 16 KiB.
+/// (its controller). A resource is stored as one JSON document of at most `documentSizeMax`.
 public protocol Resource: Codable, Sendable, Hashable {
     /// What was asked for.
     associatedtype Spec: Codable, Sendable, Hashable
@@ -14,6 +14,8 @@ public protocol Resource: Codable, Sendable, Hashable {
     static var kind: String { get }
     /// The version of the stored form that this program writes.
     static var schemaVersion: Int { get }
+    /// Bytes of a document; 16 KiB unless the kind holds texts that are given as a whole.
+    static var documentSizeMax: ByteCount { get }
 
     /// Name, generation and times.
     var metadata: Metadata { get set }
@@ -24,6 +26,8 @@ public protocol Resource: Codable, Sendable, Hashable {
 }
 
 extension Resource {
+    public static var documentSizeMax: ByteCount { .kibibytes(16) }
+
     /// Where the resource is stored.
     public var key: ResourceKey { Self.key(metadata.name) }
 

@@ -50,8 +50,8 @@ public enum StoreLimits {
     public static let operationCountMax = 100
     /// Bytes of all documents of one transaction.
     public static let transactionSizeMax = ByteCount.mebibytes(1)
-    /// Bytes of one document.
-    public static let documentSizeMax = ByteCount.kibibytes(16)
+    /// Bytes of one document; most kinds have less, see `Resource.documentSizeMax`.
+    public static let documentSizeMax = ByteCount.kibibytes(128)
     /// Documents of one page.
     public static let pageCountMax = 500
     /// Batches that a slow watch may be behind before it is ended.

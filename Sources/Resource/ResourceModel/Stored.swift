@@ -54,9 +54,13 @@ public struct Stored<R: Resource>: Sendable, Hashable {
         }
     }
 
-    /// The operation that writes this resource.
+    /// The operation that writes this resource; throws `StoreError.limitExceeded` when it is larger than its kind may be.
     public func put(lease: LeaseID? = nil) throws(StoreError) -> Transaction.Operation {
-        .put(value.key, try encoded(), lease: lease)
+        let bytes = try encoded()
+        guard bytes.count <= Int(R.documentSizeMax.bytes) else {
+            throw .limitExceeded("\(value.key) has \(bytes.count) bytes; the limit is \(R.documentSizeMax)")
+        }
+        return .put(value.key, bytes, lease: lease)
     }
 
     /// The condition that nobody has changed the resource since it was read (or made it, if it is new).

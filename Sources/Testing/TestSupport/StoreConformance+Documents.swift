@@ -62,16 +62,17 @@ extension StoreConformance {
         },
         Check("what is at the limits is taken, what is beyond is refused") { bench in
             let full = [UInt8](repeating: 7, count: Int(StoreLimits.documentSizeMax.bytes))
+            let fullCount = Int(StoreLimits.transactionSizeMax.bytes) / full.count
             func puts(_ count: Int, _ value: [UInt8]) -> [Transaction.Operation] {
                 (0..<count).map { .put(key("n\($0)"), value) }
             }
             let absent = (0...100).map { Transaction.Condition.absent(key("x\($0)")) }
             _ = try await bench.store.commit(
                 Transaction(conditions: Array(absent.prefix(100)), operations: puts(100, [1])))
-            _ = try await bench.store.commit(Transaction(operations: puts(64, full)))
-            try require(await bench.store.get(key("n63"))?.value, is: full, "a full document")
+            _ = try await bench.store.commit(Transaction(operations: puts(fullCount, full)))
+            try require(await bench.store.get(key("n\(fullCount - 1)"))?.value, is: full, "a full document")
             let refused: [Transaction] = [
-                Transaction(operations: puts(101, [1])), Transaction(operations: puts(65, full)),
+                Transaction(operations: puts(101, [1])), Transaction(operations: puts(fullCount + 1, full)),
                 Transaction(operations: puts(1, full + [1])), Transaction(conditions: absent, operations: puts(1, [1])),
             ]
             for transaction in refused {

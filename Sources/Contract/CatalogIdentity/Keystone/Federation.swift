@@ -1,4 +1,5 @@
 import Primitives
+import ResourceModel
 
 /// Who vouches for users (Keystone API v3 extension `OS-FEDERATION`); callers choose its identifier.
 public typealias IdentityProvider = IdentityEntry<IdentityProviderSpec>
@@ -36,6 +37,8 @@ public typealias FederationMapping = IdentityEntry<FederationMappingSpec>
 /// What a mapping is.
 public struct FederationMappingSpec: IdentitySpec {
     public static let kind = "identity.mapping"
+    /// As much as the body of a request can bring.
+    public static let documentSizeMax = StoreLimits.documentSizeMax
 
     /// The identifier.
     public var id: String

@@ -8,10 +8,13 @@ public protocol IdentitySpec: Codable, Sendable, Hashable {
     static var kind: String { get }
     /// The version of the stored form that this program writes.
     static var schemaVersion: Int { get }
+    /// Bytes of a document.
+    static var documentSizeMax: ByteCount { get }
 }
 
 extension IdentitySpec {
     public static var schemaVersion: Int { 1 }
+    public static var documentSizeMax: ByteCount { .kibibytes(16) }
 }
 
 /// A noun of the identity API. Nobody but its API writes it, so there is no status.
@@ -21,6 +24,7 @@ extension IdentitySpec {
 public struct IdentityEntry<Spec: IdentitySpec>: Resource {
     public static var kind: String { Spec.kind }
     public static var schemaVersion: Int { Spec.schemaVersion }
+    public static var documentSizeMax: ByteCount { Spec.documentSizeMax }
 
     public var metadata: Metadata
     public var spec: Spec

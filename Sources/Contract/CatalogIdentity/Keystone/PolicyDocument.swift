@@ -1,4 +1,5 @@
 import Primitives
+import ResourceModel
 
 /// A policy that is kept for services (Keystone API v3, "Policies"); nothing here follows it.
 public typealias PolicyDocument = IdentityEntry<PolicyDocumentSpec>
@@ -6,6 +7,8 @@ public typealias PolicyDocument = IdentityEntry<PolicyDocumentSpec>
 /// What a policy document is.
 public struct PolicyDocumentSpec: IdentitySpec {
     public static let kind = "identity.policy"
+    /// As much as the body of a request can bring.
+    public static let documentSizeMax = StoreLimits.documentSizeMax
 
     /// The content's MIME type.
     public var type: String

@@ -125,6 +125,14 @@ public struct Authenticator: Sendable {
         return Finding(user: user, methods: ["password"])
     }
 
+    /// Returns when `password` is the one of `user`, ended or not: whoever shows it may change it. It counts as a login
+    /// does, right or wrong; throws `AuthenticationError`.
+    public func checkForChange(of user: User?, _ password: SecretText) async throws(AuthenticationError) {
+        do { _ = try await checkPassword(of: user, password) } catch {
+            guard case .passwordExpired = error else { throw error }
+        }
+    }
+
     /// What the rules say to a login, and what it leaves; decided on the record as it is when that is written.
     private func note(isRight: Bool, of user: User) async throws(AuthenticationError) -> LoginRefusal? {
         let rules = settings.passwordRules
@@ -216,7 +224,9 @@ public struct Authenticator: Sendable {
     ) async throws(AuthenticationError) -> (text: String, token: ValidToken) {
         let directory = directory()
         let now = clock.now
-        guard settings.passwordRules.isEnabled(directory.passwordRecord(of: finding.user), now: now) else {
+        // Users without a password are looked after by who vouches for them.
+        let record = directory.passwordRecord(of: finding.user)
+        guard record.passwords.isEmpty || settings.passwordRules.isEnabled(record, now: now) else {
             throw .refused("the user is off, or was away for too long")
         }
         var trust: Trust?
