@@ -236,6 +236,76 @@ import Testing
     /// The most groups of a token.
     private enum FederatedGroups { static let count = 128 }
 
+    // MARK: What is lent
+
+    @Test func `an application credential is good for as long as the membership that it comes from`() async throws {
+        try await withCloud { base in
+            let scene = try await FederationScene(base, ttl: 10)
+            let login = try await scene.logIn()
+            let scoped = try scene.token(try await scene.scope(try scene.token(login), to: scene.projectID))
+            let id = login["token/user/id"].string ?? ""
+            let made = try await scene.cloud.call(
+                .post, "/users/\(id)/application_credentials", ["application_credential": ["name": "robot"]],
+                token: scoped)
+            #expect(made.status == 201, "\(made.text)")
+            func use() async throws -> Int {
+                let credential: JSONValue = [
+                    "id": made["application_credential/id"], "secret": made["application_credential/secret"],
+                ]
+                return try await scene.cloud.call(
+                    .post, "/auth/tokens",
+                    [
+                        "auth": [
+                            "identity": [
+                                "methods": ["application_credential"], "application_credential": credential,
+                            ]
+                        ]
+                    ], token: .some(nil)
+                ).status
+            }
+            #expect(try await use() == 201)
+            base.clock.advance(by: .seconds(600))
+            #expect(try await use() == 401)
+            _ = try await scene.logIn()
+            #expect(try await use() == 201)
+        }
+    }
+
+    @Test func `a trustee's groups at a provider are not the trustor's`() async throws {
+        try await withCloud { base in
+            let scene = try await FederationScene(base)
+            let trustor = try await scene.cloud.user(role: "member", in: scene.projectID)
+            let login = try await scene.logIn()
+            let trust = try await scene.cloud.call(
+                .post, "/OS-TRUST/trusts",
+                [
+                    "trust": [
+                        "trustor_user_id": .string(trustor.id), "trustee_user_id": login["token/user/id"],
+                        "project_id": .string(scene.projectID), "roles": [["name": "member"]], "impersonation": false,
+                    ]
+                ], token: trustor.token)
+            #expect(trust.status == 201, "\(trust.text)")
+            let unscoped = try scene.token(login)
+            func use() async throws -> Int {
+                try await scene.cloud.call(
+                    .post, "/auth/tokens",
+                    [
+                        "auth": [
+                            "identity": ["methods": ["token"], "token": ["id": .string(unscoped)]],
+                            "scope": ["OS-TRUST:trust": ["id": trust["trust/id"]]],
+                        ]
+                    ], token: .some(nil)
+                ).status
+            }
+            #expect(try await use() == 201)
+            let member = try await scene.cloud.roleID("member")
+            try await scene.expect(
+                204, .delete, "/projects/\(scene.projectID)/users/\(trustor.id)/roles/\(member)")
+            #expect(try await use() == 401)
+            #expect(try await scene.scope(unscoped, to: scene.projectID).status == 201, "its own they still are")
+        }
+    }
+
     // MARK: What is not there
 
     @Test func `other ways in say what to use`() async throws {

@@ -49,11 +49,13 @@ import Testing
             let scene = try await FederationScene(base)
             let (issuer, claims) = (scene.issuer, scene.claims())
             #expect(try await scene.present(try issuer.token(claims, key: TestIssuer.p256)).status == 201)
+            guard case .rsa(let rsa, _) = try TestIssuer.rsa.get().material else { return }
+            let pss = TestIssuer.Key(id: "rsa-1", material: .rsa(rsa, isPSS: true))
+            #expect(try await scene.present(try issuer.token(claims, key: pss)).status == 201)
             let payload = Base64.urlSafe.encode(JSONValue.object(claims).text)
             func header(_ text: String) -> String { Base64.urlSafe.encode(Array(text.utf8)) }
             try await refuses(scene, "\(header(#"{"alg":"none"}"#)).\(payload).", "algorithm")
             // The public key, in each of its forms, as the secret of an HMAC.
-            guard case .rsa(let rsa) = try TestIssuer.rsa.get().material else { return }
             let signed = "\(header(#"{"alg":"HS256","kid":"rsa-1"}"#)).\(payload)"
             for secret in [
                 Data(rsa.publicKey.pemRepresentation.utf8), rsa.publicKey.derRepresentation,

@@ -13,7 +13,7 @@ final class TestIssuer: IssuerDocuments {
     /// A key with its name at the provider.
     struct Key: Sendable {
         enum Material: Sendable {
-            case rsa(_RSA.Signing.PrivateKey)
+            case rsa(_RSA.Signing.PrivateKey, isPSS: Bool = false)
             case p256(P256.Signing.PrivateKey)
         }
         let id: String
@@ -23,7 +23,7 @@ final class TestIssuer: IssuerDocuments {
         var published: JSONValue {
             func text(_ bytes: some Sequence<UInt8>) -> JSONValue { .string(Base64.urlSafe.encode(bytes)) }
             switch material {
-            case .rsa(let key):
+            case .rsa(let key, _):
                 guard let numbers = try? key.publicKey.getKeyPrimitives() else { return .null }
                 return [
                     "kid": .string(id), "kty": "RSA", "use": "sig", "n": text(numbers.modulus),
@@ -41,9 +41,10 @@ final class TestIssuer: IssuerDocuments {
         /// The signature of `text`, and the algorithm's name.
         func sign(_ text: String) throws -> (algorithm: String, signature: [UInt8]) {
             switch material {
-            case .rsa(let key):
-                let digest = SHA256.hash(data: Data(text.utf8))
-                return ("RS256", Array(try key.signature(for: digest, padding: .insecurePKCS1v1_5).rawRepresentation))
+            case .rsa(let key, let isPSS):
+                let signature = try key.signature(
+                    for: SHA256.hash(data: Data(text.utf8)), padding: isPSS ? .PSS : .insecurePKCS1v1_5)
+                return (isPSS ? "PS256" : "RS256", Array(signature.rawRepresentation))
             case .p256(let key): return ("ES256", Array(try key.signature(for: Data(text.utf8)).rawRepresentation))
             }
         }

@@ -24,7 +24,7 @@ public struct FuzzTarget: Sendable, CustomStringConvertible {
     public static let all: [FuzzTarget] = [
         .dhcp, .tftp, .lldp, .bootPath, .inventory, .machineMessage, .agentMessage, .webSocket, .chunkManifest,
         .chunkFrames, .siteFile, .siteDocument, .policyFile, .redfish, .ipmi, .gpt, .diskContents, .memoryModules,
-        .tokenPayload, .federationMapping, .signedRequest,
+        .tokenPayload, .federationMapping, .signedRequest, .issuerFile, .providerToken,
     ]
 }
 
