@@ -33,11 +33,19 @@ enum AccessRuleView {
 }
 
 extension KeystoneAPI {
+    private static let accessRuleAnswer: Schema = .object(
+        [
+            "access_rule": .object(
+                [
+                    "id": .string(), "service": .string(), "method": .string(), "path": .string(), "links": .links,
+                ], required: ["id", "service", "method", "path", "links"])
+        ], required: ["access_rule"])
+
     static let accessRuleRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/users/{user_id}/access_rules", .rule("identity:list_access_rules"),
             "Lists a user's access rules.",
-            response: .object(["access_rules": .array(of: .any)], required: ["access_rules", "links"]),
+            response: accessRuleAnswer.list("access_rules"),
             target: ofPathUser
         ) { call in
             let user = call.parameter("user_id")
@@ -48,7 +56,7 @@ extension KeystoneAPI {
         },
         IdentityRoute(
             .get, "/v3/users/{user_id}/access_rules/{access_rule_id}", .rule("identity:get_access_rule"),
-            "Shows an access rule.", response: .object(["access_rule": .any], required: ["access_rule"]),
+            "Shows an access rule.", response: accessRuleAnswer,
             target: ofPathUser
         ) { call in
             try call.refuseDelegated("Access rules", exceptApplicationCredentials: true)

@@ -11,12 +11,22 @@ extension KeystoneAPI {
     private static let accessTokensPath = "/v3/users/{user_id}/OS-OAUTH1/access_tokens"
     private static let accessTokenPath = "\(accessTokensPath)/{access_token_id}"
 
+    private static let accessTokenAnswer: Schema = .object(
+        [
+            "access_token": .object(
+                [
+                    "id": .string(), "consumer_id": .string(), "project_id": .string(),
+                    "authorizing_user_id": Schema.string().orNull, "expires_at": Schema.string(form: .time).orNull,
+                    "links": .links,
+                ], required: ["id", "consumer_id", "project_id", "authorizing_user_id", "expires_at", "links"])
+        ], required: ["access_token"])
+
     /// What a user has lent to consumers.
     static let accessTokenRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, accessTokensPath, .rule("identity:list_access_tokens"),
             "Lists the access tokens that a user has authorized.",
-            response: .object(["access_tokens": .array(of: .any)], required: ["access_tokens", "links"])
+            response: accessTokenAnswer.list("access_tokens")
         ) { call in
             try call.refuseDelegated("Access tokens")
             let user = call.parameter("user_id")
@@ -30,8 +40,7 @@ extension KeystoneAPI {
         IdentityRoute(
             .get, accessTokenPath, .rule("identity:get_access_token"),
             "Shows an access token that a user has authorized.",
-            response: .object(
-                ["access_token": .object([:], required: ["id", "consumer_id"])], required: ["access_token"])
+            response: accessTokenAnswer
         ) { call in
             try call.refuseDelegated("Access tokens")
             return .json(["access_token": call.render(try call.accessToken())])
@@ -51,7 +60,7 @@ extension KeystoneAPI {
         IdentityRoute(
             .get, "\(accessTokenPath)/roles", .rule("identity:list_access_token_roles"),
             "Lists the roles of an access token.",
-            response: .object(["roles": .array(of: .any)], required: ["roles", "links"])
+            response: rolesAnswer
         ) { call in
             let token = try call.accessToken()
             return try roleNoun.list(token.spec.roleIDs.compactMap { call.directory.role($0) }, call)
@@ -59,7 +68,7 @@ extension KeystoneAPI {
         IdentityRoute(
             .get, "\(accessTokenPath)/roles/{role_id}", .rule("identity:get_access_token_role"),
             "Shows a role of an access token.",
-            response: .object(["role": .object([:], required: ["id", "name"])], required: ["role"])
+            response: roleAnswer
         ) { call in
             let id = call.parameter("role_id")
             guard try call.accessToken().spec.roleIDs.contains(id), let role = call.directory.role(id) else {

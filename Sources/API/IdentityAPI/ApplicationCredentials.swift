@@ -14,7 +14,7 @@ extension KeystoneAPI {
             "application_credential": .object(
                 [
                     "id": .string(), "name": .string(), "project_id": .string(), "unrestricted": .boolean,
-                    "roles": .array(of: .object([:], required: ["id", "name"])), "links": .any,
+                    "roles": .array(of: .object([:], required: ["id", "name"])), "links": .links,
                 ], required: ["id", "name", "project_id", "unrestricted", "roles", "links"])
         ], required: ["application_credential"])
     private static let appCredentialBody: Schema = .object(
@@ -45,8 +45,7 @@ extension KeystoneAPI {
         IdentityRoute(
             .get, credentialsPath, .rule("identity:list_application_credentials"),
             "Lists a user's application credentials.",
-            response: .object(
-                ["application_credentials": .array(of: .any)], required: ["application_credentials", "links"]),
+            response: appCredentialAnswer.list("application_credentials"),
             target: ofUserInPath
         ) { call in
             try call.refuseDelegated("Application credentials", exceptApplicationCredentials: true)

@@ -16,12 +16,12 @@ extension KeystoneAPI {
 
     private static let consumerBody: [String: Schema] = ["description": Schema.string().orNull]
     private static let consumerAnswer = consumerNoun.schema(
-        ["id": .string(), "description": Schema.string().orNull, "links": .any], required: ["description"])
+        ["description": Schema.string().orNull], required: ["description"])
 
     static let consumerRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/OS-OAUTH1/consumers", .rule("identity:list_consumers"), "Lists programs that act for users.",
-            response: .object(["consumers": .array(of: .any)], required: ["consumers", "links"])
+            response: consumerAnswer.list("consumers")
         ) { try consumerNoun.list($0.directory.now.all(Consumer.self), $0) },
         IdentityRoute(
             .post, "/v3/OS-OAUTH1/consumers", .rule("identity:create_consumer"),

@@ -20,10 +20,9 @@ extension KeystoneAPI {
         "name": .string(min: 1, max: 64, form: .notBlank), "description": .string().orNull, "enabled": .boolean,
         "tags": ProjectTags.schema, "options": Immutability.schema,
     ]
-    private static let domainAnswer = domainNoun.schema(
+    static let domainAnswer = domainNoun.schema(
         [
-            "id": .string(), "name": .string(), "enabled": .boolean, "description": Schema.string().orNull,
-            "links": .any,
+            "name": .string(), "enabled": .boolean, "description": Schema.string().orNull,
         ],
         required: ["name", "enabled"])
 
@@ -43,7 +42,7 @@ extension KeystoneAPI {
     static let domainRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/domains", .rule("identity:list_domains"), "Lists domains.",
-            response: .object(["domains": .array(of: .any)], required: ["domains", "links"]),
+            response: domainAnswer.list("domains"),
             target: { call in
                 guard let id = call.caller.credentials.domainID else { return PolicyTarget() }
                 return PolicyTarget(["target": ["domain": ["id": .string(id)]]])

@@ -35,7 +35,7 @@ extension KeystoneAPI {
     static let ec2Routes: [IdentityRoute] = [
         IdentityRoute(
             .get, ec2Path, .rule("identity:ec2_list_credentials"), "Lists a user's EC2 credentials.",
-            response: .object(["credentials": .array(of: .any)], required: ["credentials", "links"]), target: ofUser
+            response: ec2Answer.list("credentials"), target: ofUser
         ) { call in
             let user = try call.existingUser()
             try call.refuseDelegated("Credentials")

@@ -31,17 +31,17 @@ extension KeystoneAPI {
             "filters": filters(minCount: filterCountMin), "id": .string(max: 64),
         ]
     }
-    private static let endpointGroupAnswer = endpointGroupNoun.schema(
+    static let endpointGroupAnswer = endpointGroupNoun.schema(
         [
-            "id": .string(), "name": .string(), "description": Schema.string().orNull, "filters": .object([:]),
-            "links": .any,
+            "name": .string(), "description": Schema.string().orNull, "filters": .object([:]),
+            "links": .links,
         ],
         required: ["name", "filters"])
 
     static let endpointGroupRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/OS-EP-FILTER/endpoint_groups", .rule("identity:list_endpoint_groups"), "Lists endpoint groups.",
-            response: .object(["endpoint_groups": .array(of: .any)], required: ["endpoint_groups", "links"])
+            response: endpointGroupAnswer.list("endpoint_groups")
         ) { try endpointGroupNoun.list($0.directory.now.all(EndpointGroup.self), $0) },
         IdentityRoute(
             .post, "/v3/OS-EP-FILTER/endpoint_groups", .rule("identity:create_endpoint_group"),

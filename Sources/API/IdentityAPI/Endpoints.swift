@@ -25,10 +25,10 @@ extension KeystoneAPI {
     ]
     private static let endpointAnswer = endpointNoun.schema(
         [
-            "id": .string(), "service_id": .string(), "interface": .string(), "url": .string(),
-            "region_id": Schema.string().orNull, "region": Schema.string().orNull, "enabled": .boolean, "links": .any,
+            "service_id": .string(), "interface": .string(), "url": .string(),
+            "region_id": Schema.string().orNull, "region": Schema.string().orNull, "enabled": .boolean,
         ], required: ["service_id", "interface", "url", "region_id", "region", "enabled"])
-    static let endpointsAnswer: Schema = .object(["endpoints": .array(of: .any)], required: ["endpoints", "links"])
+    static let endpointsAnswer = endpointAnswer.list("endpoints")
 
     static let endpointRoutes: [IdentityRoute] = [
         IdentityRoute(

@@ -14,13 +14,13 @@ extension KeystoneAPI {
         identifier: { $0.spec.id })
 
     private static let mappingAnswer = mappingNoun.schema(
-        ["id": .string(), "rules": .array(of: .any), "schema_version": .string(), "links": .any],
+        ["rules": .array(of: .object([:])), "schema_version": .string()],
         required: ["rules", "schema_version"])
 
     static let mappingRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/OS-FEDERATION/mappings", .rule("identity:list_mappings"), "Lists mappings.",
-            response: .object(["mappings": .array(of: .any)], required: ["mappings", "links"])
+            response: mappingAnswer.list("mappings")
         ) { try mappingNoun.list($0.directory.now.all(FederationMapping.self), $0) },
         IdentityRoute(
             .put, "/v3/OS-FEDERATION/mappings/{mapping_id}", .rule("identity:create_mapping"),

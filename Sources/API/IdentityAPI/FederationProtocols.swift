@@ -20,7 +20,10 @@ extension KeystoneAPI {
     private static let protocolAnswer: Schema = .object(
         [
             "protocol": .object(
-                ["id": .string(), "mapping_id": .string(), "remote_id_attribute": .string(), "links": .any],
+                [
+                    "id": .string(), "mapping_id": .string(), "remote_id_attribute": Schema.string().orNull,
+                    "links": .links,
+                ],
                 required: ["id", "mapping_id", "links"])
         ], required: ["protocol"])
 
@@ -28,7 +31,7 @@ extension KeystoneAPI {
         IdentityRoute(
             .get, "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols", .rule("identity:list_protocols"),
             "Lists the protocols of an identity provider.",
-            response: .object(["protocols": .array(of: .any)], required: ["protocols", "links"])
+            response: protocolAnswer.list("protocols")
         ) { call in
             let provider = try call.existingProvider().spec.id
             let protocols = call.directory.now.all(FederationProtocol.self).filter { $0.spec.providerID == provider }

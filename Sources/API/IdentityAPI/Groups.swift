@@ -19,8 +19,8 @@ extension KeystoneAPI {
         "name": .string(min: 1, max: 64, form: .notBlank), "description": Schema.string().orNull,
         "domain_id": .string(max: 64),
     ]
-    private static let groupAnswer = groupNoun.schema(
-        ["id": .string(), "name": .string(), "domain_id": .string(), "description": .string(), "links": .any],
+    static let groupAnswer = groupNoun.schema(
+        ["name": .string(), "domain_id": .string(), "description": .string()],
         required: ["name", "domain_id"])
 
     private static func ofPathGroup(_ call: IdentityCall) -> PolicyTarget {
@@ -35,7 +35,7 @@ extension KeystoneAPI {
     static let groupRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/groups", .rule("identity:list_groups"), "Lists groups.",
-            response: .object(["groups": .array(of: .any)], required: ["groups", "links"]),
+            response: groupAnswer.list("groups"),
             target: { call in
                 guard let id = call.caller.credentials.domainID else { return PolicyTarget() }
                 return PolicyTarget(["target": ["group": ["domain_id": .string(id)]]])
@@ -75,7 +75,7 @@ extension KeystoneAPI {
         },
         IdentityRoute(
             .get, "/v3/groups/{group_id}/users", .rule("identity:list_users_in_group"), "Lists who is in a group.",
-            response: .object(["users": .array(of: .any)], required: ["users", "links"]), target: ofPathGroup
+            response: userAnswer.list("users"), target: ofPathGroup
         ) { call in
             let group = try call.existingGroup()
             let users = call.directory.memberships(of: group.id).compactMap { call.directory.user($0.spec.userID) }

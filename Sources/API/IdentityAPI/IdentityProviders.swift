@@ -26,16 +26,15 @@ extension KeystoneAPI {
     ]
     private static let identityProviderAnswer = identityProviderNoun.schema(
         [
-            "id": .string(), "enabled": .boolean, "description": Schema.string().orNull,
+            "enabled": .boolean, "description": Schema.string().orNull,
             "remote_ids": .array(of: .string()), "domain_id": .string(), "authorization_ttl": Schema.integer().orNull,
-            "links": .any,
         ], required: ["enabled", "description", "remote_ids", "domain_id", "authorization_ttl"])
 
     static let identityProviderRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/OS-FEDERATION/identity_providers", .rule("identity:list_identity_providers"),
             "Lists identity providers.",
-            response: .object(["identity_providers": .array(of: .any)], required: ["identity_providers", "links"])
+            response: identityProviderAnswer.list("identity_providers")
         ) { try identityProviderNoun.list($0.directory.now.all(IdentityProvider.self), $0) },
         IdentityRoute(
             .put, "/v3/OS-FEDERATION/identity_providers/{idp_id}", .rule("identity:create_identity_provider"),

@@ -11,6 +11,17 @@ extension KeystoneAPI {
     private static let impliesPath = "/v3/roles/{prior_role_id}/implies"
     private static let impliedPath = "/v3/roles/{prior_role_id}/implies/{implied_role_id}"
 
+    private static let inferredRole: Schema = .object(
+        ["id": .string(), "name": .string(), "links": .links], required: ["id", "name", "links"])
+    /// Both forms of one answer: what a role implies, one role or several.
+    private static let inferenceAnswer: Schema = .object(
+        ["role_inference": inferenceElement(.either([inferredRole, .array(of: inferredRole)])), "links": .links],
+        required: ["role_inference", "links"])
+
+    private static func inferenceElement(_ implied: Schema) -> Schema {
+        .object(["prior_role": inferredRole, "implies": implied], required: ["prior_role", "implies"])
+    }
+
     private static func ofPathImplication(_ call: IdentityCall) throws -> PolicyTarget {
         var target = ["prior_role": roleNoun.target(try call.existingRole("prior_role_id"))["role"] ?? .null]
         if call.parameters["implied_role_id"] != nil {
@@ -22,7 +33,7 @@ extension KeystoneAPI {
     static let implicationRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, impliesPath, .rule("identity:list_implied_roles"), "Lists what a role implies by itself.",
-            response: .object(["role_inference": .any], required: ["role_inference", "links"]),
+            response: inferenceAnswer,
             target: ofPathImplication
         ) { call in
             let prior = try call.existingRole("prior_role_id")
@@ -37,7 +48,7 @@ extension KeystoneAPI {
         },
         IdentityRoute(
             .put, impliedPath, .rule("identity:create_implied_role"), "Has one role imply another.",
-            response: .object(["role_inference": .any], required: ["role_inference", "links"]),
+            response: inferenceAnswer,
             target: ofPathImplication
         ) { call in
             try await call.createImplication()
@@ -45,7 +56,7 @@ extension KeystoneAPI {
         },
         IdentityRoute(
             .get, impliedPath, .rule("identity:get_implied_role"), "Shows that one role implies another.",
-            response: .object(["role_inference": .any], required: ["role_inference", "links"]),
+            response: inferenceAnswer,
             target: ofPathImplication
         ) { call in
             _ = try call.implication()
@@ -72,7 +83,10 @@ extension KeystoneAPI {
         },
         IdentityRoute(
             .get, "/v3/role_inferences", .rule("identity:list_role_inference_rules"),
-            "Lists what all roles imply.", response: .object(["role_inferences": .array(of: .any)])
+            "Lists what all roles imply.",
+            response: .object(
+                ["role_inferences": .array(of: inferenceElement(.array(of: inferredRole)))],
+                required: ["role_inferences"])
         ) { call in
             let groups = Dictionary(grouping: call.directory.now.all(RoleImplication.self), by: \.spec.priorID)
             let rules = groups.sorted { $0.key < $1.key }.compactMap { prior, implications -> JSONValue? in

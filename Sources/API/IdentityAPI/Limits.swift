@@ -24,14 +24,14 @@ extension KeystoneAPI {
     ]) { $1 }
     private static let limitAnswer = limitNoun.schema(
         [
-            "id": .string(), "service_id": .string(), "region_id": Schema.string().orNull, "resource_name": .string(),
+            "service_id": .string(), "region_id": Schema.string().orNull, "resource_name": .string(),
             "resource_limit": limitAmount, "project_id": Schema.string().orNull, "domain_id": Schema.string().orNull,
-            "description": Schema.string().orNull, "links": .any,
+            "description": Schema.string().orNull,
         ],
         required: [
             "service_id", "region_id", "resource_name", "resource_limit", "project_id", "domain_id", "description",
         ])
-    private static let limitsAnswer: Schema = .object(["limits": .array(of: .any)], required: ["limits"])
+    private static let limitsAnswer = limitAnswer.list("limits", hasLinks: false)
 
     /// The limit with its whole project or domain; nothing when it is not there.
     private static func ofPathLimit(_ call: IdentityCall) -> PolicyTarget {

@@ -27,8 +27,7 @@ extension KeystoneAPI {
                 .get, "/v3/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy",
                 .rule("identity:get_policy_for_endpoint"),
                 "Shows the policy document of an endpoint: its own, else its service's in its region or one above, else its service's.",
-                response: .object(
-                    ["policy": .object([:], required: ["id", "type", "blob", "links"])], required: ["policy"])
+                response: policyAnswer
             ) { call in
                 let endpoint = try call.existing(Endpoint.self, "endpoint")
                 guard let id = call.directory.policyID(for: endpoint) else {

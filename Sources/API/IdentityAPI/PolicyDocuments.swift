@@ -14,13 +14,13 @@ extension KeystoneAPI {
     }
 
     private static let policyBody: [String: Schema] = ["type": .string(max: 255), "blob": .string()]
-    private static let policyAnswer = policyNoun.schema(
-        ["id": .string(), "type": .string(), "blob": .string(), "links": .any], required: ["type", "blob"])
+    static let policyAnswer = policyNoun.schema(
+        ["type": .string(), "blob": .string()], required: ["type", "blob"])
 
     static let policyRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/policies", .rule("identity:list_policies"), "Lists policy documents.",
-            response: .object(["policies": .array(of: .any)], required: ["policies", "links"])
+            response: policyAnswer.list("policies")
         ) { try policyNoun.list($0.directory.now.all(PolicyDocument.self), $0) },
         IdentityRoute(
             .post, "/v3/policies", .rule("identity:create_policy"), "Keeps a policy document.",

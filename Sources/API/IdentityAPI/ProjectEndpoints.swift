@@ -23,7 +23,7 @@ extension KeystoneAPI {
         IdentityRoute(
             .get, "/v3/OS-EP-FILTER/projects/{project_id}/endpoint_groups",
             .rule("identity:list_endpoint_groups_for_project"), "Lists the endpoint groups that a project was given.",
-            response: .object(["endpoint_groups": .array(of: .any)], required: ["endpoint_groups", "links"])
+            response: endpointGroupAnswer.list("endpoint_groups")
         ) { call in
             let given = call.directory.projectEndpoints(of: try call.existingProject().id).filter(\.spec.isGroup)
             return try endpointGroupNoun.list(

@@ -26,11 +26,11 @@ extension KeystoneAPI {
     ]
     static let projectAnswer = projectNoun.schema(
         [
-            "id": .string(), "name": .string(), "enabled": .boolean, "description": .string(),
+            "name": .string(), "enabled": .boolean, "description": .string(),
             "domain_id": .string().orNull, "parent_id": .string().orNull, "is_domain": .boolean,
-            "tags": .array(of: .string()), "links": .any,
+            "tags": .array(of: .string()),
         ], required: ["name", "enabled", "domain_id", "parent_id", "is_domain", "tags"])
-    static let projectsAnswer: Schema = .object(["projects": .array(of: .any)], required: ["projects", "links"])
+    static let projectsAnswer = projectAnswer.list("projects")
 
     static func ofPathProject(_ call: IdentityCall) -> PolicyTarget {
         let id = call.parameter("project_id")

@@ -21,13 +21,13 @@ extension KeystoneAPI {
         "parent_region_id": Schema.string(max: 255).orNull,
     ]
     private static let regionAnswer = regionNoun.schema(
-        ["id": .string(), "description": .string(), "parent_region_id": Schema.string().orNull, "links": .any],
+        ["description": .string(), "parent_region_id": Schema.string().orNull],
         required: ["description", "parent_region_id"])
 
     static let regionRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/regions", .rule("identity:list_regions"), "Lists regions.",
-            response: .object(["regions": .array(of: .any)], required: ["regions", "links"])
+            response: regionAnswer.list("regions")
         ) { try regionNoun.list($0.directory.now.all(Region.self), $0) },
         IdentityRoute(
             .post, "/v3/regions", .rule("identity:create_region"), "Makes a region.",

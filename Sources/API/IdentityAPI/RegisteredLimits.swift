@@ -28,11 +28,10 @@ extension KeystoneAPI {
     private static let registeredLimitBody = limitedResource.merging(["default_limit": limitAmount]) { $1 }
     private static let registeredLimitAnswer = registeredLimitNoun.schema(
         [
-            "id": .string(), "service_id": .string(), "region_id": Schema.string().orNull, "resource_name": .string(),
-            "default_limit": limitAmount, "description": Schema.string().orNull, "links": .any,
+            "service_id": .string(), "region_id": Schema.string().orNull, "resource_name": .string(),
+            "default_limit": limitAmount, "description": Schema.string().orNull,
         ], required: ["service_id", "region_id", "resource_name", "default_limit", "description"])
-    private static let registeredLimitsAnswer: Schema = .object(
-        ["registered_limits": .array(of: .any)], required: ["registered_limits"])
+    private static let registeredLimitsAnswer = registeredLimitAnswer.list("registered_limits", hasLinks: false)
 
     static let registeredLimitRoutes: [IdentityRoute] = [
         IdentityRoute(

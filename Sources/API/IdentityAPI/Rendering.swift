@@ -55,9 +55,28 @@ struct Noun<Spec: IdentitySpec>: Sendable {
         return [member: .object(members)]
     }
 
-    /// What an answer with one entry must be.
+    /// What an answer with one entry must be; `Schema.list` makes of it what one with many must be.
     func schema(_ members: [String: Schema], required: [String]) -> Schema {
-        .object([member: .object(members, required: required + ["id", "links"])], required: [member])
+        let all = members.merging(["id": .string(), "links": .links]) { $1 }
+        return .object([member: .object(all, required: required + ["id", "links"])], required: [member])
+    }
+}
+
+extension Schema {
+    /// Addresses by what they lead to; null where there is none.
+    static let links = Schema.object(["self": .string(form: .uri)], others: Schema.string(form: .uri).orNull)
+
+    /// The only member's schema of the answer with one entry: `{"user": {…}}`.
+    var element: Schema {
+        guard case .object(let members, _, _, _) = self, members.count == 1 else { return .any }
+        return members.values.first ?? .any
+    }
+
+    /// What the answer with a list must be, of the answer with one entry.
+    func list(_ collection: String, hasLinks: Bool = true) -> Schema {
+        .object(
+            [collection: .array(of: element), "links": .links],
+            required: hasLinks ? [collection, "links"] : [collection])
     }
 }
 

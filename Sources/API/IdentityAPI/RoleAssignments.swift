@@ -8,10 +8,22 @@ import ReconcileRuntime
 import ResourceModel
 
 extension KeystoneAPI {
+    private static let named: Schema = .object(["id": .string(), "name": .string()], required: ["id"])
+    private static let assignmentElement: Schema = .object(
+        [
+            "role": named, "user": named, "group": named, "links": .links,
+            "scope": .either(
+                ["project": named, "domain": named, "system": .object(["all": .boolean], required: ["all"])].map {
+                    .object([$0: $1, "OS-INHERIT:inherited_to": .choice(["projects"])], required: [$0])
+                }),
+        ], required: ["role", "scope", "links"])
+
     static let assignmentRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/role_assignments", .token, "Lists who has which roles where.",
-            response: .object(["role_assignments": .array(of: .any)], required: ["role_assignments", "links"])
+            response: .object(
+                ["role_assignments": .array(of: assignmentElement), "links": .links],
+                required: ["role_assignments", "links"])
         ) { call in
             let question = try AssignmentQuestion(call)
             if let tree = question.tree {

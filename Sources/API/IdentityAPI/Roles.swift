@@ -19,10 +19,11 @@ extension KeystoneAPI {
         "name": .string(min: 1, max: 255, form: .notBlank), "description": Schema.string().orNull,
         "domain_id": Schema.string(max: 64).orNull, "options": Immutability.schema,
     ]
-    private static let roleAnswer = roleNoun.schema(
-        ["id": .string(), "name": .string(), "domain_id": Schema.string().orNull, "links": .any],
+    static let roleAnswer = roleNoun.schema(
+        ["name": .string(), "domain_id": Schema.string().orNull],
         required: ["name", "domain_id"])
-    static let rolesAnswer: Schema = .object(["roles": .array(of: .any)], required: ["roles", "links"])
+    static let roleElement = roleAnswer.element
+    static let rolesAnswer = roleAnswer.list("roles")
 
     /// The rule of a call that concerns a role of a domain is another one.
     private static func demand(_ call: IdentityCall, _ verb: String) throws {

@@ -26,15 +26,15 @@ extension KeystoneAPI {
     ]
     private static let serviceProviderAnswer = serviceProviderNoun.schema(
         [
-            "id": .string(), "enabled": .boolean, "description": Schema.string().orNull, "auth_url": .string(),
-            "sp_url": .string(), "relay_state_prefix": .string(), "links": .any,
+            "enabled": .boolean, "description": Schema.string().orNull, "auth_url": .string(),
+            "sp_url": .string(), "relay_state_prefix": .string(),
         ], required: ["enabled", "description", "auth_url", "sp_url", "relay_state_prefix"])
 
     static let serviceProviderRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/OS-FEDERATION/service_providers", .rule("identity:list_service_providers"),
             "Lists clouds that trust this one.",
-            response: .object(["service_providers": .array(of: .any)], required: ["service_providers", "links"])
+            response: serviceProviderAnswer.list("service_providers")
         ) { try serviceProviderNoun.list($0.directory.now.all(ServiceProvider.self), $0) },
         IdentityRoute(
             .put, serviceProviderPath, .rule("identity:create_service_provider"),

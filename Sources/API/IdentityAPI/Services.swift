@@ -23,12 +23,12 @@ extension KeystoneAPI {
         "description": Schema.string().orNull,
     ]
     private static let serviceAnswer = serviceNoun.schema(
-        ["id": .string(), "type": .string(), "enabled": .boolean, "links": .any], required: ["type", "enabled"])
+        ["type": .string(), "enabled": .boolean], required: ["type", "enabled"])
 
     static let serviceRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/services", .rule("identity:list_services"), "Lists services.",
-            response: .object(["services": .array(of: .any)], required: ["services", "links"])
+            response: serviceAnswer.list("services")
         ) { try serviceNoun.list($0.directory.now.all(CloudService.self), $0) },
         IdentityRoute(
             .post, "/v3/services", .rule("identity:create_service"), "Makes a service.",

@@ -13,8 +13,15 @@ extension KeystoneAPI {
             "trust": .object(
                 [
                     "id": .string(), "trustor_user_id": .string(), "trustee_user_id": .string(),
-                    "impersonation": .boolean, "roles": .array(of: .any), "links": .any,
-                ], required: ["id", "trustor_user_id", "trustee_user_id", "impersonation", "roles", "links"])
+                    "impersonation": .boolean, "project_id": Schema.string().orNull,
+                    "expires_at": Schema.string(form: .time).orNull, "remaining_uses": Schema.integer(min: 0).orNull,
+                    "redelegated_trust_id": Schema.string().orNull, "redelegation_count": .integer(min: 0),
+                    "deleted_at": .null, "roles": .array(of: roleElement), "roles_links": .links, "links": .links,
+                ],
+                required: [
+                    "id", "trustor_user_id", "trustee_user_id", "impersonation", "project_id", "expires_at",
+                    "remaining_uses", "redelegated_trust_id", "redelegation_count", "links",
+                ])
         ], required: ["trust"])
 
     /// A trust that is not there, ended or is used up is not found by anybody.
@@ -34,7 +41,7 @@ extension KeystoneAPI {
     static let trustRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/OS-TRUST/trusts", .token, "Lists trusts.",
-            response: .object(["trusts": .array(of: .any)], required: ["trusts", "links"])
+            response: trustAnswer.list("trusts")
         ) { try $0.listTrusts() },
         IdentityRoute(
             .post, "/v3/OS-TRUST/trusts", .rule("identity:create_trust"), "Makes a trust.",
@@ -78,7 +85,7 @@ extension KeystoneAPI {
         },
         IdentityRoute(
             .get, "/v3/OS-TRUST/trusts/{trust_id}/roles/{role_id}", .rule("identity:get_role_for_trust"),
-            "Shows a role of a trust.", response: .object(["role": .any], required: ["role"]), target: ofPathTrust
+            "Shows a role of a trust.", response: roleAnswer, target: ofPathTrust
         ) { call in
             try call.refuseDelegatedMethod()
             let id = call.parameter("role_id")

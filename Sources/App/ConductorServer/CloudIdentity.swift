@@ -54,8 +54,10 @@ struct CloudIdentity: Sendable {
             store: store, cache: cache, tokens: tokens, authenticator: authenticator, passwords: passwords,
             vault: vault,
             audit: audit, clock: clock, openID: try openID(configuration.oidcSettingsFile, clock: clock),
-            logger: logger)
-        return CloudIdentity(backend: backend, door: backend.door(policy: try policy(configuration.policyFile)))
+            logins: configuration.apiRate > 0 ? LoginPlaces() : nil, logger: logger)
+        let rates = configuration.apiRate > 0 ? CallRates(perSecond: configuration.apiRate, clock: clock) : nil
+        let policy = try policy(configuration.policyFile)
+        return CloudIdentity(backend: backend, door: backend.door(policy: policy, rates: rates))
     }
 
     /// The rules of the cloud's APIs with those of the operator's file; throws `PolicyError`, and `InvalidValue` for a file

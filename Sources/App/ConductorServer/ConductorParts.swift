@@ -372,6 +372,8 @@ struct ConductorParts {
                 hub.metrics.remove(node)
                 progress.remove(node)
             })
+        let keystone = identity.service
+        let bareMetal = IronicAPI.service(bareMetalBackend(), door: identity.door)
         let checks = SiteCheckDesk(
             catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authorities: authorities,
             missingPrograms: missingPrograms, turns: turns, clock: clock, logger: logger)
@@ -383,7 +385,8 @@ struct ConductorParts {
             conductor: ConductorInfo(
                 version: Conductor.version,
                 samples: { [bootCounters, watch] in
-                    bootCounters.samples + hub.counters.samples + hub.logs.samples + watch.samples
+                    bootCounters.samples + hub.counters.samples + hub.logs.samples + watch.samples + keystone.samples
+                        + bareMetal.samples
                 }, isStoreWritable: { [watch] in watch.isWritable }),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
@@ -402,9 +405,12 @@ struct ConductorParts {
             verify: verify, barrier: barrier)
         return api.router(
             verify: verify, barrier: barrier,
+            errorAnswers: [
+                { keystone.answer(beforeRoutes: $0, $1, $2) }, { bareMetal.answer(beforeRoutes: $0, $1, $2) },
+            ],
             pages: {
                 dashboard.addRoutes(to: $0)
-                identity.service.addRoutes(to: $0)
+                keystone.addRoutes(to: $0)
                 bareMetal.addRoutes(to: $0)
             })
     }

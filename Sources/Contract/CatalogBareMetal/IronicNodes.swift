@@ -18,40 +18,59 @@ public struct ClientMembers: Codable, Sendable, Hashable {
     }
 }
 
-/// What clients keep with a machine; stored under the name of its `Node`.
-public struct MachineMembers: Resource {
-    public static let kind = "baremetal.members"
-    public static let schemaVersion = 1
-
-    public var metadata: Metadata
-    public var spec: ClientMembers
-    public var status: NoStatus
-
-    /// What is kept with the machine `metadata.name`.
-    public init(metadata: Metadata, spec: ClientMembers) {
-        self.metadata = metadata
-        self.spec = spec
-        status = NoStatus()
-    }
+/// One sort of thing that clients of the bare-metal API make; its `IronicEntry` is the resource.
+public protocol IronicNoun: Sendable {
+    /// What clients gave.
+    associatedtype Spec: Codable, Sendable, Hashable
+    /// What the API says of it.
+    associatedtype Status: Codable, Sendable, Hashable = NoStatus
+    /// The kind's stored name, for example `baremetal.port`.
+    static var kind: String { get }
 }
 
-/// A node of the driver `fake-hardware`: there is no machine behind it, and every order is carried out at once.
-public struct FakeNode: Resource {
-    public static let kind = "baremetal.fakenode"
-    public static let schemaVersion = 1
+/// A thing of the bare-metal API that nobody but the API writes.
+public struct IronicEntry<Noun: IronicNoun>: Resource {
+    public static var kind: String { Noun.kind }
+    public static var schemaVersion: Int { 1 }
 
     public var metadata: Metadata
-    /// What clients gave.
-    public var spec: ClientMembers
-    /// Where it is in its life; written by the API, which is all there is of its driver.
-    public var status: Status
+    public var spec: Noun.Spec
+    public var status: Noun.Status
 
-    /// A node; `metadata.name` is its UUID.
-    public init(metadata: Metadata, spec: ClientMembers, status: Status) {
+    /// An entry; `metadata.name` is a UUID, or what the noun says.
+    public init(metadata: Metadata, spec: Noun.Spec, status: Noun.Status) {
         self.metadata = metadata
         self.spec = spec
         self.status = status
     }
+}
+
+extension IronicEntry where Noun.Status == NoStatus {
+    /// An entry that is only asked for.
+    public init(metadata: Metadata, spec: Noun.Spec) { self.init(metadata: metadata, spec: spec, status: NoStatus()) }
+}
+
+/// What clients keep with a machine; stored under the name of its `Node`.
+public typealias MachineMembers = IronicEntry<MachineMembersNoun>
+/// A node of the driver `fake-hardware`: there is no machine behind it, and every order is carried out at once.
+public typealias FakeNode = IronicEntry<FakeNodeNoun>
+/// A port that a client made: a network card that no inventory has told of.
+public typealias NodePort = IronicEntry<NodePortNoun>
+/// A chassis: a name that clients group nodes by.
+public typealias Chassis = IronicEntry<ChassisNoun>
+/// Says that a name, an instance or an address is taken, so that of two who want it at the same moment one gets it.
+public typealias TakenMark = IronicEntry<TakenMarkNoun>
+
+/// See `MachineMembers`.
+public enum MachineMembersNoun: IronicNoun {
+    public typealias Spec = ClientMembers
+    public static let kind = "baremetal.members"
+}
+
+/// See `FakeNode`; its status is written by the API, which is all there is of its driver.
+public enum FakeNodeNoun: IronicNoun {
+    public typealias Spec = ClientMembers
+    public static let kind = "baremetal.fakenode"
 
     /// Where it is in its life.
     public struct Status: Codable, Sendable, Hashable {
@@ -74,21 +93,9 @@ public enum FakeNodeState: String, Codable, Sendable, Hashable, CaseIterable {
     case enroll, manageable, available, active, rescue
 }
 
-/// A port that a client made: a network card that no inventory has told of.
-public struct NodePort: Resource {
+/// See `NodePort`.
+public enum NodePortNoun: IronicNoun {
     public static let kind = "baremetal.port"
-    public static let schemaVersion = 1
-
-    public var metadata: Metadata
-    public var spec: Spec
-    public var status: NoStatus
-
-    /// A port; `metadata.name` is its UUID.
-    public init(metadata: Metadata, spec: Spec) {
-        self.metadata = metadata
-        self.spec = spec
-        status = NoStatus()
-    }
 
     /// What it is.
     public struct Spec: Codable, Sendable, Hashable {
@@ -110,21 +117,9 @@ public struct NodePort: Resource {
     }
 }
 
-/// A chassis: a name that clients group nodes by.
-public struct Chassis: Resource {
+/// See `Chassis`.
+public enum ChassisNoun: IronicNoun {
     public static let kind = "baremetal.chassis"
-    public static let schemaVersion = 1
-
-    public var metadata: Metadata
-    public var spec: Spec
-    public var status: NoStatus
-
-    /// A chassis; `metadata.name` is its UUID.
-    public init(metadata: Metadata, spec: Spec) {
-        self.metadata = metadata
-        self.spec = spec
-        status = NoStatus()
-    }
 
     /// What it is.
     public struct Spec: Codable, Sendable, Hashable {
@@ -143,21 +138,9 @@ public struct Chassis: Resource {
     }
 }
 
-/// Says that a name, an instance or an address is taken, so that of two who want it at the same moment one gets it.
-public struct TakenMark: Resource {
+/// See `TakenMark`.
+public enum TakenMarkNoun: IronicNoun {
     public static let kind = "baremetal.taken"
-    public static let schemaVersion = 1
-
-    public var metadata: Metadata
-    public var spec: Spec
-    public var status: NoStatus
-
-    /// A mark.
-    public init(metadata: Metadata, spec: Spec) {
-        self.metadata = metadata
-        self.spec = spec
-        status = NoStatus()
-    }
 
     /// Who has it.
     public struct Spec: Codable, Sendable, Hashable {

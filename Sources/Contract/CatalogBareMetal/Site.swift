@@ -2,12 +2,6 @@ import AgentProtocol
 import Primitives
 import ResourceModel
 
-/// A status for resources that are only asked for.
-public struct NoStatus: Codable, Sendable, Hashable {
-    /// Nothing.
-    public init() {}
-}
-
 /// The site as a whole. There is one, named `site`.
 public struct Site: Resource {
     public static let kind = "fleet.site"

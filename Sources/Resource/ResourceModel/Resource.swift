@@ -35,6 +35,12 @@ extension Resource {
     public static func key(_ name: String) -> ResourceKey { ResourceKey(kind: kind, name: name) }
 }
 
+/// The status of resources that are only asked for.
+public struct NoStatus: Codable, Sendable, Hashable {
+    /// Nothing.
+    public init() {}
+}
+
 /// What every resource carries.
 public struct Metadata: Codable, Sendable, Hashable {
     /// The name within the kind; see `ResourceKey.name`.

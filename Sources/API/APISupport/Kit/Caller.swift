@@ -7,30 +7,36 @@ import Primitives
 public struct Caller: Sendable {
     /// As rules see it.
     public let credentials: PolicyCredentials
-    /// For logs and audit events, for example `admin`.
-    public let name: String
+    /// For logs and audit events.
+    public let principal: Principal
     /// The token it came with; nil: it came with none.
     public let token: ValidToken?
 
-    private init(credentials: PolicyCredentials, name: String, token: ValidToken? = nil) {
+    private init(credentials: PolicyCredentials, name: String, principal: Principal, token: ValidToken? = nil) {
         self.credentials = credentials
         self.name = name
+        self.principal = principal
         self.token = token
     }
 
     /// The holder of a token.
     public init(_ token: ValidToken) {
-        self.init(credentials: PolicyCredentials(token), name: token.user.spec.name, token: token)
+        let place = token.payload.scope == .system ? "system" : token.scope?.spec.name
+        let name = token.user.spec.name
+        self.init(
+            credentials: PolicyCredentials(token), name: name, principal: .user(name: name, place: place), token: token)
     }
 
     /// The holder of an operator's token, which counts as one of the system with the role that it was made for.
     public init(_ known: KnownOperator) {
         let credentials = PolicyCredentials(isSystemScoped: true, roles: [known.role.rawValue])
-        self.init(credentials: credentials, name: known.name)
+        self.init(credentials: credentials, name: known.name, principal: .operator(name: known.name))
     }
 
     /// Somebody who does not call, of whom it is asked whether they might.
-    public init(asIf credentials: PolicyCredentials, name: String) { self.init(credentials: credentials, name: name) }
+    public init(asIf credentials: PolicyCredentials, name: String) {
+        self.init(credentials: credentials, name: name, principal: .user(name: name, place: nil))
+    }
 
     /// Who it is and with what, for refusals: `'ann' with the roles member, reader in the system`.
     var standing: String {
@@ -52,7 +58,8 @@ public struct Caller: Sendable {
     }
 
     /// Somebody without a token.
-    public static let anonymous = Caller(credentials: PolicyCredentials(), name: "anonymous", token: nil)
+    public static let anonymous = Caller(
+        credentials: PolicyCredentials(), name: "anonymous", principal: .anonymous)
 }
 
 extension PolicyCredentials {

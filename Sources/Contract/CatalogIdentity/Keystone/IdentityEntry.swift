@@ -41,12 +41,6 @@ public struct IdentityEntry<Spec: IdentitySpec>: Resource {
     public var id: String { metadata.name }
 }
 
-/// Nothing is seen of the resource.
-public struct NoStatus: Codable, Sendable, Hashable {
-    /// Nothing.
-    public init() {}
-}
-
 /// Names under which things are stored whose identifiers callers choose.
 public enum CatalogName {
     /// The prefix of names that are digests.
