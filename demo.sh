@@ -128,9 +128,8 @@ The rack stays up. What to type next:
   $bin/muster node events ${nodes%%$'\n'*}
   $bin/muster node ssh ${nodes%%$'\n'*} --identity $key
   # OpenStack's own clients (python-openstackclient, python-ironicclient), in the rack's network:
-  export OS_CLIENT_CONFIG_FILE=$conductor_state/clouds.yaml OS_CLOUD=muster
-  ip netns exec $MUSTER_NETNS openstack baremetal node list
-  ip netns exec $MUSTER_NETNS openstack baremetal node power on ${nodes%%$'\n'*}
+  ip netns exec $MUSTER_NETNS openstack --os-cloud muster baremetal node list
+  ip netns exec $MUSTER_NETNS openstack --os-cloud muster baremetal node power on ${nodes%%$'\n'*}
   make demo-down RACK=$rack                        # removes it all
 Ready after $((SECONDS - started)) s.
 TEXT
