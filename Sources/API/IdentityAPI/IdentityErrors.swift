@@ -31,6 +31,7 @@ extension AuthenticationError: APIErrorConvertible {
     public var apiError: APIError {
         switch self {
         case .refused: .authenticationRequired
+        case .unknownAccessKey: .notFound(publicMessage)
         case .signature, .moreMethods: APIError(.unauthorized, "unauthorized", publicMessage)
         case .passwordExpired: APIError(.unauthorized, "password_expired", publicMessage)
         case .invalid: .badRequest(publicMessage)

@@ -84,6 +84,8 @@ public enum AuthenticationError: UserFacingError, Hashable {
     case passwordExpired(userID: String)
     /// What was shown is right, and the user has to show more; the receipt is for the rest.
     case moreMethods(LoginReceipt)
+    /// Nobody has the access key; only services learn that.
+    case unknownAccessKey
     /// A signed request is not taken.
     case signature(EC2SignatureError)
     /// The request contradicts itself.
@@ -102,6 +104,7 @@ public enum AuthenticationError: UserFacingError, Hashable {
         case .passwordExpired(let id):
             "The password is expired and needs to be changed for user: \(id)."
         case .invalid(let what), .forbidden(let what): what
+        case .unknownAccessKey: "EC2 access key not found."
         case .signature(let error): error.publicMessage
         case .desk(let error): error.publicMessage
         case .store(let error): error.publicMessage

@@ -54,22 +54,18 @@ extension Authenticator {
     /// `AuthenticationError`.
     ///
     /// A credential that is bounded by a trust, an application credential or an access token gives what that gives to
-    /// the credential's user, in the same project, and nothing when that is gone. An access key that nobody has is
-    /// refused as a wrong signature is, after as much work.
+    /// the credential's user, in the same project, and nothing when that is gone.
     public func authenticate(
         accessKey: String, _ request: SignedRequest
     ) async throws(AuthenticationError) -> (text: String, token: ValidToken) {
         let directory = directory()
-        let credential = directory.entry(Credential.self, CredentialSpec.id(ofAccessKey: accessKey)).flatMap {
-            $0.spec.type.lowercased() == "ec2" ? $0 : nil
-        }
-        let keys = credential.flatMap { pair(of: $0, directory) }
+        guard let credential = directory.entry(Credential.self, CredentialSpec.id(ofAccessKey: accessKey)),
+            credential.spec.type.lowercased() == "ec2", let keys = pair(of: credential, directory),
+            keys.access == accessKey, !keys.secret.revealed.isEmpty
+        else { throw .unknownAccessKey }
         do throws(EC2SignatureError) {
-            try request.verify(secret: keys?.secret.revealed ?? Hex.encode(random(16)), now: clock.now)
+            try request.verify(secret: keys.secret.revealed, now: clock.now)
         } catch { throw .signature(error) }
-        guard let credential, let keys, keys.access == accessKey, !keys.secret.revealed.isEmpty else {
-            throw .signature(.mismatch)
-        }
         guard let user = directory.user(credential.spec.userID) else { throw .refused("the user is gone") }
         guard let project = credential.spec.projectID else { throw .refused("the EC2 credential is for no project") }
         var finding = Finding(user: user, methods: [TokenPayload.ec2Method])
