@@ -147,6 +147,7 @@ import Testing
                     [
                         "projects": [
                             ["name": "home of {0}", "roles": roles], ["name": "lab", "roles": [["name": "reader"]]],
+                            ["name": "home of {0}", "roles": [["name": "reader"]]],
                         ]
                     ],
                 ],

@@ -259,9 +259,12 @@ struct FederatedUserPlan {
             throw FederationError.refused("the mapping gives more than \(FederatedLogin.projectCountMax) projects")
         }
         var wanted: [WantedRoles] = []
+        var ids: [UniqueName: String] = [:]
         for (project, newID) in zip(projects, newProjectIDs) {
             let domain = try login.domain(project.domain, directory)
-            let id = directory.project(named: project.name, in: domain.id)?.id ?? newID
+            let unique = UniqueName.project(project.name, domain: domain.id)
+            let id = ids[unique] ?? directory.project(named: project.name, in: domain.id)?.id ?? newID
+            ids[unique] = id
             var roleIDs: Set<String> = []
             for name in project.roles {
                 guard let role = directory.role(named: name) ?? directory.role(named: name, in: domain.id) else {
@@ -334,6 +337,7 @@ struct FederatedUserPlan {
         guard roles.count <= AssignmentSpec.roleCountMax else {
             throw FederationError.refused("the user would have over \(AssignmentSpec.roleCountMax) roles on a project")
         }
+        plan.needs(Project.self, projectID, in: directory)
         for id in after.subtracting(direct) { plan.needs(UserRole.self, id, in: directory) }
         if var stored {
             guard !roles.isEmpty else {
