@@ -102,4 +102,43 @@ import Testing
         ]
         try golden("token-list") { TokenList.table(tokens, now: Self.now).lines(for: $0) }
     }
+
+    private static let rules = [
+        PolicyRuleRecord(
+            name: "fleet:node:approve", summary: "Let a machine in", check: "rule:fleet_member", shippedCheck: nil,
+            scopes: ["project", "system"]),
+        PolicyRuleRecord(
+            name: "identity:get_user", summary: "Show a user",
+            check: "(rule:admin_required) or (role:reader and system_scope:all) or user_id:%(target.user.id)s",
+            shippedCheck: "rule:admin_required", scopes: []),
+    ]
+
+    @Test func theListOfRulesFits() throws {
+        try golden("policy-list") { PolicyList.table(Self.rules).lines(for: $0) }
+    }
+
+    @Test func anExplanationFits() throws {
+        let roles = [
+            PolicyExplainReply.Role(
+                name: "manager", origins: ["given to the group ops on the domain Default, inherited"]),
+            PolicyExplainReply.Role(
+                name: "member",
+                origins: [
+                    "given to the group ops on the domain Default, inherited; implied by manager", "given to the user",
+                ]),
+        ]
+        let reply = PolicyExplainReply(
+            user: "ann@Default", userID: "8a2c8b2f", route: "GET /identity/v3/users/{user_id}", rule: Self.rules[1],
+            notes: ["What the rule compares with the path is missing; give a real path to see it."],
+            answers: [
+                .init(
+                    scope: "the project web@Default", isAllowed: false, roles: roles,
+                    reasons: [
+                        "denied by identity:get_user", "  no   any of",
+                        "    no   role:reader  (roles: manager, member)",
+                    ]),
+                .init(scope: "the system", isAllowed: true, roles: [], reasons: ["allowed: the route needs no token"]),
+            ])
+        try golden("policy-explain") { PolicyExplain.lines(reply, $0) }
+    }
 }

@@ -43,7 +43,7 @@ extension FleetCall {
     /// Makes an operator's token void; nobody can lock themselves out so.
     func revokeToken(_ note: inout AuditNote) async throws -> Response {
         let name = try parameter("operator")
-        if case .operator(let caller) = context.principal, caller == name {
+        if let caller = context.caller, caller.token == nil, caller.name == name {
             throw APIError.conflict(
                 "Your own token is revoked by another administrator; 'muster token rotate' replaces it.")
         }

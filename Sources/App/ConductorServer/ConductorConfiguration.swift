@@ -26,7 +26,7 @@ public struct ConductorConfiguration: Sendable {
     public var region = "RegionOne"
     /// Where clients reach the API, for example `https://cloud.example:9443`; nil: at the API's address and port.
     public var endpoint: String?
-    /// A file of rules that take the place of those of the cloud's APIs (`policy.yaml`); nil: none.
+    /// A file of rules that take the place of those of the cloud's APIs and the fleet's (`policy.yaml`); nil: none.
     public var policyFile: String?
     /// A file of settings of the identity service; nil: none.
     public var identitySettingsFile: String?

@@ -18,6 +18,7 @@ public final class PasswordDesk: Sendable {
     private let insideMax: Int
     private let places: AsyncSemaphore
     private let inside = Mutex(0)
+    private let computations = Atomic<Int>(0)
     private let threads = DispatchQueue(label: "muster.passwords", attributes: .concurrent)
 
     /// A desk that runs `width` hashes at once (as many as there are processors, by default) and lets `waitingMax` wait.
@@ -32,6 +33,9 @@ public final class PasswordDesk: Sendable {
         places = AsyncSemaphore(limit: self.width)
         unmatchable = hasher.unmatchable(random: random)
     }
+
+    /// How many hashes were computed, of known users and of others.
+    var computationCount: Int { computations.load(ordering: .relaxed) }
 
     /// The hash of a new password.
     public func hash(_ password: String) async throws(PasswordDeskError) -> String {
@@ -60,6 +64,7 @@ public final class PasswordDesk: Sendable {
         await places.enter()
         defer { places.leave() }
         guard !Task.isCancelled else { throw .cancelled }
+        computations.wrappingAdd(1, ordering: .relaxed)
         let result: Result<Value, PasswordHashError> = await withCheckedContinuation { continuation in
             threads.async {
                 continuation.resume(returning: Result { () throws(PasswordHashError) in try work() })

@@ -77,7 +77,8 @@ struct ConductorCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Rules that take the place of the cloud's own, as in OpenStack's policy.yaml; checked at the start.",
+            "Rules that take the place of the cloud's and the fleet's own, as in OpenStack's policy.yaml; checked at the "
+                + "start.",
             valueName: "file"))
     var policy: String?
 

@@ -101,6 +101,10 @@ struct ReadmeCommand: Sendable {
         .typed("muster token list", shows: "ann"),
         .typed("muster token rotate NAME --grace 1h", ["NAME": "ann"], shows: "is taken until"),
         .typed("muster token revoke NAME", ["NAME": "ann"], shows: "is void"),
+        .typed("muster policy list", shows: "fleet:node:approve"),
+        .typed(
+            "muster policy explain USER GET /identity/v3/users", ["USER": "admin"],
+            shows: "identity:list_users (as shipped)"),
         .typed("muster ca show", shows: "steady"),
         .typed("muster ca rotate", shows: "The rotation is ordered"),
         .typed("muster ca trust", shows: "trusts authority"),

@@ -22,3 +22,12 @@ struct Facts {
         }
     }
 }
+
+extension Terminal {
+    /// `head`, `indent` characters wide, then `text` wrapped beside it.
+    func hanging(_ head: String, _ indent: Int, _ text: String) -> [String] {
+        text.wrapped(to: width.map { max(20, $0 - indent) }).enumerated().map { index, line in
+            (index == 0 ? head : String(repeating: " ", count: indent)) + line
+        }
+    }
+}

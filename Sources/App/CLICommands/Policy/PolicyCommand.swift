@@ -30,7 +30,7 @@ struct PolicyList: FleetCommand {
 
     static func table(_ rules: [PolicyRuleRecord]) -> Table {
         var table = Table([
-            .init("RULE", priority: 1), .init("IS", priority: 1), .init("CHECK", priority: 2, least: 20),
+            .init("RULE", priority: 1, least: 30), .init("IS", priority: 1), .init("CHECK", priority: 2, least: 20),
             .init("GUARDS", priority: 3, least: 12),
         ])
         table.rows = rules.map { rule in

@@ -62,11 +62,19 @@ struct PolicyExplain: FleetCommand {
             let verdict = terminal.styled(answer.isAllowed ? "may" : "may not", answer.isAllowed ? .green : .red)
             lines += ["", "\(terminal.styled(answer.scope, .bold)): \(verdict)"]
             let roles = answer.roles.map { "\($0.name) (\($0.origins.joined(separator: "; also ")))" }
-            lines += (["roles: " + (roles.first ?? "none")] + roles.dropFirst().map { "       " + $0 }).map {
-                "  \($0)"
+            for (index, role) in (roles.isEmpty ? ["none"] : roles).enumerated() {
+                lines += terminal.hanging(index == 0 ? "  roles  " : "         ", 9, role)
             }
-            lines += answer.reasons.map { "  \($0)" }
+            for reason in answer.reasons { lines += self.lines(reason, terminal) }
         }
         return lines
+    }
+
+    /// A part of a rule, its depth and its `yes` or `no` before what is wrapped.
+    private static func lines(_ reason: String, _ terminal: Terminal) -> [String] {
+        let depth = reason.prefix { $0 == " " }.count
+        let isPart = reason.dropFirst(depth).hasPrefix("yes  ") || reason.dropFirst(depth).hasPrefix("no   ")
+        let head = "  " + reason.prefix(depth + (isPart ? 5 : 0))
+        return terminal.hanging(head, head.count, String(reason.dropFirst(head.count - 2)))
     }
 }

@@ -74,12 +74,12 @@ struct SiteExplain: FleetCommand {
         if !reply.blocks.isEmpty {
             lines += ["", terminal.styled("what keeps it out", .dim)]
             for block in reply.blocks {
-                lines += hanging("  \(terminal.styled("!", .red)) ", 4, block.message, terminal)
+                lines += terminal.hanging("  \(terminal.styled("!", .red)) ", 4, block.message)
             }
         }
         if !reply.rules.nearMisses.isEmpty {
             lines += ["", terminal.styled("near misses", .dim)]
-            for miss in reply.rules.nearMisses { lines += hanging("  · ", 4, miss, terminal) }
+            for miss in reply.rules.nearMisses { lines += terminal.hanging("  · ", 4, miss) }
         }
         return lines
     }
@@ -91,10 +91,10 @@ struct SiteExplain: FleetCommand {
         var lines = ["  \(terminal.styled(trial.rule, .bold)) (order \(trial.order)) \(verdict)\(empty)"]
         for fact in trial.facts {
             let mark = fact.holds ? terminal.styled("yes", .green) : terminal.styled("no ", .red)
-            lines += hanging("    \(mark) ", 8, fact.description, terminal)
+            lines += terminal.hanging("    \(mark) ", 8, fact.description)
         }
         for gift in trial.gives {
-            lines += hanging("    → ", 6, "\(gift.field) \(gift.value)\(fate(gift))", terminal)
+            lines += terminal.hanging("    → ", 6, "\(gift.field) \(gift.value)\(fate(gift))")
         }
         return lines
     }
@@ -109,13 +109,6 @@ struct SiteExplain: FleetCommand {
             return gift.other == nil
                 ? ": does not count, the rules contradict each other"
                 : ": contradicts \(other), neither counts"
-        }
-    }
-
-    /// `head`, `width` characters wide, then `text` wrapped beside it.
-    private static func hanging(_ head: String, _ width: Int, _ text: String, _ terminal: Terminal) -> [String] {
-        text.wrapped(to: terminal.width.map { max(20, $0 - width) }).enumerated().map { index, line in
-            index == 0 ? head + line : String(repeating: " ", count: width) + line
         }
     }
 }
