@@ -28,7 +28,7 @@ public struct APIClient<Backend: APIBackend>: Sendable {
 
     /// Sends any bytes to a path below the service's, from an address such as `192.0.2.7`.
     ///
-    /// Throws `ConformanceFailure` for an answer that is not as its route declares.
+    /// Throws `ServiceFault` for an answer that is not as its route declares.
     public func send(
         _ method: HTTPRequest.Method, _ path: String, _ body: RequestBody = RequestBody(buffer: ByteBuffer()),
         _ headers: HTTPFields = [:], from address: String? = nil,
@@ -48,7 +48,7 @@ public struct APIClient<Backend: APIBackend>: Sendable {
         let answer = SeenAnswer(
             status: response.status.code, bytes: collector.bytes.withLock { $0 }, headers: response.headers)
         if let fault = service.fault(in: answer, to: method, String(path.prefix { $0 != "?" })) {
-            throw ConformanceFailure("\(method) \(path): \(fault)")
+            throw ServiceFault("\(method) \(path): \(fault)")
         }
         return answer
     }
@@ -75,7 +75,7 @@ public struct SeenAnswer: Sendable {
 }
 
 /// A service does not do what the kit promises.
-public struct ConformanceFailure: Error, CustomStringConvertible {
+public struct ServiceFault: Error, CustomStringConvertible {
     /// What was expected and what happened.
     public let description: String
 

@@ -101,7 +101,9 @@ extension ServiceConformance {
                 let event = try need(events.first?.spec, "the event")
                 try expect(event.outcome, is: .denied, "the outcome")
                 try expect(event.who.hasPrefix("user:"), event.who)
-                try expect(event.resource.name, is: bench.collection, "what it was about")
+                try expect(
+                    event.resource.description, is: "\(client.service.type).call\(bench.collection)",
+                    "what it was about")
                 bench.pass(.seconds(60))
                 try expect(try await post(), is: 403, "a reader's change a minute later")
                 try expect(try await audit.events(limit: 1000).events.count, is: before + 2, "events afterwards")

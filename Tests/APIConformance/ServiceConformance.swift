@@ -17,7 +17,7 @@ public enum ServiceConformance<Bench: APIBench> {
             self.body = body
         }
 
-        /// Throws `ConformanceFailure` when it does not hold.
+        /// Throws `ServiceFault` when it does not hold.
         public func run(_ bench: Bench) async throws { try await body(bench) }
     }
 
@@ -84,7 +84,7 @@ extension APIClient {
 }
 
 func expect(_ condition: Bool, _ what: @autoclosure () -> String) throws {
-    if !condition { throw ConformanceFailure(what()) }
+    if !condition { throw ServiceFault(what()) }
 }
 
 func expect<Value: Equatable>(_ value: Value, is wanted: Value, _ what: @autoclosure () -> String) throws {
@@ -92,6 +92,6 @@ func expect<Value: Equatable>(_ value: Value, is wanted: Value, _ what: @autoclo
 }
 
 func need<Value>(_ value: Value?, _ what: @autoclosure () -> String) throws -> Value {
-    guard let value else { throw ConformanceFailure("missing: \(what())") }
+    guard let value else { throw ServiceFault("missing: \(what())") }
     return value
 }

@@ -4,15 +4,15 @@ import Primitives
 
 /// Bounds how many logins of one address and with one user's name are under way at once.
 ///
-/// The hash of a password takes long, and few wait for it (`PasswordDesk.waitingMax`): with half of these places for one
-/// address at the most, and an eighth for one name, nobody who tries passwords keeps all others out.
+/// The hash of a password takes long, and few wait for it (`PasswordDesk.waitingMax`): with three quarters of these places
+/// for one address at the most, and half for one name, nobody who tries passwords keeps all others out.
 public struct LoginPlaces: Sendable {
     private let addresses: AddressLimit
     private let names: AddressLimit
 
     /// So many places for each address and for each user's name.
     public init(
-        perAddress: Int = PasswordDesk.waitingMax / 2, perName: Int = PasswordDesk.waitingMax / 8
+        perAddress: Int = PasswordDesk.waitingMax * 3 / 4, perName: Int = PasswordDesk.waitingMax / 2
     ) {
         addresses = AddressLimit(perAddress, boundsLoopback: true)
         names = AddressLimit(perName, boundsLoopback: true)

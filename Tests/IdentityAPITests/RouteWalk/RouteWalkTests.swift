@@ -80,7 +80,7 @@ import Testing
         do {
             answer = try await cloud.send(
                 route.method, call.path, RequestBody(buffer: ByteBuffer(bytes: call.body?.text ?? [])), headers)
-        } catch let fault as ConformanceFailure {
+        } catch let fault as ServiceFault {
             Issue.record("\(fault)")
             return route.status.code
         }

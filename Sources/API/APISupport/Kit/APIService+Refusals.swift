@@ -27,7 +27,8 @@ extension APIService {
         guard refusals.mayRecord(sort, at: backend.clock.now) else { return }
         let event = AuditEventSpec(
             who: call.caller.principal.description, from: call.remoteAddress, requestID: call.requestID, verb: rule,
-            resource: ResourceKey(kind: "\(type).call", name: pathBelow(request).printable(limit: 200)),
+            resource: ResourceKey(
+                kind: "\(type).call", name: String(pathBelow(request).dropFirst()).printable(limit: 200)),
             outcome: isDenied ? .denied : .failed(message: known.message))
         let audit = backend.audit
         let lost = await Task { () async -> (any UserFacingError)? in
