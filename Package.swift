@@ -163,8 +163,8 @@ let package = Package(
         module(
             "API", "APISupport",
             [
-                "Primitives", "ResourceModel", "AgentProtocol", "CatalogIdentity", "Identity", "Policy", hummingbird,
-                httpTypes, nioCore, logging,
+                "Primitives", "ResourceModel", "ReconcileRuntime", "AgentProtocol", "CatalogIdentity", "Identity",
+                "Policy", hummingbird, httpTypes, nioCore, logging,
             ]),
         module(
             "API", "IdentityAPI",
@@ -353,12 +353,18 @@ let package = Package(
                 "Identity", "CatalogIdentity", "AgentProtocol", "ResourceModel", "StoreMemory", "Primitives", crypto,
                 x509, asn1,
             ]),
+        module(
+            "Testing", "APIConformance",
+            [
+                "APISupport", "AgentProtocol", "Identity", "CatalogIdentity", "ResourceModel", "Primitives",
+                hummingbird, httpTypes, nioCore, nioEmbedded, logging,
+            ], path: "Tests/APIConformance"),
         suite("PolicyTests", ["Policy", "Primitives"]),
         suite(
             "IdentityAPITests",
             [
-                "IdentityAPI", "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel",
-                "ReconcileRuntime",
+                "IdentityAPI", "APISupport", "APIConformance", "Identity", "Policy", "CatalogIdentity",
+                "ResourceModel", "ReconcileRuntime",
                 "StoreMemory", "Primitives", hummingbird, httpTypes, nioCore, nioEmbedded, logging, crypto,
             ]),
         suite(
@@ -412,7 +418,8 @@ let package = Package(
         suite(
             "BareMetalAPITests",
             [
-                "BareMetalAPI", "BareMetal", "APISupport", "Identity", "Policy", "CatalogIdentity", "CatalogBareMetal",
+                "BareMetalAPI", "BareMetal", "APISupport", "APIConformance", "Identity", "Policy", "CatalogIdentity",
+                "CatalogBareMetal",
                 "AgentProtocol", "ReconcileRuntime", "ResourceModel", "StoreMemory", "Primitives", hummingbird,
                 httpTypes,
                 nioCore, nioEmbedded, logging,

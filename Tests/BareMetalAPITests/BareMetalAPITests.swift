@@ -103,7 +103,7 @@ private let owner = BareMetalFixture.owner
             #expect(changed.body["properties"] == ["a": "b"])
             let node = try await api.store.fetch(Node.self, uuid)?.value
             #expect(node?.spec.name == "m2b")
-            #expect(node?.spec.maintenance?.by == "user:ann")
+            #expect(node?.spec.maintenance?.by == "user:ann/system")
             #expect(try await api.store.fetch(MachineMembers.self, uuid)?.value.spec.members["extra"] == ["rack": 7])
             #expect(try await api.call(.put, "/v1/nodes/m2b/traits/CUSTOM_GPU").status == 204)
             #expect(try await api.call(.get, "/v1/nodes/m2b/traits").body == ["traits": ["CUSTOM_GPU"]])

@@ -1,3 +1,4 @@
+import APIConformance
 import APISupport
 import AgentProtocol
 import BareMetalAPI
@@ -8,13 +9,11 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
-import NIOEmbedded
 import Policy
 import Primitives
 import ReconcileRuntime
 import ResourceModel
 import StoreMemory
-import Synchronization
 import TestSupport
 
 @testable import Identity
@@ -24,18 +23,25 @@ struct BareMetalFixture: Sendable {
     let store: MemoryStore
     let cache: ResourceCache
     let clock: ManualWallClock
-    private let responder: any HTTPResponder<FleetRequestContext>
+    let backend: BareMetalBackend
+    let door: APIDoor
+    private let client: APIClient<BareMetalBackend>
 
     /// The project that owns machines.
     static let owner = "0123456789abcdef0123456789abcdef"
 
     struct Answer {
-        let status: Int
-        let body: JSONValue
-        let headers: HTTPFields
+        fileprivate let seen: SeenAnswer
+
+        var status: Int { seen.status }
+        var body: JSONValue { seen.json }
+        var headers: HTTPFields { seen.headers }
 
         /// What an error says.
-        var fault: String? {
+        var fault: String? { Self.fault(body) }
+
+        /// What an error's body says; nil: it is none.
+        static func fault(_ body: JSONValue) -> String? {
             guard let text = body["error_message"]?.string,
                 let inner = try? JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))
             else { return nil }
@@ -51,16 +57,14 @@ struct BareMetalFixture: Sendable {
         self.cache = cache
         self.clock = clock
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let backend = BareMetalBackend(
+        backend = BareMetalBackend(
             store: store, cache: cache, audit: AuditLog(store: store, clock: clock),
             ownerOfMachines: { _ in Self.owner },
             conductor: "conductor-1", clock: clock, logger: logger)
-        let door = APIDoor(
+        door = APIDoor(
             policy: try PolicyTable(IdentityPolicy.defaults + BareMetalPolicy.defaults),
             verify: { Caller(try Self.token($0)) }, barrier: { try await cache.barrier() })
-        let router = Router(context: FleetRequestContext.self)
-        IronicAPI.service(backend, door: door).addRoutes(to: router)
-        responder = router.buildResponder()
+        client = APIClient(IronicAPI.service(backend, door: door))
     }
 
     private static func token(_ text: String) throws -> ValidToken {
@@ -68,15 +72,16 @@ struct BareMetalFixture: Sendable {
         guard parts.count == 2 else { throw TokenRefusal.expired }
         let time = Timestamp(millisecondsSinceEpoch: 0)
         let scope: TokenPayload.Scope = parts[1] == "system" ? .system : .project(parts[1])
+        let user = "u-\(parts[0])"
         let payload = TokenPayload(
-            userID: "u1", methods: ["password"], scope: scope, issued: time, expires: time, auditID: "a",
+            userID: user, methods: ["password"], scope: scope, issued: time, expires: time, auditID: "a",
             auditChainID: "a")
         let domain = Project(
             name: "default", created: time, spec: ProjectSpec(name: "Default", domainID: nil, parentID: nil))
         let project = Project(
             name: parts[1], created: time, spec: ProjectSpec(name: parts[1], domainID: "default", parentID: "default"))
         return ValidToken(
-            payload: payload, user: User(name: "u1", created: time, spec: UserSpec(name: "ann", domainID: "default")),
+            payload: payload, user: User(name: user, created: time, spec: UserSpec(name: "ann", domainID: "default")),
             userDomain: domain, scope: scope == .system ? nil : project, scopeDomain: scope == .system ? nil : domain,
             roles: parts[0].split(separator: ",").map {
                 UserRole(name: String($0), created: time, spec: RoleSpec(name: String($0)))
@@ -92,19 +97,9 @@ struct BareMetalFixture: Sendable {
         if let token { headers[HTTPField.Name("X-Auth-Token")!] = token }
         if let minor { headers[HTTPField.Name("X-OpenStack-Ironic-API-Version")!] = "1.\(minor)" }
         if body != nil { headers[.contentType] = "application/json" }
-        let request = Request(
-            head: HTTPRequest(
-                method: method, scheme: "https", authority: "cloud.example", path: "/baremetal\(path)",
-                headerFields: headers),
-            body: RequestBody(buffer: ByteBuffer(bytes: body?.text ?? [])))
-        let source = ApplicationRequestContextSource(
-            channel: EmbeddedChannel(), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        let response = try await responder.respond(to: request, context: FleetRequestContext(source: source))
-        let collector = Collector()
-        try await response.body.write(collector)
-        let text = collector.bytes.withLock { $0 }
-        let value = text.isEmpty ? JSONValue.null : try JSONDecoder().decode(JSONValue.self, from: Data(text))
-        return Answer(status: response.status.code, body: value, headers: response.headers)
+        return Answer(
+            seen: try await client.send(
+                method, path, RequestBody(buffer: ByteBuffer(bytes: body?.text ?? [])), headers))
     }
 
     /// Makes a node without hardware and returns its UUID.
@@ -131,13 +126,6 @@ struct BareMetalFixture: Sendable {
         let revision = try await store.commit(Transaction(operations: [try Stored(new: resource).put()]))
         try await cache.wait(for: revision)
     }
-}
-
-private final class Collector: ResponseBodyWriter, Sendable {
-    let bytes = Mutex<[UInt8]>([])
-
-    func write(_ buffer: ByteBuffer) async throws { bytes.withLock { $0 += Array(buffer.readableBytesView) } }
-    func finish(_ trailingHeaders: HTTPFields?) async throws {}
 }
 
 /// Runs `body` with an API of its own.

@@ -6,6 +6,7 @@ import DHCP
 import FleetAPI
 import Foundation
 import Glibc
+import HTTPTypes
 import Logging
 import NIOCore
 import NIOHTTP1
@@ -15,6 +16,7 @@ import StoreSQLite
 import TestSupport
 import Testing
 
+@testable import APISupport
 @testable import BareMetal
 @testable import BootServer
 @testable import ConductorServer
@@ -108,6 +110,9 @@ struct MonitoringTests {
         streams.count(
             .status(.init(observedRevision: .zero, observedGeneration: Generation(0), roles: [], addresses: [])))
         names.add((boot.samples + streams.samples + AgentFigures.all()).map(\.name))
+        let meter = RouteMeter(service: "identity", method: "GET", route: "/v3/users")
+        meter.note(.ok, .milliseconds(1))
+        names.add(RouteMeter.samples([meter], of: "identity").map(\.name))
         let folder = try TemporaryDirectory("watch")
         let mark = StoreMarkFile(directory: folder.path)
         let store = try await SQLiteStore.open(path: mark.storePath)

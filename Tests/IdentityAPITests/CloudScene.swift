@@ -1,13 +1,12 @@
+import APIConformance
 import APISupport
 import CatalogIdentity
-import FoundationEssentials
 import HTTPTypes
 import Hummingbird
 import Identity
 import IdentityAPI
 import Logging
 import NIOCore
-import NIOEmbedded
 import Policy
 import Primitives
 import ReconcileRuntime
@@ -28,24 +27,19 @@ struct CloudScene: Sendable {
     let backend: IdentityBackend
     let door: APIDoor
     private let adminPassword: String
-    private let responder: any HTTPResponder<FleetRequestContext> & Sendable
+    private let client: APIClient<IdentityBackend>
 
     /// An answer of the API.
     struct Answer: Sendable {
-        var status: Int
-        var text: String
-        var headers: HTTPFields
+        fileprivate let seen: SeenAnswer
 
-        /// The body; null where it is no JSON.
-        var json: JSONValue { (try? JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))) ?? .null }
+        var status: Int { seen.status }
+        var text: String { seen.text }
+        var headers: HTTPFields { seen.headers }
+        var json: JSONValue { seen.json }
 
         /// The member at a path of names and numbers, for example `limits/0/id`.
-        subscript(path: String) -> JSONValue {
-            path.split(separator: "/").reduce(json) { value, part in
-                if let index = Int(part), let array = value.array { return index < array.count ? array[index] : .null }
-                return value[String(part)] ?? .null
-            }
-        }
+        subscript(path: String) -> JSONValue { seen[path] }
     }
 
     /// Calls `/identity/v3` + `path`.
@@ -61,18 +55,10 @@ struct CloudScene: Sendable {
 
     /// Sends any bytes to `/identity` + `path`.
     func send(
-        _ method: HTTPRequest.Method, _ path: String, _ body: RequestBody, _ headers: HTTPFields
+        _ method: HTTPRequest.Method, _ path: String, _ body: RequestBody, _ headers: HTTPFields,
+        from address: String? = nil
     ) async throws -> Answer {
-        let request = Request(
-            head: HTTPRequest(
-                method: method, scheme: "https", authority: "cloud.example:9443", path: "/identity\(path)",
-                headerFields: headers), body: body)
-        let context = FleetRequestContext(
-            source: ApplicationRequestContextSource(channel: EmbeddedChannel(), logger: Self.silent))
-        let response = try await responder.respond(to: request, context: context)
-        let collector = Collector()
-        try await response.body.write(collector)
-        return Answer(status: response.status.code, text: collector.text.withLock { $0 }, headers: response.headers)
+        Answer(seen: try await client.send(method, path, body, headers, from: address))
     }
 
     /// What a call makes; the identifier in `member`.
@@ -107,6 +93,14 @@ struct CloudScene: Sendable {
         )
     }
 
+    /// A token of somebody who may read everything and change nothing.
+    func systemReader() async throws -> String {
+        let id = try await make("/users", "user", ["name": "system reader", "password": "a long password"])
+        let granted = try await call(.put, "/system/users/\(id)/roles/\(try await roleID("reader"))")
+        guard granted.status == 204 else { throw SceneError(granted.text) }
+        return try await token(userID: id, password: "a long password", scope: ["system": ["all": true]])
+    }
+
     func roleID(_ name: String) async throws -> String {
         try await call(.get, "/roles?name=\(name)")["roles/0/id"].string ?? ""
     }
@@ -134,9 +128,7 @@ struct CloudScene: Sendable {
         self.adminPassword = adminPassword
         cache = backend.cache
         vault = backend.vault
-        let router = Router(context: FleetRequestContext.self)
-        KeystoneAPI.service(backend, door: door).addRoutes(to: router)
-        responder = router.buildResponder()
+        client = APIClient(KeystoneAPI.service(backend, door: door))
     }
 
     /// The same cloud with another backend.
@@ -190,11 +182,4 @@ func withCloud(_ body: @escaping @Sendable (CloudScene) async throws -> Void) as
         try await withDeadline(.seconds(60)) { try await body(try await scene.signedIn()) }
     }
     withExtendedLifetime(directory) {}
-}
-
-private final class Collector: ResponseBodyWriter, Sendable {
-    let text = Mutex("")
-
-    func write(_ buffer: ByteBuffer) async throws { text.withLock { $0 += String(buffer: buffer) } }
-    func finish(_ trailingHeaders: HTTPFields?) async throws {}
 }

@@ -31,6 +31,19 @@ import Testing
         }
     }
 
+    @Test func aUserOfTheCloudIsNoOperator() {
+        let user = Principal.user(name: "admin", place: "system")
+        for kind in Self.kinds {
+            for action in Action.allCases { #expect(!isAllowed(user, action, kind)) }
+        }
+        #expect(user.description == "user:admin/system")
+        #expect(Principal.user(name: "ann", place: nil).description == "user:ann")
+        let long = Principal.user(
+            name: "a\nrequest who=operator:admin " + String(repeating: "x", count: 300), place: "p")
+        #expect(!long.description.contains("\n"), "a name makes no line of its own")
+        #expect(long.description.count < 200)
+    }
+
     @Test func readersOnlyRead() {
         let reader = Principal.operator(name: "r", role: .reader)
         for kind in Self.kinds {

@@ -6,12 +6,16 @@ import Logging
 import Primitives
 import Synchronization
 
+/// How a part of the API answers an error in its own form; nil: the request is none of that part's.
+public typealias ErrorAnswer = @Sendable (any Error, Request, FleetRequestContext) -> Response?
+
 /// Outermost: gives the request its name, answers every error as JSON, and writes the access log.
 public struct RequestLogMiddleware: RouterMiddleware {
-    private let clock: ContinuousClock
+    private let clock = ContinuousClock()
+    private let answers: [ErrorAnswer]
 
-    /// The only one.
-    public init() { clock = ContinuousClock() }
+    /// Errors are answered by the first of `answers` that does, or else in the form of the operators' API.
+    public init(answers: [ErrorAnswer] = []) { self.answers = answers }
 
     public func handle(
         _ request: Request, context: FleetRequestContext,
@@ -25,12 +29,7 @@ public struct RequestLogMiddleware: RouterMiddleware {
         do {
             response = try await next(request, context)
         } catch {
-            let answer = APIError(error, requestID: context.requestID)
-            if answer.status.kind == .serverError {
-                let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
-                context.logger.error("request failed", metadata: ["cause": .string(cause.printable(limit: 2000))])
-            }
-            response = answer.response
+            response = answer(error, request, context)
         }
         response.headers[.requestID] = context.requestID
         context.logger.info(
@@ -42,6 +41,18 @@ public struct RequestLogMiddleware: RouterMiddleware {
                 "who": .string(context.principal.description), "from": .string(context.remoteAddress ?? "-"),
             ])
         return response
+    }
+
+    private func answer(_ error: any Error, _ request: Request, _ context: FleetRequestContext) -> Response {
+        for answer in answers {
+            if let response = answer(error, request, context) { return response }
+        }
+        let answer = APIError(error, requestID: context.requestID)
+        if answer.status.kind == .serverError {
+            let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
+            context.logger.error("request failed", metadata: ["cause": .string(cause.printable(limit: 2000))])
+        }
+        return answer.response
     }
 
     private static func isProper(_ id: String) -> Bool {

@@ -9,7 +9,7 @@ import ReconcileRuntime
 import ResourceModel
 
 /// All that the bare-metal API works with; filled by whoever composes the conductor.
-public struct BareMetalBackend: Sendable {
+public struct BareMetalBackend: APIBackend {
     /// Where nodes are written.
     public var store: any ResourceStore
     /// Where nodes are read; it must hold `Node`, `BMC`, `NodeImage` and all of `IronicAPI.cachedKinds` and `.cacheIndexes`.
@@ -45,6 +45,9 @@ public struct BareMetalBackend: Sendable {
         self.logger = logger
     }
 
+    /// Everything as it is now.
+    public var directory: CacheSnapshot { cache.snapshot() }
+
     /// A new UUID.
     func newUUID() -> String {
         var bytes = random(16)
@@ -54,47 +57,19 @@ public struct BareMetalBackend: Sendable {
     }
 }
 
-/// What a change writes, and what must still be so then.
-struct BareMetalPlan {
-    private(set) var conditions: [Transaction.Condition] = []
-    private(set) var operations: [Transaction.Operation] = []
-    /// The document before and after, for the audit event.
-    private(set) var before: [UInt8]?
-    private(set) var after: [UInt8]?
+typealias BareMetalPlan = ChangePlan
 
-    /// Writes something new, or something that was read and changed.
-    mutating func write<R: Resource>(_ stored: Stored<R>, was old: Stored<R>? = nil) throws {
-        var stored = stored
-        if let old {
-            stored.value.metadata.generation = stored.value.metadata.generation.next
-            before = try old.encoded()
-        }
-        conditions.append(stored.unchanged)
-        operations.append(try stored.put())
-        after = try stored.encoded()
-    }
-
-    /// Deletes what was read.
-    mutating func delete<R: Resource>(_ stored: Stored<R>) throws {
-        conditions.append(stored.unchanged)
-        operations.append(.delete(stored.value.key))
-        before = try stored.encoded()
-    }
-
-    /// Needs that something is there.
-    mutating func need(_ key: ResourceKey) { conditions.append(.exists(key)) }
-
-    /// Takes a word for `id`; who takes it at the same moment plans anew and finds it taken.
+extension ChangePlan {
+    /// Takes a word for `id`.
     mutating func take(_ word: TakenWord, for id: String, at now: Timestamp) throws {
-        let mark = TakenMark(
-            metadata: Metadata(name: word.markName, schemaVersion: TakenMark.schemaVersion, created: now),
-            spec: TakenMark.Spec(by: id))
-        conditions.append(.absent(mark.key))
-        operations.append(try Stored(new: mark).put())
+        try take(
+            TakenMark(
+                metadata: Metadata(name: word.markName, schemaVersion: TakenMark.schemaVersion, created: now),
+                spec: TakenMark.Spec(by: id)))
     }
 
     /// Gives a word up.
-    mutating func free(_ word: TakenWord) { operations.append(.delete(TakenMark.key(word.markName))) }
+    mutating func free(_ word: TakenWord) { delete(TakenMark.key(word.markName)) }
 }
 
 /// What only one can have.
@@ -114,36 +89,6 @@ enum TakenWord {
 }
 
 extension APICall where Backend == BareMetalBackend {
-    /// Plans a change on what is there now and commits it together with its audit event; plans anew when somebody was
-    /// faster, and returns once reads show it.
-    ///
-    /// `plan` throws what refuses the change. Throws that, and the store's errors.
-    @discardableResult
-    func change<Result: Sendable>(
-        _ verb: String, _ resource: ResourceKey, _ plan: (CacheSnapshot) throws -> (BareMetalPlan, Result)
-    ) async throws -> Result {
-        for attempt in 0..<StoreContention.attemptCountMax {
-            let (planned, result) = try plan(backend.cache.snapshot())
-            guard !planned.operations.isEmpty else { return result }
-            let event = AuditEventSpec(
-                who: "user:\(caller.name)", from: remoteAddress, requestID: requestID, verb: verb, resource: resource,
-                outcome: .ok, before: planned.before.map(AuditLog.digest), after: planned.after.map(AuditLog.digest),
-                summary: AuditSummary.changes(from: planned.before, to: planned.after))
-            let operations = planned.operations + [try backend.audit.operation(event)]
-            do {
-                let revision = try await backend.store.commit(
-                    Transaction(conditions: planned.conditions, operations: operations))
-                try await backend.cache.wait(for: revision)
-                return result
-            } catch let error as StoreError {
-                guard case .conflict = error else { throw error }
-            }
-            try await backend.cache.barrier()
-            await StoreContention.giveWay(after: attempt)
-        }
-        throw StoreError.conflict(resource)
-    }
-
     /// The version that the answer is in.
     var minor: Int { version?.minor ?? 1 }
 }

@@ -6,7 +6,6 @@ import ReconcileRuntime
 import ResourceModel
 
 extension IronicAPI {
-    private static let answer = Schema.object(["uuid": .string(), "links": .array(of: .any)], required: ["uuid"])
     private static let body = Schema.object(
         [
             "uuid": Schema.string().orNull, "description": Schema.string(max: 255).orNull,
@@ -17,13 +16,15 @@ extension IronicAPI {
     static let chassisRoutes: [BareMetalRoute] = [
         BareMetalRoute(
             .get, "/v1/chassis", .rule("baremetal:chassis:get"), "Lists chassis.",
-            response: .object(["chassis": .array(of: .any)], required: ["chassis"])
+            response: chassisPage
         ) { try $0.listChassis() },
         BareMetalRoute(
-            .post, "/v1/chassis", .rule("baremetal:chassis:create"), "Makes a chassis.", request: body, response: answer
+            .post, "/v1/chassis", .rule("baremetal:chassis:create"), "Makes a chassis.", request: body,
+            response: chassisElement
         ) { try await $0.createChassis() },
         BareMetalRoute(
-            .get, "/v1/chassis/{chassis_uuid}", .rule("baremetal:chassis:get"), "Shows a chassis.", response: answer
+            .get, "/v1/chassis/{chassis_uuid}", .rule("baremetal:chassis:get"), "Shows a chassis.",
+            response: chassisElement
         ) { call in .json(try call.chassis().render(call.base)) },
         BareMetalRoute(
             .delete, "/v1/chassis/{chassis_uuid}", .rule("baremetal:chassis:delete"), "Deletes a chassis without nodes."
@@ -54,7 +55,7 @@ extension APICall where Backend == BareMetalBackend {
                 throw APIError.conflict("A chassis with UUID \(uuid) already exists.")
             }
             var plan = BareMetalPlan()
-            try plan.write(Stored(new: made))
+            try plan.create(made)
             return (plan, ())
         }
         return .json(made.render(base), headers: [.location: "\(base)/v1/chassis/\(uuid)"])

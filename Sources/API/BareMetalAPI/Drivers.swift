@@ -6,7 +6,7 @@ extension IronicAPI {
     static let driverRoutes: [BareMetalRoute] = [
         BareMetalRoute(
             .get, "/v1/drivers", .rule("baremetal:driver:get"), "Lists drivers.",
-            response: .object(["drivers": .array(of: .any)], required: ["drivers"])
+            response: driverList
         ) { call in
             if call.query["type"] != nil, call.minor < 30 { throw APIError.notInVersion }
             let isDetailed = call.minor >= 30 && call.query["detail"].flatMap(NodeField.flag) ?? false
@@ -15,7 +15,7 @@ extension IronicAPI {
         },
         BareMetalRoute(
             .get, "/v1/drivers/{driver_name}", .rule("baremetal:driver:get"), "Shows a driver.",
-            response: .object(["name": .string()], required: ["name"])
+            response: driverElement
         ) { call in
             let name = call.parameter("driver_name")
             guard DriverName.all.contains(name) else {

@@ -7,7 +7,7 @@ import ResourceModel
 
 extension APICall where Backend == BareMetalBackend {
     /// Everything as it is now.
-    var now: CacheSnapshot { backend.cache.snapshot() }
+    var now: CacheSnapshot { directory }
 
     /// A node as it is now.
     func view(_ source: NodeSource, _ now: CacheSnapshot) -> NodeView {

@@ -4,9 +4,6 @@ import Policy
 import Primitives
 
 extension IronicAPI {
-    static let nodeSchema = Schema.object(
-        ["uuid": .string(), "links": .array(of: .any)], required: ["uuid"])
-    private static let listSchema = Schema.object(["nodes": .array(of: .any)], required: ["nodes"])
     private static let listQuery = [
         QueryParameter("limit", .any, "The most elements of the answer."),
         QueryParameter("marker", .string(), "The last node of the page before, by UUID."),
@@ -19,16 +16,16 @@ extension IronicAPI {
 
     static let nodeRoutes: [BareMetalRoute] = [
         BareMetalRoute(
-            .get, "/v1/nodes", .rule("baremetal:node:list"), "Lists nodes.", query: listQuery, response: listSchema
+            .get, "/v1/nodes", .rule("baremetal:node:list"), "Lists nodes.", query: listQuery, response: nodePage
         ) { try $0.listNodes(isDetailed: false) },
         BareMetalRoute(
             .get, "/v1/nodes/detail", .rule("baremetal:node:list"), "Lists nodes with all that is known of them.",
-            query: listQuery, response: listSchema
+            query: listQuery, response: nodePage
         ) { try $0.listNodes(isDetailed: true) },
         BareMetalRoute(
             .get, "/v1/nodes/{node_ident}", .rule("baremetal:node:get"), "Shows a node.",
             query: [QueryParameter("fields", .string(), "The members that are shown, parted by commas.")],
-            response: nodeSchema, target: { try $0.nodeTarget() }
+            response: nodeElement, target: { try $0.nodeTarget() }
         ) { call in
             let known = Set(NodeField.defaults.keys).union([
                 "uuid", "driver", "conductor", "created_at", "provision_state", "traits", "links",
@@ -38,11 +35,11 @@ extension IronicAPI {
         },
         BareMetalRoute(
             .post, "/v1/nodes", .rule("baremetal:node:create:self_owned_node"), "Makes a node without hardware.",
-            request: .object(["driver": .string()], required: ["driver"]), response: nodeSchema
+            request: .object(["driver": .string()], required: ["driver"]), response: nodeElement
         ) { try await $0.createNode() },
         BareMetalRoute(
             .patch, "/v1/nodes/{node_ident}", .rule("baremetal:node:get"), "Changes a node by a JSON patch.",
-            request: .array(of: .object([:])), response: nodeSchema, target: { try $0.nodeTarget() }
+            request: .array(of: .object([:])), response: nodeElement, target: { try $0.nodeTarget() }
         ) { try await $0.patchNode() },
         BareMetalRoute(
             .delete, "/v1/nodes/{node_ident}", .rule("baremetal:node:get"), "Deletes a node without hardware.",

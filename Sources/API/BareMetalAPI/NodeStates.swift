@@ -4,6 +4,7 @@ import BareMetal
 import CatalogBareMetal
 import HTTPTypes
 import Policy
+import Identity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -14,7 +15,7 @@ extension IronicAPI {
 
     static let stateRoutes: [BareMetalRoute] = [
         BareMetalRoute(
-            .get, states, .rule("baremetal:node:get_states"), "Shows a node's states.", response: .object([:]),
+            .get, states, .rule("baremetal:node:get_states"), "Shows a node's states.", response: nodeStates,
             target: { try $0.nodeTarget() }
         ) { call in
             .json(try call.node(in: call.now).render(call.minor, base: call.base, fields: NodeField.states))
@@ -91,7 +92,7 @@ extension APICall where Backend == BareMetalBackend {
                 var stored = old
                 stored.value.status.isOn = target.isOn
                 var plan = BareMetalPlan()
-                try plan.write(stored, was: old)
+                try plan.update(stored, was: old)
                 return (plan, ())
             }
         case .machine(let machine, _, let bmc):
@@ -164,7 +165,7 @@ extension APICall where Backend == BareMetalBackend {
                 stored.value.spec.members["instance_info"] = nil
                 stored.value.spec.members["instance_name"] = nil
             }
-            try plan.write(stored, was: old)
+            try plan.update(stored, was: old)
             return (plan, ())
         }
     }
@@ -201,7 +202,7 @@ extension APICall where Backend == BareMetalBackend {
             var stored = old
             try edit(&stored.value)
             var plan = BareMetalPlan()
-            if stored.value.spec != old.value.spec { try plan.write(stored, was: old) }
+            if stored.value.spec != old.value.spec { try plan.update(stored, was: old) }
             return (plan, ())
         }
     }
@@ -218,7 +219,7 @@ extension APICall where Backend == BareMetalBackend {
                 kept.members["maintenance_reason"] = isInMaintenance ? reason.map { .string($0) } : nil
             }
         case .machine(let machine, _, _):
-            let by = "user:\(caller.name)"
+            let by = caller.principal.description
             let short = reason?.printable(limit: Node.Maintenance.reasonLengthMax)
             try await order(verb, machine) { node in
                 let since = node.spec.maintenance?.since ?? backend.clock.now

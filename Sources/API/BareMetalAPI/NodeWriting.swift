@@ -3,6 +3,7 @@ import AgentProtocol
 import CatalogBareMetal
 import HTTPTypes
 import Policy
+import Identity
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -103,7 +104,7 @@ extension APICall where Backend == BareMetalBackend {
             guard !now.hasNode(uuid) else { throw APIError.conflict("A node with UUID \(uuid) already exists.") }
             var plan = BareMetalPlan()
             try take(kept.members, instead: [:], for: uuid, now, &plan)
-            try plan.write(Stored(new: made))
+            try plan.create(made)
             return (plan, ())
         }
         return .json(
@@ -234,7 +235,7 @@ extension APICall where Backend == BareMetalBackend {
             stored.value.spec.updated = backend.clock.now
             var plan = BareMetalPlan()
             try take(members, instead: old.value.spec.members, for: found.uuid, now, &plan)
-            try plan.write(stored, was: old)
+            try plan.update(stored, was: old)
             return (plan, ())
         }
     }
@@ -297,9 +298,9 @@ extension APICall where Backend == BareMetalBackend {
         if isInMaintenance != node.value.spec.isInMaintenance {
             node.value.spec.maintenance =
                 isInMaintenance
-                ? Node.Maintenance(reason: nil, by: "user:\(caller.name)", since: backend.clock.now) : nil
+                ? Node.Maintenance(reason: nil, by: caller.principal.description, since: backend.clock.now) : nil
         }
-        if node.value.spec != old.value.spec { try plan.write(node, was: old) } else { plan.need(old.value.key) }
+        if node.value.spec != old.value.spec { try plan.update(node, was: old) } else { plan.need(old.value.key) }
     }
 
     private func keep(
@@ -313,11 +314,11 @@ extension APICall where Backend == BareMetalBackend {
             var stored = old
             stored.value.spec.members = members
             stored.value.spec.updated = backend.clock.now
-            try plan.write(stored, was: old)
+            try plan.update(stored, was: old)
         } else {
             let spec = ClientMembers(members: members, updated: backend.clock.now)
             let metadata = Metadata(name: id, schemaVersion: MachineMembers.schemaVersion, created: backend.clock.now)
-            try plan.write(Stored(new: MachineMembers(metadata: metadata, spec: spec)))
+            try plan.create(MachineMembers(metadata: metadata, spec: spec))
         }
     }
 
@@ -333,7 +334,7 @@ extension APICall where Backend == BareMetalBackend {
                 try edit(&stored.value.spec)
                 var plan = BareMetalPlan()
                 stored.value.spec.updated = backend.clock.now
-                try plan.write(stored, was: old)
+                try plan.update(stored, was: old)
                 return (plan, ())
             }
         case .machine(let machine, _, _):
@@ -348,7 +349,7 @@ extension APICall where Backend == BareMetalBackend {
                 var stored = old ?? Stored(new: MachineMembers(metadata: metadata, spec: ClientMembers()))
                 try edit(&stored.value.spec)
                 stored.value.spec.updated = backend.clock.now
-                try plan.write(stored, was: old)
+                try plan.update(stored, was: old)
                 return (plan, ())
             }
         }

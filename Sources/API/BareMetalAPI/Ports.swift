@@ -7,26 +7,24 @@ import ReconcileRuntime
 import ResourceModel
 
 extension IronicAPI {
-    private static let answer = Schema.object(["uuid": .string(), "address": .string()], required: ["uuid"])
-    private static let list = Schema.object(["ports": .array(of: .any)], required: ["ports"])
-
     static let portRoutes: [BareMetalRoute] = [
-        BareMetalRoute(.get, "/v1/ports", .rule("baremetal:port:list"), "Lists ports.", response: list) {
+        BareMetalRoute(.get, "/v1/ports", .rule("baremetal:port:list"), "Lists ports.", response: portPage) {
             try $0.listPorts(isDetailed: false)
         },
         BareMetalRoute(
             .get, "/v1/ports/detail", .rule("baremetal:port:list"), "Lists ports with all that is known of them.",
-            response: list
+            response: portPage
         ) { try $0.listPorts(isDetailed: true) },
         BareMetalRoute(
-            .get, "/v1/nodes/{node_ident}/ports", .rule("baremetal:port:list"), "Lists a node's ports.", response: list
+            .get, "/v1/nodes/{node_ident}/ports", .rule("baremetal:port:list"), "Lists a node's ports.",
+            response: portPage
         ) { try $0.listPorts(isDetailed: false, node: try $0.node(in: $0.now).uuid) },
         BareMetalRoute(
             .get, "/v1/nodes/{node_ident}/ports/detail", .rule("baremetal:port:list"),
-            "Lists a node's ports with all that is known of them.", response: list
+            "Lists a node's ports with all that is known of them.", response: portPage
         ) { try $0.listPorts(isDetailed: true, node: try $0.node(in: $0.now).uuid) },
         BareMetalRoute(
-            .get, "/v1/ports/{port_id}", .rule("baremetal:port:get"), "Shows a port.", response: answer,
+            .get, "/v1/ports/{port_id}", .rule("baremetal:port:get"), "Shows a port.", response: portElement,
             target: { try $0.port().target }
         ) { call in
             let fields = try call.fields(known: PortView.known, firstMinor: PortView.firstMinor)
@@ -34,11 +32,11 @@ extension IronicAPI {
         },
         BareMetalRoute(
             .post, "/v1/ports", .rule("baremetal:node:list"), "Makes a port.",
-            request: .object(["address": .string()], required: ["address"]), response: answer
+            request: .object(["address": .string()], required: ["address"]), response: portElement
         ) { try await $0.createPort() },
         BareMetalRoute(
             .patch, "/v1/ports/{port_id}", .rule("baremetal:port:update"), "Changes a port by a JSON patch.",
-            request: .array(of: .object([:])), response: answer, target: { try $0.port().target }
+            request: .array(of: .object([:])), response: portElement, target: { try $0.port().target }
         ) { try await $0.patchPort() },
         BareMetalRoute(
             .delete, "/v1/ports/{port_id}", .rule("baremetal:port:delete"), "Deletes a port.",
@@ -214,7 +212,7 @@ extension APICall where Backend == BareMetalBackend {
             var plan = BareMetalPlan()
             plan.need(source.key)
             try take(address, for: uuid, now, &plan)
-            try plan.write(Stored(new: made))
+            try plan.create(made)
             return (plan, ())
         }
         return .json(
@@ -281,7 +279,7 @@ extension APICall where Backend == BareMetalBackend {
             stored.value.spec.address = address
             stored.value.spec.members = members
             stored.value.spec.updated = backend.clock.now
-            try plan.write(stored, was: old)
+            try plan.update(stored, was: old)
             return (plan, ())
         }
         return .json(try port().render(minor, base: base))

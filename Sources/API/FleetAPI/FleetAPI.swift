@@ -24,14 +24,15 @@ public struct OperatorAPI: Sendable {
     public var reads: FleetReads { FleetReads(services: services, watches: counters.watches) }
 
     /// A router with the middleware and all routes. `verify` finds the principal of a token, `barrier` returns when
-    /// reads show what any conductor has acknowledged; `pages` adds routes that look after their callers themselves.
+    /// reads show what any conductor has acknowledged; `pages` adds routes that look after their callers themselves, and
+    /// `errorAnswers` answer errors that come before those.
     public func router(
         verify: @escaping @Sendable (String) -> Principal?, barrier: @escaping @Sendable () async throws -> Void,
-        pages: (Router<FleetRequestContext>) -> Void = { _ in }
+        errorAnswers: [ErrorAnswer] = [], pages: (Router<FleetRequestContext>) -> Void = { _ in }
     ) -> Router<FleetRequestContext> {
         let router = Router(context: FleetRequestContext.self)
         router.add(middleware: RequestCounterMiddleware(counters: counters))
-        router.add(middleware: RequestLogMiddleware())
+        router.add(middleware: RequestLogMiddleware(answers: errorAnswers))
         router.add(middleware: LimitMiddleware(bodySizeMax: Int(FleetLimit.blobSize.bytes)))
         pages(router)
         router.add(middleware: BearerTokenMiddleware(openPaths: Self.openPaths, verify: verify))

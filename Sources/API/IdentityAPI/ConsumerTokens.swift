@@ -120,7 +120,7 @@ extension APICall where Backend == IdentityBackend {
                 guard let stored = directory.now.stored(ConsumerToken.self, used.metadata.name),
                     stored.value.spec == used.spec
                 else { throw ConsumerError.refused("the request token was used or changed") }
-                plan.conditions.append(stored.unchanged)
+                plan.need(stored)
                 plan.operations += directory.dependents(of: used).keys.map { .delete($0) }
             }
             plan.needs(Consumer.self, spec.consumerID, in: directory)

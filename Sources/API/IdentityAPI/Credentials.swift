@@ -15,7 +15,7 @@ extension KeystoneAPI {
             "credential": .object(
                 [
                     "id": .string(), "blob": .string(), "type": .string(), "user_id": .string(),
-                    "project_id": Schema.string().orNull, "links": .any,
+                    "project_id": Schema.string().orNull, "links": .links,
                 ], required: ["id", "blob", "type", "user_id"])
         ], required: ["credential"])
 
@@ -29,7 +29,7 @@ extension KeystoneAPI {
     static let credentialRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/credentials", .rule("identity:list_credentials"), "Lists credentials.",
-            response: .object(["credentials": .array(of: .any)], required: ["credentials", "links"]),
+            response: credentialAnswer.list("credentials"),
             target: { call in
                 guard !call.caller.credentials.isSystemScoped else { return PolicyTarget() }
                 return PolicyTarget(["target": ["credential": ["user_id": .optional(call.caller.credentials.userID)]]])
@@ -159,7 +159,7 @@ extension APICall where Backend == IdentityBackend {
         try await change(verb, credential.key) { _ in
             var plan = IdentityPlan()
             plan.delete(credential)
-            plan.operations.append(.delete(Secret.key(CredentialSpec.secretName(credential.id))))
+            plan.delete(Secret.key(CredentialSpec.secretName(credential.id)))
             return (plan, ())
         }
     }

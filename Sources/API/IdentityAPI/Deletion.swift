@@ -57,19 +57,33 @@ public struct DeletedTrees: Sendable {
     }
 
     /// Deletes all that goes with a project, and then itself.
+    ///
+    /// Each commit holds only while the project is as it was seen: of two who delete it at once, the later one sees that
+    /// it is gone, and frees no name that somebody has taken again. Nothing comes to it any more, as whoever plans to add
+    /// something needs the project and its domain as they were before the deletion (`ChangePlan.needs`).
     func finish(_ name: String) async throws {
-        for _ in 0..<100_000 {
+        for attempt in 0..<100_000 {
             let directory = backend.directory
-            guard let project = directory.now.get(Project.self, name) else { return }
-            var operations = directory.dependents(of: project).keys.prefix(StoreLimits.operationCountMax)
+            guard let project = directory.now.stored(Project.self, name) else { return }
+            var operations = directory.dependents(of: project.value).keys.prefix(StoreLimits.operationCountMax)
                 .map { Transaction.Operation.delete($0) }
             if operations.count <= StoreLimits.operationCountMax - 2 {
-                let name: UniqueName =
-                    project.spec.domainID.map { .project(project.spec.name, domain: $0) } ?? .domain(project.spec.name)
-                operations += [.delete(NameMark.key(name.mark)), .delete(project.key)]
+                operations += [.delete(NameMark.key(project.value.spec.uniqueName.mark)), .delete(project.value.key)]
             }
-            let revision = try await backend.store.commit(Transaction(operations: operations))
-            try await backend.cache.wait(for: revision)
+            do {
+                let revision = try await backend.store.commit(
+                    Transaction(conditions: [project.unchanged], operations: operations))
+                try await backend.cache.wait(for: revision)
+            } catch let error as StoreError {
+                guard case .conflict = error else { throw error }
+                try await backend.cache.barrier()
+                await StoreContention.giveWay(after: attempt)
+            }
         }
     }
+}
+
+extension ProjectSpec {
+    /// The name that it has in its domain, or among domains.
+    fileprivate var uniqueName: UniqueName { domainID.map { .project(name, domain: $0) } ?? .domain(name) }
 }

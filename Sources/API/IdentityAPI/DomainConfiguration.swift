@@ -202,7 +202,7 @@ extension APICall where Backend == IdentityBackend {
             var plan = IdentityPlan()
             let after = try merge(groups, into: DomainSettingsSpec(groups: [:]), of: id, &plan)
             for secret in before?.secrets ?? [] where after.secrets?.contains(secret) != true {
-                plan.operations.append(.delete(Secret.key(DomainSettingsSpec.secretName(id, secret))))
+                plan.delete(Secret.key(DomainSettingsSpec.secretName(id, secret)))
             }
             try store(after, of: id, directory, &plan)
             return (plan, (before == nil, after.groups))
@@ -246,11 +246,10 @@ extension APICall where Backend == IdentityBackend {
             guard place.group == nil || stored.value.spec.has(place) else { throw noConfiguration(id, place) }
             let (left, secrets) = stored.value.spec.without(place)
             for secret in secrets {
-                plan.operations.append(.delete(Secret.key(DomainSettingsSpec.secretName(id, secret))))
+                plan.delete(Secret.key(DomainSettingsSpec.secretName(id, secret)))
             }
             if left.groups.isEmpty, left.secrets == nil {
-                plan.conditions.append(stored.unchanged)
-                plan.delete(stored.value)
+                try plan.delete(stored)
             } else {
                 try store(left, of: id, directory, &plan)
             }

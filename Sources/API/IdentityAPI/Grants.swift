@@ -221,8 +221,7 @@ extension APICall where Backend == IdentityBackend {
             stored.value.spec.roles.removeAll { $0 == grant }
             var plan = IdentityPlan()
             if stored.value.spec.roles.isEmpty {
-                plan.conditions.append(stored.unchanged)
-                plan.delete(stored.value)
+                try plan.delete(stored)
             } else {
                 try plan.update(stored)
             }

@@ -1,6 +1,5 @@
 import APISupport
 import CatalogIdentity
-import HTTPTypes
 import Identity
 import Logging
 import Primitives
@@ -8,7 +7,7 @@ import ReconcileRuntime
 import ResourceModel
 
 /// All that the identity API works with; filled by whoever composes the conductor.
-public struct IdentityBackend: Sendable {
+public struct IdentityBackend: APIBackend {
     /// Where nouns are written.
     public var store: any ResourceStore
     /// Where nouns are read; it must hold all of `IdentityDirectory.kinds` and `.indexes`.
@@ -27,6 +26,8 @@ public struct IdentityBackend: Sendable {
     public var clock: any WallClock
     /// Identifiers and secrets.
     public var random: RandomBytes
+    /// Bounds the logins of each address and user that are under way; nil: any number.
+    public var logins: LoginPlaces?
     /// Where failures are written.
     public var logger: Logger
 
@@ -34,7 +35,7 @@ public struct IdentityBackend: Sendable {
     public init(
         store: any ResourceStore, cache: ResourceCache, tokens: TokenDesk, authenticator: Authenticator,
         passwords: PasswordDesk, vault: SecretVault, audit: AuditLog, clock: any WallClock,
-        random: RandomBytes = .system, logger: Logger
+        random: RandomBytes = .system, logins: LoginPlaces? = nil, logger: Logger
     ) {
         self.store = store
         self.cache = cache
@@ -45,6 +46,7 @@ public struct IdentityBackend: Sendable {
         self.audit = audit
         self.clock = clock
         self.random = random
+        self.logins = logins
         self.logger = logger
     }
 
@@ -57,87 +59,41 @@ public struct IdentityBackend: Sendable {
 
 typealias IdentityCall = APICall<IdentityBackend>
 typealias IdentityRoute = APIRoute<IdentityBackend>
+typealias IdentityPlan = ChangePlan
 
-extension APICall where Backend == IdentityBackend {
-    /// Everything as it is now.
-    var directory: IdentityDirectory { backend.directory }
+extension ChangePlan {
+    /// Deletes an entry, however it is by then.
+    mutating func delete<Spec: IdentitySpec>(_ entry: IdentityEntry<Spec>) { delete(entry.key) }
 
-    /// Plans a change on what is there now and commits it together with its audit event; plans anew when somebody was
-    /// faster, and returns once reads show it.
-    ///
-    /// `plan` is given the directory and throws what refuses the change. Throws that, and the store's errors.
-    @discardableResult
-    func change<Result: Sendable>(
-        _ verb: String, _ resource: ResourceKey, _ plan: (IdentityDirectory) throws -> (IdentityPlan, Result)
-    ) async throws -> Result {
-        for attempt in 0..<StoreContention.attemptCountMax {
-            let (planned, result) = try plan(directory)
-            guard !planned.operations.isEmpty else { return result }
-            let event = AuditEventSpec(
-                who: "user:\(caller.name)", from: remoteAddress, requestID: requestID, verb: verb, resource: resource,
-                outcome: .ok, before: planned.before.map(AuditLog.digest), after: planned.after.map(AuditLog.digest),
-                summary: planned.summary)
-            let operations = planned.operations + [try backend.audit.operation(event)]
-            do {
-                let revision = try await backend.store.commit(
-                    Transaction(conditions: planned.conditions, operations: operations))
-                try await backend.cache.wait(for: revision)
-                return result
-            } catch let error as StoreError {
-                guard case .conflict = error else { throw error }
-            }
-            try await backend.cache.barrier()
-            await StoreContention.giveWay(after: attempt)
-        }
-        throw StoreError.conflict(resource)
-    }
-}
-
-/// What a change writes, and what must still be so then.
-struct IdentityPlan {
-    var conditions: [Transaction.Condition] = []
-    var operations: [Transaction.Operation] = []
-    /// The document before and after, for the audit event.
-    var before: [UInt8]?
-    var after: [UInt8]?
-    /// Words in the place of them.
-    var summary: String?
-
-    /// Writes a new entry.
-    mutating func create<Spec: IdentitySpec>(_ entry: IdentityEntry<Spec>) throws {
-        let stored = Stored(new: entry)
-        conditions.append(stored.unchanged)
-        operations.append(try stored.put())
-        after = try stored.encoded()
-    }
-
-    /// Writes an entry that was read and changed.
-    mutating func update<Spec: IdentitySpec>(_ stored: Stored<IdentityEntry<Spec>>) throws {
-        var stored = stored
-        stored.value.metadata.generation = stored.value.metadata.generation.next
-        conditions.append(stored.unchanged)
-        operations.append(try stored.put())
-        after = try stored.encoded()
-    }
-
-    /// Deletes an entry.
-    mutating func delete<Spec: IdentitySpec>(_ entry: IdentityEntry<Spec>) { operations.append(.delete(entry.key)) }
-
-    /// Holds the plan to what was seen of an entry: somebody who changes or deletes it makes the plan be made anew.
+    /// Holds the plan to what was seen of an entry and of the domain that it is in: somebody who changes or deletes one
+    /// of them makes the plan be made anew.
     mutating func needs<Spec: IdentitySpec>(
         _ type: IdentityEntry<Spec>.Type, _ id: String, in directory: IdentityDirectory
     ) {
         guard let stored = directory.now.stored(type, CatalogName.of(id)) else { return }
-        if !conditions.contains(stored.unchanged) { conditions.append(stored.unchanged) }
+        need(stored)
+        if let domain = stored.value.domainID { needs(Project.self, domain, in: directory) }
     }
 
-    /// Takes a name for `id`, or gives it up.
+    /// Takes a name for `id`.
     mutating func take(_ name: UniqueName, for id: String, at time: Timestamp) throws {
-        let mark = NameMark(name: name.mark, created: time, spec: NameMarkSpec(id: id))
-        conditions.append(.absent(mark.key))
-        operations.append(try Stored(new: mark).put())
+        try take(NameMark(name: name.mark, created: time, spec: NameMarkSpec(id: id)))
     }
 
     /// Gives a name up.
-    mutating func free(_ name: UniqueName) { operations.append(.delete(NameMark.key(name.mark))) }
+    mutating func free(_ name: UniqueName) { delete(NameMark.key(name.mark)) }
+}
+
+extension IdentityEntry {
+    /// The domain that it goes away with; nil: it is in none, or is one.
+    fileprivate var domainID: String? {
+        switch spec {
+        case let spec as ProjectSpec: spec.domainID
+        case let spec as UserSpec: spec.domainID
+        case let spec as GroupSpec: spec.domainID
+        case let spec as RoleSpec: spec.domainID
+        case let spec as IdentityProviderSpec: spec.domainID
+        default: nil
+        }
+    }
 }

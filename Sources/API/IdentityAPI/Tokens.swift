@@ -18,6 +18,16 @@ extension KeystoneAPI {
                 ], required: ["methods", "expires_at", "issued_at", "audit_ids", "user"])
         ], required: ["token"])
 
+    private static let catalogSchema: Schema = .array(
+        of: .object(
+            [
+                "id": .string(), "type": .string(), "name": .string(),
+                "endpoints": .array(
+                    of: .object(
+                        ["id": .string(), "interface": .string(), "url": .string()],
+                        required: ["id", "interface", "url"])),
+            ], required: ["id", "type", "endpoints"]))
+
     /// The token that a call is about, as rules see it; one that is not valid is not found.
     private static func ofSubject(_ call: IdentityCall) throws -> PolicyTarget {
         guard let text = call.headers[.subjectToken] else { return PolicyTarget() }
@@ -48,6 +58,8 @@ extension KeystoneAPI {
         ) { call in
             let request = try AuthenticationBody.parse(
                 call.object("auth"), signed: try call.signedRequest("/v3/auth/tokens"))
+            let places = try call.backend.logins?.take(for: request.proofs, from: call.remotePlace)
+            defer { withExtendedLifetime(places) {} }
             let (text, token) = try await call.backend.authenticator.authenticate(request)
             return TokenAnswer(directory: call.directory, base: call.base)
                 .answer(token, text: text, hasCatalog: call.query["nocatalog"] == nil, status: .created)
@@ -79,7 +91,8 @@ extension KeystoneAPI {
         },
         IdentityRoute(
             .get, "/v3/auth/catalog", .rule("identity:get_auth_catalog"), "Shows the token's catalog.",
-            response: .object(["catalog": .array(of: .any)], required: ["catalog", "links"])
+            response: .object(
+                ["catalog": catalogSchema, "links": .links], required: ["catalog", "links"])
         ) { call in
             guard let token = call.caller.token, call.caller.credentials.projectID != nil else {
                 throw APIError.forbidden("The token is for no project, and so has no catalog here.")
@@ -95,7 +108,7 @@ extension KeystoneAPI {
         ) { try $0.ownProjects() },
         IdentityRoute(
             .get, "/v3/auth/domains", .rule("identity:get_auth_domains"), "Lists the domains of the token's user.",
-            response: .object(["domains": .array(of: .any)], required: ["domains", "links"])
+            response: domainAnswer.list("domains")
         ) { try $0.ownDomains() },
         IdentityRoute(
             .get, "/v3/OS-FEDERATION/projects", .rule("identity:get_auth_projects"),
@@ -104,12 +117,14 @@ extension KeystoneAPI {
         IdentityRoute(
             .get, "/v3/OS-FEDERATION/domains", .rule("identity:get_auth_domains"),
             "Lists the domains of the token's user.",
-            response: .object(["domains": .array(of: .any)], required: ["domains", "links"])
+            response: domainAnswer.list("domains")
         ) { try $0.ownDomains() },
         IdentityRoute(
             .get, "/v3/auth/system", .rule("identity:get_auth_system"),
             "Says whether the user has a role in the system.",
-            response: .object(["system": .array(of: .any)], required: ["system", "links"])
+            response: .object(
+                ["system": .array(of: .object(["all": .boolean], required: ["all"])), "links": .links],
+                required: ["system", "links"])
         ) { call in
             let user = call.caller.credentials.userID ?? ""
             let ids = call.directory.effectiveRoleIDs(of: user, in: .system, at: call.backend.clock.now)
@@ -136,7 +151,13 @@ extension KeystoneAPI {
         },
         IdentityRoute(
             .get, "/v3/OS-REVOKE/events", .rule("identity:list_revoke_events"), "Lists revocations.",
-            response: .object(["events": .array(of: .any)], required: ["events", "links"])
+            response: .object(
+                [
+                    "events": .array(
+                        of: .object(
+                            ["issued_before": .string(form: .time), "revoked_at": .string(form: .time)],
+                            required: ["issued_before", "revoked_at"])), "links": .links,
+                ], required: ["events", "links"])
         ) { call in
             let events = call.directory.now.all(Revocation.self).map { event -> JSONValue in
                 [

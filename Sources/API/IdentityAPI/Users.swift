@@ -36,8 +36,8 @@ extension KeystoneAPI {
     ]
     static let userAnswer = userNoun.schema(
         [
-            "id": .string(), "name": .string(), "enabled": .boolean, "domain_id": .string(), "options": .object([:]),
-            "password_expires_at": .string().orNull, "links": .any,
+            "name": .string(), "enabled": .boolean, "domain_id": .string(), "options": .object([:]),
+            "password_expires_at": .string().orNull, "links": .links,
         ], required: ["name", "enabled", "domain_id"])
 
     static func ofPathUser(_ call: IdentityCall) -> PolicyTarget {
@@ -53,7 +53,7 @@ extension KeystoneAPI {
     static let userRoutes: [IdentityRoute] = [
         IdentityRoute(
             .get, "/v3/users", .rule("identity:list_users"), "Lists users.",
-            response: .object(["users": .array(of: .any)], required: ["users", "links"]), target: ofDomainScope
+            response: userAnswer.list("users"), target: ofDomainScope
         ) { call in
             let domain = call.caller.credentials.domainID ?? call.query["domain_id"]
             let users = domain.map { call.directory.users(in: $0) } ?? call.directory.now.all(User.self)
@@ -99,7 +99,7 @@ extension KeystoneAPI {
         ) { try await $0.changeOwnPassword() },
         IdentityRoute(
             .get, "/v3/users/{user_id}/groups", .rule("identity:list_groups_for_user"), "Lists a user's groups.",
-            response: .object(["groups": .array(of: .any)], required: ["groups", "links"]), target: ofPathUser
+            response: groupAnswer.list("groups"), target: ofPathUser
         ) { call in
             let user = try call.existingUser()
             let groups = call.directory.groupIDs(of: user.id, at: call.backend.clock.now).compactMap {
@@ -312,6 +312,8 @@ extension APICall where Backend == IdentityBackend {
         let given = object("user")
         let id = parameter("user_id")
         let user = directory.user(id)
+        let places = try backend.logins?.take(names: [id], from: remotePlace)
+        defer { withExtendedLifetime(places) {} }
         let isRight = try await backend.passwords.verify(
             given["original_password"]?.string ?? "", user?.spec.passwords.last?.hash)
         guard let user, isRight, user.spec.isEnabled else { throw APIError.authenticationRequired }

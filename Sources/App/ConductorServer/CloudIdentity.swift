@@ -43,11 +43,12 @@ struct CloudIdentity: Sendable {
         let backend = IdentityBackend(
             store: store, cache: cache, tokens: tokens, authenticator: authenticator, passwords: passwords,
             vault: vault,
-            audit: audit, clock: clock, logger: logger)
+            audit: audit, clock: clock, logins: configuration.apiRate > 0 ? LoginPlaces() : nil, logger: logger)
         let door = APIDoor(
             policy: try policy(configuration.policyFile),
             verify: { Caller(try tokens.verify($0)) },
             barrier: { try await cache.barrier() },
+            rates: configuration.apiRate > 0 ? CallRates(perSecond: configuration.apiRate, clock: clock) : nil,
             checkAccessRules: { caller, type, method, path in
                 // As with Keystone, the rules say which of the other services may be asked.
                 guard type != "identity", let token = caller.token, !token.mayRequest(method, path, ofService: type)

@@ -28,6 +28,11 @@ public struct ConductorConfiguration: Sendable {
     public var endpoint: String?
     /// A file of rules that take the place of those of the cloud's APIs (`policy.yaml`); nil: none.
     public var policyFile: String?
+    /// How many requests a second each caller may make of the cloud's APIs; 0: any number, and of logins too.
+    ///
+    /// The default stops a program that runs wild before the others get nothing, and is far above what is made on purpose:
+    /// services that check tokens keep the answers, and tempest or a script that seeds make some hundreds or thousands.
+    public var apiRate = 10_000
     /// What hashing a user's password costs.
     var passwordCost = ScryptCost.standard
 

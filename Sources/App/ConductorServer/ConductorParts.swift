@@ -371,6 +371,8 @@ struct ConductorParts {
                 hub.metrics.remove(node)
                 progress.remove(node)
             })
+        let keystone = identity.service
+        let bareMetal = IronicAPI.service(bareMetalBackend(), door: identity.door)
         let checks = SiteCheckDesk(
             catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authorities: authorities,
             missingPrograms: missingPrograms, turns: turns, clock: clock, logger: logger)
@@ -380,7 +382,8 @@ struct ConductorParts {
             conductor: ConductorInfo(
                 version: Conductor.version,
                 samples: { [bootCounters, watch] in
-                    bootCounters.samples + hub.counters.samples + hub.logs.samples + watch.samples
+                    bootCounters.samples + hub.counters.samples + hub.logs.samples + watch.samples + keystone.samples
+                        + bareMetal.samples
                 }, isStoreWritable: { [watch] in watch.isWritable }),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
@@ -397,12 +400,14 @@ struct ConductorParts {
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
             verify: verify, barrier: barrier)
-        let bareMetal = IronicAPI.service(bareMetalBackend(), door: identity.door)
         return api.router(
             verify: verify, barrier: barrier,
+            errorAnswers: [
+                { keystone.answer(beforeRoutes: $0, $1, $2) }, { bareMetal.answer(beforeRoutes: $0, $1, $2) },
+            ],
             pages: {
                 dashboard.addRoutes(to: $0)
-                identity.service.addRoutes(to: $0)
+                keystone.addRoutes(to: $0)
                 bareMetal.addRoutes(to: $0)
             })
     }

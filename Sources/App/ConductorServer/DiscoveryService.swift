@@ -1,3 +1,4 @@
+import APISupport
 import AgentProtocol
 import BareMetal
 import CatalogBareMetal
@@ -29,7 +30,7 @@ struct DiscoveryService: Sendable {
     let readBlob: @Sendable (Primitives.Digest) async throws -> [UInt8]
     let logs: NodeLogs
     let progress: LiveProgress
-    let refusals = RefusalLimiter()
+    let refusals = RefusalLimiter<NodeID>()
     let ports: ConductorPorts
     let openSecret: @Sendable (String) async throws -> SecretText
     let clock: any WallClock

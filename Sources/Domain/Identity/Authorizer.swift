@@ -7,6 +7,9 @@ import ResourceModel
 public enum Principal: Sendable, Hashable, CustomStringConvertible {
     /// A person or a program with an operator's token.
     case `operator`(name: String, role: OperatorRole)
+    /// Somebody with a token of the identity API: the user's name, and that of the project or domain where the token is
+    /// good, or `system`. What they may do is for the policy to say, not for `Authorizer`.
+    case user(name: String, place: String?)
     /// An installed agent, known by its certificate.
     case node(NodeID)
     /// A machine in the ramdisk, known by its session's token.
@@ -18,11 +21,17 @@ public enum Principal: Sendable, Hashable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .operator(let name, _): "operator:\(name)"
+        case .user(let name, nil): "user:\(name.printable(limit: Self.shownLengthMax))"
+        case .user(let name, let place?):
+            "user:\(name.printable(limit: Self.shownLengthMax))/\(place.printable(limit: Self.shownLengthMax))"
         case .node(let id): "node:\(id)"
         case .session(let id): "session:\(id)"
         case .anonymous: "anonymous"
         }
     }
+
+    /// Characters of a name that callers have chosen.
+    private static let shownLengthMax = 64
 }
 
 /// What somebody wants to do to a resource.
@@ -102,9 +111,10 @@ public struct Authorizer: Sendable {
     ///
     /// For a list use the kind with the name `*`.
     public func authorize(_ principal: Principal, _ action: Action, _ resource: ResourceKey) throws(Denied) {
-        let (subject, own): (Subject, String?) =
+        let (subject, own): (Subject?, String?) =
             switch principal {
             case .operator(_, let role): (.role(role), nil)
+            case .user: (nil, nil)
             case .node(let id): (.node, id.raw)
             case .session(let id): (.session, id.raw)
             case .anonymous: (.anonymous, nil)
@@ -157,6 +167,7 @@ public struct Denied: UserFacingError, Hashable {
         case .operator(let name, let role):
             "The operator '\(name)' has the role '\(role.rawValue)', which may not \(action.rawValue) \(resource.kind); "
                 + "ask an administrator."
+        case .user: "A token of the cloud's APIs gives nothing here."
         case .node, .session:
             "A machine may only work on what is its own."
         }

@@ -83,6 +83,12 @@ struct ConductorCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "The most requests a second of one caller of the cloud's APIs; more are answered with 429. 0 takes any number, "
+                + "and does not bound logins either.", valueName: "count"))
+    var apiRate = ConductorConfiguration(stateDirectory: "").apiRate
+
+    @Option(
+        help: ArgumentHelp(
             "What hashing a user's password costs: scrypt with 2 to this power of rounds of 1 KiB (8 to 18).",
             valueName: "log2"))
     var passwordCost = ConductorConfiguration(stateDirectory: "").passwordCostExponent
@@ -99,6 +105,9 @@ struct ConductorCommand: AsyncParsableCommand {
             throw ValidationError("The four ports must be different and 1 to 65535.")
         }
         guard (8...18).contains(passwordCost) else { throw ValidationError("The cost of passwords must be 8 to 18.") }
+        guard (0...1_000_000).contains(apiRate) else {
+            throw ValidationError("A caller may make 0 (any number) to 1000000 requests a second.")
+        }
         guard connectionsPerAddress.map({ (1...100_000).contains($0) }) ?? true else {
             throw ValidationError("An address may have 1 to 100000 connections.")
         }
@@ -118,6 +127,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.connectionsPerAddress = connectionsPerAddress
         configuration.region = region
         configuration.policyFile = policy
+        configuration.apiRate = apiRate
         configuration.passwordCostExponent = passwordCost
         configuration.endpoint = endpoint
         var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }

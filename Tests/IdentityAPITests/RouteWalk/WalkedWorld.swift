@@ -111,7 +111,7 @@ struct WalkedWorld: Sendable {
             ProjectEndpointSpec(projectID: "project-1", endpointID: $0, isGroup: $0 == "egroup-1")
         }
         try await put(given.map { ($0.name, $0) })
-        try await put([("policy-1", PolicyDocumentSpec(type: "application/json", blob: ["rule": "x"]))])
+        try await put([("policy-1", PolicyDocumentSpec(type: "application/json", blob: "{}"))])
         let associations = [
             PolicyAssociationSpec(policyID: "policy-1", endpointID: "endpoint-1"),
             PolicyAssociationSpec(policyID: "policy-1", serviceID: "service-1"),

@@ -4,7 +4,7 @@ import Policy
 import Primitives
 
 /// One route of a service, as data: from it come routing, validation, the policy check, OpenAPI and the route-walk test.
-public struct APIRoute<Backend: Sendable>: Sendable {
+public struct APIRoute<Backend: APIBackend>: Sendable {
     /// What answers a call.
     public typealias Handler = @Sendable (APICall<Backend>) async throws -> APIAnswer
     /// What a call acts upon, for its rule; things that are not there are left out, or answered with 404 to everybody.
@@ -69,10 +69,10 @@ public struct APIRoute<Backend: Sendable>: Sendable {
     /// The names of the path's parameters, in order.
     public var parameters: [String] { places.map(\.name) }
 
-    /// The parameters of the path and the parts that they are.
-    var places: [(place: Int, name: String)] {
+    /// The parameters of the path by the names of `placedPath` and by their own.
+    var places: [(placed: String, name: String)] {
         path.split(separator: "/").enumerated().filter { $0.element.first == "{" && $0.element.last == "}" }
-            .map { ($0.offset, String($0.element.dropFirst().dropLast())) }
+            .map { ("p\($0.offset)", String($0.element.dropFirst().dropLast())) }
     }
 
     /// The path with parameters that are called by their places: the router wants one name for each place, while
@@ -101,7 +101,7 @@ public struct QueryParameter: Sendable, Hashable {
 }
 
 /// One call of a route.
-public struct APICall<Backend: Sendable>: Sendable {
+public struct APICall<Backend: APIBackend>: Sendable {
     /// What the service works with.
     public let backend: Backend
     /// The rules, for what depends on more than the route.
@@ -131,6 +131,9 @@ public struct APICall<Backend: Sendable>: Sendable {
     public func demand(_ rule: String, _ target: PolicyTarget = PolicyTarget()) throws {
         guard policy.isAllowed(rule, caller.credentials, target) else { throw APIError.notAllowed(rule) }
     }
+
+    /// Whom the caller's address stands for where callers are bounded.
+    public var remotePlace: String { RemotePlace.of(remoteAddress) }
 
     /// The parameter `name` of the path.
     public func parameter(_ name: String) -> String { parameters[name] ?? "" }

@@ -1,3 +1,4 @@
+import AgentProtocol
 import CatalogIdentity
 import FoundationEssentials
 import HTTPTypes
@@ -9,7 +10,7 @@ import Policy
 import Primitives
 
 /// A service of the cloud below one path: its routes, its errors, its versions.
-public struct APIService<Backend: Sendable>: Sendable {
+public struct APIService<Backend: APIBackend>: Sendable {
     /// For people, for example `Identity`.
     public let title: String
     /// The type in catalogs, which access rules name, for example `identity`.
@@ -28,6 +29,11 @@ public struct APIService<Backend: Sendable>: Sendable {
     public let bodySizeMax: Int
     /// What all services share.
     public let door: APIDoor
+    /// One of each route.
+    private let meters: [RouteMeter]
+    /// Of what fits no route.
+    private let strayMeter: RouteMeter
+    let refusals = RefusalLimiter<RefusedCall>()
 
     /// A service.
     public init(
@@ -44,14 +50,23 @@ public struct APIService<Backend: Sendable>: Sendable {
         self.bodySizeMax = bodySizeMax
         self.door = door
         self.errorBody = errorBody
+        meters = routes.map { RouteMeter(service: type, method: $0.method.rawValue, route: $0.path) }
+        strayMeter = RouteMeter(service: type, method: "other", route: "other")
     }
+
+    /// Its answers by route, method and status class, the time that they took, and how many callers were held up.
+    ///
+    /// A HEAD that is answered as the GET of the same path counts as one.
+    public var samples: [MetricsReport.Sample] { RouteMeter.samples(meters + [strayMeter], of: type) }
 
     /// Adds all routes to `router`, and answers of its own for paths and methods that there are none of.
     public func addRoutes(to router: Router<FleetRequestContext>) {
         let declared = Set(routes.map { "\($0.method) \($0.path)" })
-        for route in routes {
-            add(route, as: route.method, to: router)
-            if route.method == .get, !declared.contains("HEAD \(route.path)") { add(route, as: .head, to: router) }
+        for (route, meter) in zip(routes, meters) {
+            add(route, as: route.method, meter, to: router)
+            if route.method == .get, !declared.contains("HEAD \(route.path)") {
+                add(route, as: .head, meter, to: router)
+            }
         }
         let document = openAPI.text
         router.get(RouterPath("\(path)/openapi.json")) { _, _ in
@@ -67,41 +82,66 @@ public struct APIService<Backend: Sendable>: Sendable {
                 headers: [.allow: allowed])
             for method in Self.methods where !methods.contains(method) {
                 router.on(RouterPath(self.path + path), method: method) { request, context in
-                    answer(error, request: request, context: context)
+                    stray(error, request, context)
                 }
             }
         }
-        router.add(middleware: UnknownPathMiddleware(path: path) { answer($0, request: $1, context: $2) })
+        router.add(middleware: UnknownPathMiddleware(path: path, answer: stray))
     }
 
     private static var methods: [HTTPRequest.Method] { [.get, .head, .post, .put, .patch, .delete, .options] }
 
-    private func add(_ route: APIRoute<Backend>, as method: HTTPRequest.Method, to router: Router<FleetRequestContext>)
-    {
+    private func add(
+        _ route: APIRoute<Backend>, as method: HTTPRequest.Method, _ meter: RouteMeter,
+        to router: Router<FleetRequestContext>
+    ) {
+        let clock = ContinuousClock()
+        let places = route.places
         router.on(RouterPath(path + route.placedPath), method: method) { request, context in
+            let start = clock.now
+            let answered: Response
             do {
-                let answer = try await respond(to: request, context, route)
-                return response(answer, of: route, isHead: method == .head, request, context)
+                var parameters: [String: String] = [:]
+                for (placed, name) in places { parameters[name] = context.parameters.get(placed) ?? "" }
+                let answer = try await respond(to: request, context, route, parameters)
+                answered = response(answer, of: route, isHead: method == .head, request, context)
             } catch {
-                return self.answer(error, request: request, context: context)
+                answered = self.answer(error, request: request, context: context)
             }
+            meter.note(answered.status, start.duration(to: clock.now))
+            return answered
         }
+    }
+
+    /// How an error that came before any route is answered below this service's path; nil: the path is another's.
+    public func answer(
+        beforeRoutes error: any Error, _ request: Request, _ context: FleetRequestContext
+    ) -> Response? {
+        guard request.uri.path == path || request.uri.path.hasPrefix(path + "/") else { return nil }
+        return stray(error, request, context)
+    }
+
+    /// Answers what came to no route.
+    private func stray(_ error: any Error, _ request: Request, _ context: FleetRequestContext) -> Response {
+        let answered = answer(error, request: request, context: context)
+        strayMeter.note(answered.status, .zero)
+        return answered
     }
 
     // MARK: One call
 
     private func respond(
-        to request: Request, _ context: FleetRequestContext, _ route: APIRoute<Backend>
+        to request: Request, _ context: FleetRequestContext, _ route: APIRoute<Backend>, _ parameters: [String: String]
     ) async throws -> APIAnswer {
         let version = try microversions?.version(asked: request.headers)
         if let first = route.versions?.lowerBound, let version, version < first {
             throw APIError.notFound("The requested path is not there before version \(first).")
         }
         try await door.barrier()
-        let caller = try caller(of: request, route, context)
+        let caller = try admitted(request, route, context)
         let body = try await body(of: request, route)
         let call = APICall(
-            backend: backend, policy: door.policy, parameters: parameters(of: route, context),
+            backend: backend, policy: door.policy, parameters: parameters,
             query: try APIQuery(request.uri.query ?? ""),
             body: body, caller: caller, version: version, headers: request.headers, method: request.method,
             base: base(of: request), requestID: context.requestID, remoteAddress: context.remoteAddress)
@@ -114,12 +154,28 @@ public struct APIService<Backend: Sendable>: Sendable {
                 throw APIError.badRequest(fault.message)
             }
         }
-        if case .rule(let rule) = route.access { try allow(rule, call, try route.target(call)) }
-        return try await route.handle(call)
+        do {
+            if case .rule(let rule) = route.access { try call.demand(rule, try route.target(call)) }
+            return try await route.handle(call)
+        } catch {
+            await record(error, of: call, route, request, context)
+            throw error
+        }
     }
 
-    private func allow(_ rule: String, _ call: APICall<Backend>, _ target: PolicyTarget) throws {
-        guard door.policy.isAllowed(rule, call.caller.credentials, target) else { throw APIError.notAllowed(rule) }
+    /// The caller, unless there were too many calls lately of it or, without a good token, of its address.
+    private func admitted(
+        _ request: Request, _ route: APIRoute<Backend>, _ context: FleetRequestContext
+    ) throws -> Caller {
+        let caller: Caller
+        do {
+            caller = try self.caller(of: request, route, context)
+        } catch {
+            try door.rates?.admit(RemotePlace.of(context.remoteAddress))
+            throw error
+        }
+        try door.rates?.admit(caller.token?.user.id ?? RemotePlace.of(context.remoteAddress))
+        return caller
     }
 
     private func caller(
@@ -133,11 +189,13 @@ public struct APIService<Backend: Sendable>: Sendable {
         do {
             caller = try door.verify(token)
         } catch {
+            let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
+            context.logger.info("token refused", metadata: ["cause": .string(cause.printable(limit: 500))])
             guard case .open = route.access else { throw APIError.authenticationRequired }
             return .anonymous
         }
-        context.principal = .operator(name: caller.name, role: .reader)
-        try door.checkAccessRules(caller, type, request.method.rawValue, String(request.uri.path.dropFirst(path.count)))
+        context.principal = caller.principal
+        try door.checkAccessRules(caller, type, request.method.rawValue, pathBelow(request))
         return caller
     }
 
@@ -148,12 +206,6 @@ public struct APIService<Backend: Sendable>: Sendable {
         return String(parts[1])
     }
 
-    private func parameters(of route: APIRoute<Backend>, _ context: FleetRequestContext) -> [String: String] {
-        var values: [String: String] = [:]
-        for (place, name) in route.places { values[name] = context.parameters.get("p\(place)") ?? "" }
-        return values
-    }
-
     private func body(of request: Request, _ route: APIRoute<Backend>) async throws -> JSONValue {
         guard route.request != nil else { return .null }
         if let length = request.headers[.contentLength].flatMap(Int.init), length > bodySizeMax {
@@ -161,6 +213,9 @@ public struct APIService<Backend: Sendable>: Sendable {
         }
         return try await request.decode(JSONValue.self, limit: bodySizeMax)
     }
+
+    /// The request's path below the service's.
+    func pathBelow(_ request: Request) -> String { String(request.uri.path.dropFirst(path.count)) }
 
     private func base(of request: Request) -> String { "https://\(request.head.authority ?? "localhost")\(path)" }
 
@@ -210,7 +265,7 @@ public struct APIService<Backend: Sendable>: Sendable {
 /// Answers what is below a service's path and fits none of its routes; those were added before, and do not pass here.
 private struct UnknownPathMiddleware: RouterMiddleware {
     let path: String
-    let answer: @Sendable (APIError, Request, FleetRequestContext) -> Response
+    let answer: @Sendable (any Error, Request, FleetRequestContext) -> Response
 
     func handle(
         _ request: Request, context: FleetRequestContext,
@@ -220,7 +275,7 @@ private struct UnknownPathMiddleware: RouterMiddleware {
             return try await next(request, context)
         }
         let known = "The requested path was not found: \(request.uri.path.printable(limit: 200))"
-        return answer(.notFound(known), request, context)
+        return answer(APIError.notFound(known), request, context)
     }
 }
 
@@ -232,6 +287,8 @@ public struct APIDoor: Sendable {
     public var barrier: @Sendable () async throws -> Void
     /// The rules.
     public var policy: PolicyTable
+    /// How many requests each caller may make; nil: any number.
+    public var rates: CallRates?
     /// Throws when the caller's application credential is bounded to other requests than of this type, method and path.
     public var checkAccessRules:
         @Sendable (_ caller: Caller, _ type: String, _ method: String, _ path: String) throws -> Void
@@ -239,12 +296,13 @@ public struct APIDoor: Sendable {
     /// A door.
     public init(
         policy: PolicyTable, verify: @escaping @Sendable (String) throws -> Caller,
-        barrier: @escaping @Sendable () async throws -> Void,
+        barrier: @escaping @Sendable () async throws -> Void, rates: CallRates? = nil,
         checkAccessRules: @escaping @Sendable (Caller, String, String, String) throws -> Void = { _, _, _, _ in }
     ) {
         self.policy = policy
         self.verify = verify
         self.barrier = barrier
+        self.rates = rates
         self.checkAccessRules = checkAccessRules
     }
 
@@ -258,8 +316,11 @@ extension APIError {
 
     /// A rule does not allow it.
     public static func notAllowed(_ rule: String) -> APIError {
-        .forbidden("You are not authorized to perform the requested action: \(rule).")
+        APIError(
+            .forbidden, notAllowedCode, "You are not authorized to perform the requested action: \(rule).")
     }
+
+    static let notAllowedCode = "not_allowed"
 
     /// The caller may not do that.
     public static func forbidden(_ message: String) -> APIError { APIError(.forbidden, "forbidden", message) }

@@ -6,24 +6,27 @@ import Policy
 public struct Caller: Sendable {
     /// As rules see it.
     public let credentials: PolicyCredentials
-    /// For logs and audit events, for example `admin`.
-    public let name: String
+    /// For logs and audit events.
+    public let principal: Principal
     /// The token it came with; nil: it came with none.
     public let token: ValidToken?
 
-    private init(credentials: PolicyCredentials, name: String, token: ValidToken?) {
-        self.credentials = credentials
-        self.name = name
+    /// The holder of a token.
+    public init(_ token: ValidToken) {
+        credentials = PolicyCredentials(token)
+        principal = .user(
+            name: token.user.spec.name, place: token.payload.scope == .system ? "system" : token.scope?.spec.name)
         self.token = token
     }
 
-    /// The holder of a token.
-    public init(_ token: ValidToken) {
-        self.init(credentials: PolicyCredentials(token), name: token.user.spec.name, token: token)
+    private init() {
+        credentials = PolicyCredentials()
+        principal = .anonymous
+        token = nil
     }
 
     /// Somebody without a token.
-    public static let anonymous = Caller(credentials: PolicyCredentials(), name: "anonymous", token: nil)
+    public static let anonymous = Caller()
 }
 
 extension PolicyCredentials {
