@@ -26,7 +26,7 @@ public struct FleetRequestContext: RequestContext {
     }
 
     /// Who asks, as logs and audit events have it; anonymous until a token was accepted.
-    public var principal: Principal { caller.map { .operator(name: $0.name) } ?? .anonymous }
+    public var principal: Principal { caller?.principal ?? .anonymous }
 
     public var maxUploadSize: Int { RequestLimits.bodySizeMax }
 

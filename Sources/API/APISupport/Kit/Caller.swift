@@ -7,6 +7,8 @@ import Primitives
 public struct Caller: Sendable {
     /// As rules see it.
     public let credentials: PolicyCredentials
+    /// For people, for example `admin`.
+    public let name: String
     /// For logs and audit events.
     public let principal: Principal
     /// The token it came with; nil: it came with none.
