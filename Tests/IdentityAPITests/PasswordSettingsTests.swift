@@ -105,17 +105,21 @@ import Testing
         try await Self.with({
             $0.inactiveDaysMax = 30
         }) { cloud, user async throws in
-            let made = try await cloud.call(
-                .put,
-                "/projects/\(try await cloud.make("/projects", "project", ["name": "p"]))/users/\(user)/roles/"
-                    + (try await cloud.roleID("member")))
-            #expect(made.status == 204)
+            let never = try await cloud.make("/users", "user", ["name": "never", "password": "first-1"])
             cloud.clock.advance(by: Self.day * 29)
             #expect(try await Self.login(cloud, user, "first-1") == 201)
+            let token = try await cloud.token(userID: user, password: "first-1", scope: "unscoped")
+            let exchange: JSONValue = [
+                "auth": ["identity": ["methods": ["token"], "token": ["id": .string(token)]], "scope": "unscoped"]
+            ]
+            #expect(try await cloud.call(.post, "/auth/tokens", exchange, token: .some(nil)).status == 201)
             cloud.clock.advance(by: Self.day * 30)
-            #expect(try await Self.login(cloud, user, "first-1") == 401)
-            #expect(try await cloud.call(.patch, "/users/\(user)", ["user": ["enabled": true]]).status == 200)
-            #expect(try await Self.login(cloud, user, "first-1") == 201)
+            #expect(try await cloud.call(.post, "/auth/tokens", exchange, token: .some(nil)).status == 401)
+            for user in [user, never] {
+                #expect(try await Self.login(cloud, user, "first-1") == 401)
+                #expect(try await cloud.call(.patch, "/users/\(user)", ["user": ["enabled": true]]).status == 200)
+                #expect(try await Self.login(cloud, user, "first-1") == 201)
+            }
         }
     }
 }

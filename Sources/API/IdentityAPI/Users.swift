@@ -357,10 +357,14 @@ extension APICall where Backend == IdentityBackend {
         spec = user.spec
     }
 
-    /// Whoever is let in again by an administrator has all tries again.
+    /// Whoever is let in again by an administrator has all tries again, and the days without a login count anew.
     private func forgiveFailures(of user: User, _ directory: IdentityDirectory, _ plan: inout IdentityPlan) throws {
-        guard var stored = directory.now.stored(LoginRecord.self, user.metadata.name) else { return }
         let record = rules.enabling(directory.passwordRecord(of: user), now: backend.clock.now)
+        guard var stored = directory.now.stored(LoginRecord.self, user.metadata.name) else {
+            let spec = LoginRecordSpec().after(record)
+            guard spec != LoginRecordSpec() else { return }
+            return try plan.create(LoginRecord(name: user.metadata.name, created: backend.clock.now, spec: spec))
+        }
         let next = stored.value.spec.after(record)
         guard next != stored.value.spec else { return }
         stored.value.spec = next
