@@ -313,7 +313,8 @@ let package = Package(
             [
                 "Primitives", "DHCP", "TFTP", "LLDP", "NetworkBoot", "Redfish", "IPMI", "WebSocketMessages",
                 "ImageChunks", "ResourceModel", "AgentProtocol", "CatalogBareMetal", "FleetContract", "BareMetal",
-                "Fleet", "Policy", "BootServer", "HardwareInventory", "DiskImaging", hummingbird, hummingbirdCore,
+                "Fleet", "Identity", "Policy", "BootServer", "HardwareInventory", "DiskImaging", hummingbird,
+                hummingbirdCore,
                 httpTypes,
                 nioCore, nioEmbedded, nioWebSocket, logging,
             ], path: "Tests/Fuzz/Targets"),

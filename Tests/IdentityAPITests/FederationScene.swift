@@ -29,11 +29,12 @@ struct FederationScene: Sendable {
     let groupID: String
 
     init(_ base: CloudScene, ttl: Int? = nil, rules: JSONValue = Self.rules, version: String = "1.0") async throws {
-        issuer = try TestIssuer()
+        let issuer = try TestIssuer()
+        self.issuer = issuer
         var backend = base.backend
         backend.openID = OpenIDVerifier(
             settings: IssuerSettings([.init(url: TestIssuer.url, audiences: ["muster"])]), documents: issuer,
-            clock: base.clock)
+            clock: base.clock, report: { issuer.note($0) })
         cloud = base.with(backend)
         projectID = try await cloud.make("/projects", "project", ["name": "lab"])
         groupID = try await cloud.make("/groups", "group", ["name": "ops", "domain_id": "default"])

@@ -122,6 +122,7 @@ import Testing
                 #expect(answer.status == 503 && answer.headers[.retryAfter] == "60", "\(answer.text)")
             }
             #expect(scene.issuer.addresses == [discovery])
+            #expect(scene.issuer.failures.count == 1, "a log is not filled by those who try")
             scene.issuer.setDown(false)
             for body in [
                 "", "[]", "{}", #"{"issuer":"https://evil.example","jwks_uri":"\#(TestIssuer.keysURL)"}"#,

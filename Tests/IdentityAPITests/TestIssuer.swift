@@ -58,6 +58,7 @@ final class TestIssuer: IssuerDocuments {
         var addresses: [String] = []
         var bodies: [String: String] = [:]
         var isDown = false
+        var failures: [FederationError] = []
     }
     private let state: Mutex<State>
 
@@ -66,6 +67,10 @@ final class TestIssuer: IssuerDocuments {
     /// What was asked for so far.
     var addresses: [String] { state.withLock { $0.addresses } }
 
+    /// What was reported of it.
+    var failures: [FederationError] { state.withLock { $0.failures } }
+
+    func note(_ failure: FederationError) { state.withLock { $0.failures.append(failure) } }
     func publish(_ keys: [Key]) { state.withLock { $0.keys = keys } }
     func answer(_ address: String, _ body: String) { state.withLock { $0.bodies[address] = body } }
     func setDown(_ isDown: Bool) { state.withLock { $0.isDown = isDown } }

@@ -2,7 +2,6 @@ import APISupport
 import CatalogIdentity
 import HTTPTypes
 import Identity
-import Logging
 import Policy
 import Primitives
 import ResourceModel
@@ -115,14 +114,7 @@ extension APICall where Backend == IdentityBackend {
         guard let verifier = backend.openID else {
             throw FederationError.refused("the conductor was not told of any issuer; start it with --oidc-settings")
         }
-        do {
-            return try await verifier.claims(of: String(parts[1]), from: provider.spec.remoteIDs)
-        } catch {
-            if case .unavailable = error {
-                backend.logger.warning("a federated login waits", metadata: ["cause": .string(error.diagnostic)])
-            }
-            throw error
-        }
+        return try await verifier.claims(of: String(parts[1]), from: provider.spec.remoteIDs)
     }
 
     /// Makes the user's record, memberships, projects and roles so; in several commits when there is much to write.

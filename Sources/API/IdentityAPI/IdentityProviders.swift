@@ -21,6 +21,7 @@ extension KeystoneAPI {
 
     private static let identityProviderBody: [String: Schema] = [
         "enabled": Schema.boolean.orNull, "description": Schema.string().orNull,
+        // Keystone takes 64 characters; issuers of large providers are longer.
         "remote_ids": Schema.array(of: .string(min: 1, max: 255), max: 64, isUnique: true).orNull,
         "authorization_ttl": Schema.integer(min: 0, max: Int(Int32.max)).orNull,
     ]

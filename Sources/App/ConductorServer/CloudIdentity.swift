@@ -50,10 +50,13 @@ struct CloudIdentity: Sendable {
         let authenticator = Authenticator(
             cache: cache, store: store, tokens: tokens, passwords: passwords, vault: vault, clock: clock,
             settings: settings)
+        let openID = try openID(configuration.oidcSettingsFile, clock: clock) { problem in
+            logger.warning("federated logins wait", metadata: ["cause": .string(problem.diagnostic)])
+        }
         let backend = IdentityBackend(
             store: store, cache: cache, tokens: tokens, authenticator: authenticator, passwords: passwords,
             vault: vault,
-            audit: audit, clock: clock, openID: try openID(configuration.oidcSettingsFile, clock: clock),
+            audit: audit, clock: clock, openID: openID,
             logins: configuration.apiRate > 0 ? LoginPlaces() : nil, logger: logger)
         let rates = configuration.apiRate > 0 ? CallRates(perSecond: configuration.apiRate, clock: clock) : nil
         let policy = try policy(configuration.policyFile)
@@ -74,14 +77,17 @@ struct CloudIdentity: Sendable {
 
     /// What checks the tokens of the operator's identity providers; nil: there is no file of them. Throws
     /// `IssuerSettingsError`.
-    static func openID(_ path: String?, clock: any WallClock) throws -> OpenIDVerifier? {
+    static func openID(
+        _ path: String?, clock: any WallClock, report: @escaping @Sendable (FederationError) -> Void = { _ in }
+    ) throws -> OpenIDVerifier? {
         guard let path else { return nil }
         let text: String
         do { text = try String(contentsOfFile: path, encoding: .utf8) } catch {
             throw IssuerSettingsError(path: path, problem: "it is no file of UTF-8 text that can be read")
         }
         let settings = try IssuerSettings(text, path: path)
-        return OpenIDVerifier(settings: settings, documents: try IssuerFetch(settings, path: path), clock: clock)
+        return OpenIDVerifier(
+            settings: settings, documents: try IssuerFetch(settings, path: path), clock: clock, report: report)
     }
 
     /// The holder of a token of the identity API, for the operators' API; nil: it is not valid there.

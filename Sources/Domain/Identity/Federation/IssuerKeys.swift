@@ -42,11 +42,15 @@ actor IssuerKeys {
 
     private let documents: any IssuerDocuments
     private let clock: any WallClock
+    private let report: @Sendable (FederationError) -> Void
     private var entries: [String: Entry] = [:]
 
-    init(documents: any IssuerDocuments, clock: any WallClock) {
+    init(
+        documents: any IssuerDocuments, clock: any WallClock, report: @escaping @Sendable (FederationError) -> Void
+    ) {
         self.documents = documents
         self.clock = clock
+        self.report = report
     }
 
     /// Those keys of `issuer` that may have signed `token`, none when it has no such key; throws
@@ -90,7 +94,9 @@ actor IssuerKeys {
             entries[issuer.url]?.fetched = clock.now
             entries[issuer.url]?.problem = nil
         } catch {
-            entries[issuer.url]?.problem = .unavailable(issuer: issuer.url, why: error.why)
+            let problem = FederationError.unavailable(issuer: issuer.url, why: error.why)
+            entries[issuer.url]?.problem = problem
+            report(problem)
         }
         entries[issuer.url]?.pending = nil
     }

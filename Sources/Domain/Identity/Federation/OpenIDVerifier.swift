@@ -10,10 +10,13 @@ public struct OpenIDVerifier: Sendable {
     private let keys: IssuerKeys
     private let clock: any WallClock
 
-    /// A verifier of the tokens of `settings`' issuers.
-    public init(settings: IssuerSettings, documents: any IssuerDocuments, clock: any WallClock) {
+    /// A verifier of the tokens of `settings`' issuers; `report` is told of each fetch of keys that failed.
+    public init(
+        settings: IssuerSettings, documents: any IssuerDocuments, clock: any WallClock,
+        report: @escaping @Sendable (FederationError) -> Void = { _ in }
+    ) {
         self.settings = settings
-        keys = IssuerKeys(documents: documents, clock: clock)
+        keys = IssuerKeys(documents: documents, clock: clock, report: report)
         self.clock = clock
     }
 
