@@ -1,3 +1,4 @@
+import APISupport
 import CatalogIdentity
 import Crypto
 import Identity
