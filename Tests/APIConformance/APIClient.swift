@@ -87,6 +87,9 @@ extension APIService {
         guard (200...299).contains(answer.status), path != "/openapi.json" else { return nil }
         guard let route = route(of: method, path) else { return "\(answer.status) of no route" }
         let isJSON = answer.headers[.contentType]?.hasPrefix("application/json") == true
+        guard [route.status.code, route.otherStatus?.code].contains(answer.status) else {
+            return "the status \(answer.status)"
+        }
         guard method != .head else { return answer.bytes.isEmpty ? nil : "a body of a HEAD" }
         guard let schema = route.response else {
             return answer.bytes.isEmpty || !isJSON ? nil : "a body that is not declared: \(answer.text)"

@@ -57,6 +57,7 @@ extension APIRoute {
         APIRoute(
             method, path.replacing("/v1/", with: "/", maxReplacements: 1), access, summary, versions: versions,
             query: query,
-            request: request, response: response, status: status, target: target, handle: handle)
+            request: request, response: response, status: status, otherStatus: otherStatus, target: target,
+            handle: handle)
     }
 }

@@ -16,7 +16,7 @@ extension KeystoneAPI {
         [
             IdentityRoute(
                 .put, configPath, .rule("identity:create_domain_config"), "Sets all of a domain's configuration.",
-                request: configBody, response: configAnswer
+                request: configBody, response: configAnswer, otherStatus: .ok
             ) { try await $0.setConfiguration() },
             IdentityRoute(
                 .get, "\(configPath)/security_compliance", .rule("identity:get_security_compliance_domain_config"),

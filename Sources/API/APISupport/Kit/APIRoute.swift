@@ -28,6 +28,8 @@ public struct APIRoute<Backend: APIBackend>: Sendable {
     public let response: Schema?
     /// The status of an answer.
     public let status: HTTPResponse.Status
+    /// Another one that the handler may answer with; nil: there is none.
+    public let otherStatus: HTTPResponse.Status?
     /// What the call acts upon.
     public let target: Target
     /// What answers it.
@@ -47,7 +49,7 @@ public struct APIRoute<Backend: APIBackend>: Sendable {
     public init(
         _ method: HTTPRequest.Method, _ path: String, _ access: Access, _ summary: String,
         versions: PartialRangeFrom<Microversion>? = nil, query: [QueryParameter] = [], request: Schema? = nil,
-        response: Schema? = nil, status: HTTPResponse.Status? = nil,
+        response: Schema? = nil, status: HTTPResponse.Status? = nil, otherStatus: HTTPResponse.Status? = nil,
         target: @escaping Target = { _ in PolicyTarget() }, handle: @escaping Handler
     ) {
         self.method = method
@@ -59,6 +61,7 @@ public struct APIRoute<Backend: APIBackend>: Sendable {
         self.request = request
         self.response = response
         self.status = status ?? (response == nil ? .noContent : method == .post || method == .put ? .created : .ok)
+        self.otherStatus = otherStatus
         self.target = target
         self.handle = handle
     }

@@ -30,16 +30,20 @@ extension APIService {
     }
 
     private func operation(_ route: APIRoute<Backend>) -> JSONValue {
-        var success: [String: JSONValue] = ["description": .string(route.status.reasonPhrase)]
+        var success: [String: JSONValue] = [:]
         if let schema = route.response { success["content"] = ["application/json": ["schema": schema.document]] }
         let failure: JSONValue = [
             "description": "An error; its body says what to do.",
             "content": ["application/json": ["schema": ["$ref": "#/components/schemas/Error"]]],
         ]
+        var responses: [String: JSONValue] = ["4XX": failure, "503": failure, "507": failure]
+        for status in [route.status, route.otherStatus].compactMap({ $0 }) {
+            responses["\(status.code)"] = .object(success.merging(["description": .string(status.reasonPhrase)]) { $1 })
+        }
         var members: [String: JSONValue] = [
             "summary": .string(route.summary),
             "operationId": .string("\(route.method.rawValue.lowercased())\(route.path.replacing("/", with: "_"))"),
-            "responses": ["\(route.status.code)": .object(success), "4XX": failure, "503": failure, "507": failure],
+            "responses": .object(responses),
         ]
         if route.access != .open { members["security"] = [["token": []]] }
         if case .rule(let rule) = route.access { members["x-policy"] = .string(rule) }
