@@ -11,7 +11,7 @@ actor CloudBed {
     nonisolated let state: String
     /// Whether the clients shall come to their end. They are not cancelled, as that would break off what they ask.
     nonisolated let isOver = Atomic<Bool>(false)
-    private let ports = RunningConductor.freePorts()
+    private nonisolated let ports = RunningConductor.freePorts()
     private var running: RunningConductor?
     private var http: HTTPClient?
     private var token = ""
@@ -92,7 +92,7 @@ actor CloudBed {
 
     /// A call that is tried once; nil when no whole answer came.
     nonisolated func call(_ method: String, _ path: String, _ body: JSONValue? = nil) async -> Answer? {
-        let (http, ports, token) = await (http, ports, token)
+        let (http, token) = await (http, token)
         guard let http else { return nil }
         var request = HTTPClientRequest(url: "https://127.0.0.1:\(ports[0])\(path)")
         request.method = HTTPMethod(rawValue: method)
@@ -111,10 +111,13 @@ actor CloudBed {
             token: response.headers.first(name: "X-Subject-Token"))
     }
 
-    /// A call that is repeated until it is answered.
+    /// A call that is repeated until it is answered. Nobody knocks while there is no conductor: the client's pool would wait
+    /// ever longer before it tries again.
     nonisolated func insist(_ method: String, _ path: String, _ body: JSONValue? = nil) async throws -> Answer {
         for _ in 0..<600 {
-            if let answer = await call(method, path, body), answer.status != 503 { return answer }
+            if RunningConductor.accepts(ports[0]), let answer = await call(method, path, body), answer.status != 503 {
+                return answer
+            }
             try await Task.sleep(for: .milliseconds(25))
         }
         throw CrashError(what: "\(method) \(path) is not answered")

@@ -14,6 +14,14 @@ struct CloudWriter: Sendable {
         /// The answer to a change did not come: it has one of these texts.
         case perhapsChanged(id: String, from: String, to: String)
         case perhapsGone(id: String, text: String)
+
+        /// Whether the answer to what was done last did not come.
+        var isOpen: Bool {
+            switch self {
+            case .there, .gone: false
+            case .perhapsMade, .perhapsChanged, .perhapsGone: true
+            }
+        }
     }
 
     /// A thing of a noun.
@@ -31,12 +39,14 @@ struct CloudWriter: Sendable {
     let number: Int
     private(set) var things: [Thing] = []
     private var random: SeededRandom
-    private var count = 0
+    private var count: Int
 
     init(_ bed: CloudBed, _ nouns: [CloudNoun], number: Int, seed: UInt64) {
         self.bed = bed
         self.nouns = nouns
         self.number = number
+        // Each begins elsewhere, so that together they soon have written every noun.
+        count = number * nouns.count / 4
         random = SeededRandom(seed: seed &* 31 &+ UInt64(number))
     }
 
