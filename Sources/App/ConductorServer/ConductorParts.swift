@@ -377,7 +377,6 @@ struct ConductorParts {
         let checks = SiteCheckDesk(
             catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authorities: authorities,
             missingPrograms: missingPrograms, turns: turns, clock: clock, logger: logger)
-        let bareMetal = IronicAPI.service(bareMetalBackend(), door: identity.door)
         let services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
             gate: identity.gate, policy: identity.policyDesk(with: bareMetal.guardedRoutes), audit: audit,
@@ -385,8 +384,8 @@ struct ConductorParts {
             conductor: ConductorInfo(
                 version: Conductor.version,
                 samples: { [bootCounters, watch] in
-                    bootCounters.samples + hub.counters.samples + hub.logs.samples + watch.samples + keystone.samples
-                        + bareMetal.samples
+                    let machines = bootCounters.samples + hub.counters.samples + hub.logs.samples
+                    return machines + watch.samples + keystone.samples + bareMetal.samples
                 }, isStoreWritable: { [watch] in watch.isWritable }),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
