@@ -195,7 +195,9 @@ public struct APIService<Backend: APIBackend>: Sendable {
         } catch {
             let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
             context.logger.info("token refused", metadata: ["cause": .string(cause.printable(limit: 500))])
-            guard case .open = route.access, !refusesBadTokens else { throw APIError.authenticationRequired }
+            // A bearer token on an open route may be another's, for example an identity provider's.
+            let isRefused = refusesBadTokens && request.headers[.authToken] != nil
+            guard case .open = route.access, !isRefused else { throw APIError.authenticationRequired }
             return .anonymous
         }
         context.caller = caller
