@@ -120,7 +120,7 @@ let package = Package(
             "Domain", "Identity",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "AgentProtocol", "CatalogIdentity", crypto,
-                cryptoExtras, x509, asn1, yams,
+                cryptoExtras, x509, asn1,
             ]),
         module(
             "Domain", "BareMetal",
@@ -154,7 +154,7 @@ let package = Package(
             ]),
         module(
             "Adapter", "OpenIDIssuers",
-            ["Primitives", "Identity", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL]),
+            ["Primitives", "Identity", yams, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL]),
         module(
             "Adapter", "AgentPort",
             [
@@ -313,7 +313,8 @@ let package = Package(
             [
                 "Primitives", "DHCP", "TFTP", "LLDP", "NetworkBoot", "Redfish", "IPMI", "WebSocketMessages",
                 "ImageChunks", "ResourceModel", "AgentProtocol", "CatalogBareMetal", "FleetContract", "BareMetal",
-                "Fleet", "Identity", "Policy", "BootServer", "HardwareInventory", "DiskImaging", hummingbird,
+                "Fleet", "Identity", "OpenIDIssuers", "Policy", "BootServer", "HardwareInventory", "DiskImaging",
+                hummingbird,
                 hummingbirdCore,
                 httpTypes,
                 nioCore, nioEmbedded, nioWebSocket, logging,
@@ -355,8 +356,8 @@ let package = Package(
         suite(
             "IdentityTests",
             [
-                "Identity", "CatalogIdentity", "AgentProtocol", "ResourceModel", "StoreMemory", "Primitives", crypto,
-                x509, asn1,
+                "Identity", "OpenIDIssuers", "CatalogIdentity", "AgentProtocol", "ResourceModel", "StoreMemory",
+                "Primitives", crypto, x509, asn1,
             ]),
         module(
             "Testing", "APIConformance",

@@ -1,4 +1,5 @@
 import Foundation
+import OpenIDIssuers
 import Primitives
 import Testing
 

@@ -27,7 +27,7 @@ import Testing
         "Hummingbird": ["BootServer", "APISupport", "FleetAPI", "Dashboard", "ConductorServer"],
         "HummingbirdCore": ["BootServer", "APISupport", "FleetAPI", "ConductorServer"],
         "GRDB": ["StoreSQLite"],
-        "Yams": ["CLICommands", "Fleet", "Identity", "Policy", "VirtualRack", "ConductorServer"],
+        "Yams": ["CLICommands", "Fleet", "OpenIDIssuers", "Policy", "VirtualRack", "ConductorServer"],
         "ArgumentParser": ["CLICommands", "muster", "muster-conductor", "muster-rack"],
         "Subprocess": ["BMCDrivers", "VirtualRack"],
         "AsyncHTTPClient": ["BMCDrivers", "ClientSDK", "OpenIDIssuers"],

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Identity
+import OpenIDIssuers
 import Primitives
 
 extension FuzzTarget {
