@@ -11,7 +11,7 @@ import Testing
 /// The users of the cloud's own services.
 @Suite struct ServiceUserTests {
     private static let identity = IdentityBootstrap.BuiltIn(
-        type: "identity", name: "keystone", url: "https://c/identity")
+        type: "identity", name: "keystone", url: "https://c/identity", hasUser: false)
     private static let metal = IdentityBootstrap.BuiltIn(type: "baremetal", name: "ironic", url: "https://c/baremetal")
     private static let images = IdentityBootstrap.BuiltIn(type: "image", name: "glance", url: "https://c/image")
 

@@ -120,7 +120,8 @@ struct AuthorityController: Service {
         try? await cancelWhenGracefulShutdown {
             while true {
                 try await Task.sleep(for: Self.interval)
-                do { while try await step() {} } catch let error as CancellationError {
+                // One at a time: who has read ca.pem before a step has the time to connect with it.
+                do { _ = try await step() } catch let error as CancellationError {
                     throw error
                 } catch {
                     logger.error("the rotation of the site's authority does not go on, and is tried again: \(error)")
