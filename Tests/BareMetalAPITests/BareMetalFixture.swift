@@ -85,7 +85,7 @@ struct BareMetalFixture: Sendable {
             userDomain: domain, scope: scope == .system ? nil : project, scopeDomain: scope == .system ? nil : domain,
             roles: parts[0].split(separator: ",").map {
                 UserRole(name: String($0), created: time, spec: RoleSpec(name: String($0)))
-            }, trust: nil, applicationCredential: nil, accessRules: nil)
+            }, rolesEnd: nil, trust: nil, applicationCredential: nil, accessRules: nil)
     }
 
     /// Calls the API in version 1.`minor`.

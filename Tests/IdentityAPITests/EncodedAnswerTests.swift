@@ -1,7 +1,9 @@
+import CatalogIdentity
 import HTTPTypes
 import Hummingbird
 import NIOCore
 import Primitives
+import ResourceModel
 import Testing
 
 /// What is encoded once is still what is there now.
@@ -74,6 +76,31 @@ import Testing
             let plain = try await cloud.call(.get, "/auth/tokens?nocatalog", headers: subject)
             #expect(plain["token/catalog"] == .null)
             #expect(try await cloud.call(.get, "/auth/tokens", headers: subject)["token/catalog"].array != nil)
+        }
+    }
+
+    @Test func aTokensRolesEndWithTheMembershipThatTheyComeFrom() async throws {
+        try await withCloud { cloud in
+            let project = try await cloud.make("/projects", "project", ["name": "home"])
+            let (user, token) = try await cloud.user(role: "reader", in: project)
+            let group = try await cloud.make("/groups", "group", ["name": "guests"])
+            let manager = try await cloud.roleID("manager")
+            _ = try await cloud.call(.put, "/projects/\(project)/groups/\(group)/roles/\(manager)")
+            var spec = MembershipSpec(groupID: group, userID: user)
+            spec.expires = cloud.clock.now.advanced(by: .seconds(600))
+            let made = Stored(new: Membership(name: spec.name, created: cloud.clock.now, spec: spec))
+            _ = try await cloud.store.commit(Transaction(operations: [try made.put()]))
+            try await cloud.cache.barrier()
+            func roles() async throws -> Set<String> {
+                let answer = try await cloud.call(
+                    .get, "/auth/tokens", headers: [HTTPField.Name("X-Subject-Token")!: token])
+                return Set(answer["token/roles"].array?.compactMap { $0["name"]?.string } ?? [])
+            }
+            #expect(try await roles() == ["manager", "member", "reader"])
+            cloud.clock.advance(by: .seconds(599))
+            #expect(try await roles() == ["manager", "member", "reader"])
+            cloud.clock.advance(by: .seconds(1))
+            #expect(try await roles() == ["reader"], "nothing was written meanwhile")
         }
     }
 }

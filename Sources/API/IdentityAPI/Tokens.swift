@@ -81,8 +81,13 @@ extension KeystoneAPI {
             let token = try call.subject(text)
             let form = EncodedAnswers.TokenForm(
                 text: text, base: call.base, hasCatalog: call.query["nocatalog"] == nil)
+            let answer = TokenAnswer(directory: directory, base: call.base)
+            // Roles that end with time are looked up each time.
+            guard token.rolesEnd == nil else {
+                return answer.answer(token, text: text, hasCatalog: form.hasCatalog)
+            }
             let body = call.backend.encoded.token(form, at: directory.tokenRevision) {
-                TokenAnswer(directory: directory, base: call.base).body(token, hasCatalog: form.hasCatalog).text
+                answer.body(token, hasCatalog: form.hasCatalog).text
             }
             return APIAnswer(body: body, headers: [.subjectToken: text])
         },

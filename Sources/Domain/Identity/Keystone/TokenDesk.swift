@@ -67,7 +67,7 @@ public final class TokenDesk: Sendable {
         let revision = directory.tokenRevision
         let time = clock.now
         let known = kept.withLock { $0.revision == revision ? $0.tokens[text] : nil }
-        if let known {
+        if let known, known.rolesEnd.map({ time < $0 }) ?? true {
             guard time < known.payload.expires, known.isInTime(time) else { throw .expired }
             return known
         }
@@ -121,7 +121,10 @@ extension IdentityDirectory {
         let roles = try roles(of: payload, user, trust, credential, at: time)
         return ValidToken(
             payload: payload, user: user, userDomain: domain, scope: scope, scopeDomain: scopeDomain,
-            roles: roles.sorted { $0.spec.name < $1.spec.name }, trust: trust, applicationCredential: credential,
+            roles: roles.sorted { $0.spec.name < $1.spec.name },
+            rolesEnd: memberships(ofUser: trust?.spec.trustorID ?? user.id).compactMap(\.spec.expires)
+                .filter { time < $0 }.min(),
+            trust: trust, applicationCredential: credential,
             accessRules: credential?.spec.accessRuleIDs?.compactMap { entry(AccessRule.self, $0) })
     }
 

@@ -15,6 +15,8 @@ public struct ValidToken: Sendable {
     public let scopeDomain: Project?
     /// In order of their names.
     public let roles: [UserRole]
+    /// When the next membership of those that roles may come from ends; nil: none does.
+    public let rolesEnd: Timestamp?
     /// The trust it is of.
     public let trust: Trust?
     /// The application credential it is of.
