@@ -9,14 +9,17 @@ extension Sequence<String> {
             let letters = Array(candidate.lowercased().unicodeScalars.prefix(100))
             let limit = letters.starts(with: wanted) ? Int.max : Swift.max(1, wanted.count / 3)
             guard abs(letters.count - wanted.count) <= limit else { continue }
-            let distance = Self.distance(letters, wanted)
+            let distance = TextDistance.between(letters, wanted)
             if distance <= limit { found.append((distance, candidate)) }
         }
         return found.sorted { ($0.distance, $0.name) < ($1.distance, $1.name) }.prefix(count).map(\.name)
     }
+}
 
+/// How far texts are from each other.
+public enum TextDistance {
     /// How many letters have to be put in, taken out or changed (Levenshtein).
-    private static func distance(_ left: [Unicode.Scalar], _ right: [Unicode.Scalar]) -> Int {
+    public static func between(_ left: [Unicode.Scalar], _ right: [Unicode.Scalar]) -> Int {
         var row = Array(0...right.count)
         for (index, letter) in left.enumerated() {
             var diagonal = row[0]
@@ -24,7 +27,7 @@ extension Sequence<String> {
             for column in right.indices {
                 let cost = diagonal + (letter == right[column] ? 0 : 1)
                 diagonal = row[column + 1]
-                row[column + 1] = Swift.min(cost, diagonal + 1, row[column] + 1)
+                row[column + 1] = min(cost, diagonal + 1, row[column] + 1)
             }
         }
         return row[right.count]

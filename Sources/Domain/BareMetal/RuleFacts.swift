@@ -122,21 +122,6 @@ enum RuleFacts {
         let right = Array(found.lowercased().unicodeScalars).filter { $0 != " " }
         if left == right { return true }
         guard left.count > 4, right.count > 4, abs(left.count - right.count) <= 2 else { return false }
-        return distance(left, right) <= 2
-    }
-
-    /// Levenshtein's distance.
-    private static func distance(_ left: [Unicode.Scalar], _ right: [Unicode.Scalar]) -> Int {
-        var row = Array(0...right.count)
-        for (index, scalar) in left.enumerated() {
-            var diagonal = row[0]
-            row[0] = index + 1
-            for column in right.indices {
-                let replaced = diagonal + (scalar == right[column] ? 0 : 1)
-                diagonal = row[column + 1]
-                row[column + 1] = min(replaced, row[column] + 1, diagonal + 1)
-            }
-        }
-        return row[right.count]
+        return TextDistance.between(left, right) <= 2
     }
 }
