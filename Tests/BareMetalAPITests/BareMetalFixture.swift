@@ -52,13 +52,20 @@ struct BareMetalFixture: Sendable {
         var uuids: [String] { body["nodes"]?.array?.compactMap { $0["uuid"]?.string } ?? [] }
     }
 
-    fileprivate init(_ store: MemoryStore, _ cache: ResourceCache, _ clock: ManualWallClock) throws {
+    /// The same with changes written to another store.
+    func with(_ written: any ResourceStore) throws -> BareMetalFixture {
+        try BareMetalFixture(store, cache, clock, written: written)
+    }
+
+    fileprivate init(
+        _ store: MemoryStore, _ cache: ResourceCache, _ clock: ManualWallClock, written: (any ResourceStore)? = nil
+    ) throws {
         self.store = store
         self.cache = cache
         self.clock = clock
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         backend = BareMetalBackend(
-            store: store, cache: cache, audit: AuditLog(store: store, clock: clock),
+            store: written ?? store, cache: cache, audit: AuditLog(store: store, clock: clock),
             ownerOfMachines: { _ in Self.owner },
             conductor: "conductor-1", clock: clock, logger: logger)
         door = APIDoor(

@@ -3,7 +3,10 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 import Primitives
+import ReconcileRuntime
 import ResourceModel
+import StoreMemory
+import TestSupport
 import Testing
 
 /// What is encoded once is still what is there now.

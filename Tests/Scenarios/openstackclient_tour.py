@@ -8,7 +8,8 @@ BAREMETAL_URL alone). All commands run in one process, as an interactive `openst
 is one of:
 
     # text                      a heading of the transcript
-    as WORD [OPTION=VALUE...]   from here on with these authentication options (`as admin` alone: the administrator)
+    as WORD [OPTION=VALUE...]   from here on with these authentication options (`as admin` alone: the
+                                administrator in the project admin, `as system`: in the system)
     file NAME TEXT              a file of that text; commands write {NAME} for its path
     NAME <- COMMAND             a command whose answer has a name: {NAME} is its id, {NAME.FIELD} another field
     until FIELD=VALUE COMMAND   a command that is given again, for half a minute at most, until its answer says so
@@ -65,7 +66,7 @@ class Tour:
         self.transcript = Transcript(os.environ.get("IDENTITY_URL", os.environ.get("BAREMETAL_URL")))
         if "IDENTITY_URL" not in os.environ:  # a service by itself, which asks for no token
             self.endpoint = {"auth_type": "none", "endpoint": os.environ["BAREMETAL_URL"]}
-            self.as_admin = {}
+            self.as_admin = self.as_system = {}
             return
         self.endpoint = {
             "auth_url": os.environ["IDENTITY_URL"], "region_name": os.environ.get("REGION", "RegionOne"),
@@ -75,6 +76,9 @@ class Tour:
         self.as_admin = {
             "username": "admin", "password": os.environ["ADMIN_PASSWORD"], "project_name": "admin",
             "user_domain_name": "Default", "project_domain_name": "Default"}
+        self.as_system = {
+            "username": "admin", "password": os.environ["ADMIN_PASSWORD"], "user_domain_name": "Default",
+            "system_scope": "all"}
 
     def fill(self, word):
         """Puts what is known in the place of {NAME} and {NAME.FIELD}."""
@@ -95,7 +99,8 @@ class Tour:
         elif kind == "as":
             words = shlex.split(rest)
             more = dict(self.fill(word).split("=", 1) for word in words[1:])
-            self.client = Client({**self.endpoint, **(more or self.as_admin)})
+            administrator = self.as_system if words[0] == "system" else self.as_admin
+            self.client = Client({**self.endpoint, **(more or administrator)})
             self.transcript.say(f"\n{line}")
         elif kind == "file":
             name, _, text = rest.partition(" ")

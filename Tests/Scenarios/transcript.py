@@ -35,7 +35,7 @@ class Transcript:
     def error(self, text):
         """What a client says of a refusal, without the server's own words for it: programs look at the status."""
         text = re.sub(r"((?:Client|Server) Error for url: [^ ,]+), .*", r"\1", text)
-        return self.text(re.sub(r"(^|: )[^:]*(?:: [^:]*)*\(HTTP (\d+)\).*", r"\1HTTP \2", text))
+        return self.text(re.sub(r"^.*\(HTTP (\d+)\).*", r"HTTP \1", text))
 
     def text(self, text, name="id"):
         text = re.sub(r"\breq-" + ID.pattern[2:], "req-<request>", text)

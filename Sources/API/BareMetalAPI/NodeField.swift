@@ -100,6 +100,6 @@ enum NodeField {
 }
 
 extension Timestamp {
-    /// As Ironic writes times: `2026-11-28T18:20:00+00:00`.
-    var ironic: String { "\(description.dropLast())+00:00" }
+    /// As Ironic writes times: `2026-11-28T18:20:00.123000+00:00`.
+    var ironic: String { "\(keystone.dropLast())+00:00" }
 }

@@ -132,14 +132,21 @@ struct PortView {
 }
 
 extension APICall where Backend == BareMetalBackend {
-    /// The port that the path names; throws 400 for what is no UUID, and 404.
+    /// The port that the path names, since version 1.88 by its name too; throws 400 for what is no UUID, and 404.
     func port() throws -> PortView {
         let wanted = parameter("port_id")
         let uuid = wanted.lowercased()
-        guard MachineUUID.isUUID(uuid) else {
-            throw APIError.badRequest("Expected a UUID but received \(wanted.printable(limit: 80)).")
-        }
         let now = now
+        guard MachineUUID.isUUID(uuid) else {
+            guard minor >= 88 else {
+                throw APIError.badRequest("Expected a UUID but received \(wanted.printable(limit: 80)).")
+            }
+            let named = now.all(NodePort.self).first { $0.spec.members["name"]?.string == wanted }
+            guard let named, let source = now.node(uuid: named.spec.node) else {
+                throw APIError.missing("Port", wanted)
+            }
+            return PortView(named, of: view(source, now))
+        }
         if let port = now.get(NodePort.self, uuid), let source = now.node(uuid: port.spec.node) {
             return PortView(port, of: view(source, now))
         }
@@ -248,7 +255,7 @@ extension APICall where Backend == BareMetalBackend {
 
     /// The stored port that the path names; throws 404, and 400 for a machine's card.
     private func madePort(in now: CacheSnapshot) throws -> Stored<NodePort> {
-        guard let stored = now.stored(NodePort.self, parameter("port_id").lowercased()) else {
+        guard let stored = now.stored(NodePort.self, try port().uuid) else {
             throw APIError.badRequest("The port is a card of a machine; it is there for as long as the machine has it.")
         }
         return stored
