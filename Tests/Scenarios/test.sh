@@ -54,14 +54,15 @@ baremetal() {
 # Logins by an identity provider of its own, at a conductor that is told of it.
 openid() { "$bin/python" openid_login.py; }
 
-# No answer of ours is a 5xx or none of those that the served document promises, whatever is sent.
+# No answer of ours is a 5xx or none of those that the served document promises, whatever is sent. One worker: two at once
+# meet a fault of Python 3.11 (its parser counts the depth of all threads together).
 schemathesis() {
     local service
     login || return 1
-    for service in ${SERVICES:-identity}; do
+    for service in ${SERVICES:-identity baremetal}; do
         (cd "$out" && "$bin/schemathesis" run "$API_URL/$service/openapi.json" --header "X-Auth-Token: $(<"$out/token")" \
             --tls-verify "$CA_FILE" --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-5}" --seed 1 \
-            --max-time "${SECONDS_EACH:-240}" --workers 2 --request-timeout 30 --suppress-health-check all --warnings off \
+            --max-time "${SECONDS_EACH:-240}" --workers 1 --request-timeout 30 --suppress-health-check all --warnings off \
             --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
             --exclude-path-regex 'saml2|websso' --generation-database none --continue-on-failure --no-color) || return 1
     done
