@@ -214,6 +214,20 @@ private let owner = BareMetalFixture.owner
         }
     }
 
+    @Test func portsAreFoundByName() async throws {
+        try await withBareMetal { api in
+            let node = try await api.makeNode()
+            let made = try await api.call(
+                .post, "/v1/ports", ["node_uuid": .string(node), "address": "52:54:00:00:00:07", "name": "uplink"])
+            #expect(made.status == 201, "\(made.body)")
+            #expect(try await api.call(.get, "/v1/ports/uplink").body["uuid"] == made.body["uuid"])
+            #expect(try await api.call(.get, "/v1/ports/uplink", minor: 87).status == 400)
+            #expect(try await api.call(.get, "/v1/ports/downlink").status == 404)
+            #expect(try await api.call(.delete, "/v1/ports/uplink").status == 204)
+            #expect(try await api.call(.get, "/v1/ports/uplink").status == 404)
+        }
+    }
+
     @Test func mistakesAreToldAsIronicTellsThem() async throws {
         try await withBareMetal { api in
             let missing = try await api.call(.get, "/v1/nodes/nix")
@@ -233,7 +247,7 @@ private let owner = BareMetalFixture.owner
             for (body, minor, status) in cases {
                 #expect(try await api.call(.post, "/v1/nodes", body, minor: minor).status == status, "\(body)")
             }
-            #expect(try await api.call(.get, "/v1/ports/52:54:00:00:00:01").status == 400)
+            #expect(try await api.call(.get, "/v1/ports/52:54:00:00:00:01", minor: 87).status == 400)
             #expect(try await api.call(.get, "/v1/drivers/spam").status == 404)
             #expect(try await api.call(.get, "/v1/drivers").body["drivers"]?.array?.count == 4)
         }

@@ -39,7 +39,8 @@ import Testing
             let rehearsal = try fixture.with(RehearsedStore(real: fixture.store))
             var lines: [String] = []
             for route in IronicAPI.routes where route.path.isEmpty || route.path.hasPrefix("/v1") {
-                let sorts = route.parameters.isEmpty && route.path != "/v1/ports" ? ["-"] : World.sorts
+                let isAboutNode = !route.parameters.isEmpty || route.method == .post && route.path == "/v1/ports"
+                let sorts = isAboutNode ? World.sorts : ["-"]
                 for sort in sorts {
                     var statuses: [String] = []
                     for caller in Self.callers {
@@ -63,7 +64,10 @@ import Testing
     ) async throws -> Int {
         let answer = try await fixture.call(route.method, call.path, call.body, token: token)
         if answer.status == 410 { return route.status.code }
-        #expect(answer.status < 500 && answer.status != 400, "\(route.method) \(call.path): \(answer.body)")
+        // A body that the route does not take would hide what it decides; a node that nobody may see is a wrong one.
+        let mayBeBad = route.method == .post && route.path == "/v1/ports"
+        #expect(
+            answer.status < 500 && (answer.status != 400 || mayBeBad), "\(route.method) \(call.path): \(answer.body)")
         return answer.status
     }
 }

@@ -132,9 +132,18 @@ struct PortView {
 }
 
 extension APICall where Backend == BareMetalBackend {
-    /// The port that the path names, since version 1.88 by its name too; throws 400 for what is no UUID, and 404.
+    /// The port that the path names, since version 1.88 by its name too; throws 400 for what is no UUID, and 404, also for
+    /// the port of a node that the caller may not see.
     func port() throws -> PortView {
         let wanted = parameter("port_id")
+        let found = try port(wanted)
+        guard policy.isAllowed("baremetal:node:get", caller.credentials, found.target) else {
+            throw APIError.missing("Port", wanted)
+        }
+        return found
+    }
+
+    private func port(_ wanted: String) throws -> PortView {
         let uuid = wanted.lowercased()
         let now = now
         guard MachineUUID.isUUID(uuid) else {
