@@ -34,8 +34,9 @@ public struct ChangePlan: Sendable {
 
     private mutating func put<R: Resource>(_ stored: Stored<R>) throws {
         conditions.append(stored.unchanged)
-        operations.append(try stored.put())
-        after = try stored.encoded()
+        let operation = try stored.put()
+        operations.append(operation)
+        if case .put(_, let document, _) = operation { after = document }
     }
 
     /// Deletes what was read, if nobody has changed it since.
