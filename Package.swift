@@ -10,10 +10,12 @@ let settings: [SwiftSetting] = [
 ]
 
 func module(
-    _ group: String, _ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil
+    _ group: String, _ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil,
+    exclude: [String] = []
 ) -> Target {
     .target(
-        name: name, dependencies: dependencies, path: path ?? "Sources/\(group)/\(name)", swiftSettings: settings)
+        name: name, dependencies: dependencies, path: path ?? "Sources/\(group)/\(name)", exclude: exclude,
+        swiftSettings: settings)
 }
 
 func program(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
@@ -53,6 +55,10 @@ let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-s
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let grpc = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcTransport = Target.Dependency.product(name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
+let grpcProtobuf = Target.Dependency.product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 
 let package = Package(
     name: "muster",
@@ -72,6 +78,10 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     ],
     targets: [
         // System: C libraries and the only C code.
@@ -106,6 +116,10 @@ let package = Package(
         module("Resource", "ReconcileRuntime", ["Primitives", "ResourceModel", logging, lifecycle]),
         module("Resource", "StoreMemory", ["Primitives", "ResourceModel"]),
         module("Resource", "StoreSQLite", ["Primitives", "ResourceModel", grdb]),
+        module(
+            "Resource", "StoreEtcd",
+            ["Primitives", "ResourceModel", grpc, grpcTransport, grpcProtobuf, protobuf, logging, lifecycle],
+            exclude: ["Wire/etcd.proto", "Wire/regenerate.sh"]),
         module("Resource", "BlobStore", ["Primitives", "CLinux", crypto]),
 
         // Contract: typed resources and the messages between conductor and node.

@@ -31,6 +31,10 @@ import Testing
         "ArgumentParser": ["CLICommands", "muster", "muster-conductor", "muster-rack"],
         "Subprocess": ["BMCDrivers", "VirtualRack"],
         "AsyncHTTPClient": ["BMCDrivers", "ClientSDK", "OpenIDIssuers"],
+        "GRPCCore": ["StoreEtcd"],
+        "GRPCProtobuf": ["StoreEtcd"],
+        "GRPCNIOTransportHTTP2Posix": ["StoreEtcd"],
+        "SwiftProtobuf": ["StoreEtcd"],
         "CNetlink": ["LinuxSystem"],
         "CNftables": ["LinuxSystem"],
         "CUdev": ["HardwareInventory"],
@@ -45,7 +49,8 @@ import Testing
         "apple/swift-nio", "apple/swift-nio-ssl", "apple/swift-crypto", "apple/swift-certificates", "apple/swift-asn1",
         "apple/swift-log", "apple/swift-http-types", "apple/swift-system", "apple/swift-argument-parser",
         "swift-server/swift-service-lifecycle", "swift-server/async-http-client", "swiftlang/swift-subprocess",
-        "hummingbird-project/hummingbird", "groue/GRDB.swift", "jpsim/Yams",
+        "hummingbird-project/hummingbird", "groue/GRDB.swift", "jpsim/Yams", "grpc/grpc-swift-2",
+        "grpc/grpc-swift-nio-transport", "grpc/grpc-swift-protobuf", "apple/swift-protobuf",
     ]
 
     /// Groups whose targets run on nodes or below and use FoundationEssentials only.
@@ -73,7 +78,10 @@ import Testing
     private static func files(below folder: String, ending suffix: String) throws -> [(path: String, text: String)] {
         let base = root.appendingPathComponent(folder)
         guard let walk = FileManager.default.enumerator(atPath: base.path) else { return [] }
-        return try walk.compactMap { $0 as? String }.filter { $0.hasSuffix(suffix) && !$0.contains(".build") }.sorted()
+        let generated = [".pb.swift", ".grpc.swift"]
+        return try walk.compactMap { $0 as? String }.filter { path in
+            path.hasSuffix(suffix) && !path.contains(".build") && !generated.contains { path.hasSuffix($0) }
+        }.sorted()
             .map {
                 (folder + "/" + $0, try String(contentsOf: base.appendingPathComponent($0), encoding: .utf8))
             }
