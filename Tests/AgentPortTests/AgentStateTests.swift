@@ -81,6 +81,48 @@ struct AgentStateTests {
         return view
     }
 
+    private func knowing(_ agents: [String], revision: UInt64) throws -> NodeView {
+        var view = view
+        view.revision = Revision(revision)
+        view.items[ConductorsItem.key] = try NodeView.Item(
+            kind: ConductorsItem.kind, generation: Generation(1), encoding: ConductorsItem(agents: agents))
+        return view
+    }
+
+    private func saved(_ effects: [AgentEffect]) -> [String]? {
+        effects.compactMap { if case .saveConductors(let list) = $0 { list } else { nil } }.first
+    }
+
+    @Test func conductorsOfTheViewAreKeptAndTriedWhenTheOneGoes() throws {
+        var bench = opened()
+        let view = try knowing(["a:1", "b:2", "c:3", "not an endpoint"], revision: 6)
+        let list = try #require(saved(bench.step(.received(.view(view)), at: 2)))
+        #expect(list.first == "a:1")
+        #expect(Set(list) == ["a:1", "b:2", "c:3"])
+        #expect(saved(bench.step(.received(.view(try knowing(["c:3", "b:2", "a:1"], revision: 7))), at: 3)) == nil)
+        #expect(saved(bench.step(.received(.view(try knowing([], revision: 8))), at: 3)) == nil)
+        _ = bench.step(.disconnected("gone"), at: 4)
+        let stored = StoredIdentity(identity: try #require(bench.state.identity), certificate: Self.day)
+        _ = bench.step(.tick, at: 6)
+        #expect(bench.step(.reloaded(stored), at: 6) == [.connect(endpoint: list[1])])
+    }
+
+    @Test func nodesOfOneConductorGoToSeveralOthers() throws {
+        var next: Set<String> = []
+        for number in 0..<20 {
+            var bench = Bench()
+            var own = file
+            own.node = try NodeID("n\(number)")
+            _ = bench.step(.started(StoredIdentity(identity: own, certificate: Self.day), view), at: 0)
+            _ = bench.step(.connected, at: 1)
+            _ = bench.step(.received(welcome), at: 1)
+            let view = try knowing(["a:1", "b:2", "c:3", "d:4"], revision: 6)
+            let list = try #require(saved(bench.step(.received(.view(view)), at: 2)))
+            next.insert(list[1])
+        }
+        #expect(next == ["b:2", "c:3", "d:4"])
+    }
+
     private func authority(_ number: UInt8) -> KnownAuthority {
         KnownAuthority(
             fingerprint: Digest(bytes: [UInt8](repeating: number, count: 32)), key: "key \(number)", pem: "ca \(number)"

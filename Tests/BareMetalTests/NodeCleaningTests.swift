@@ -138,7 +138,7 @@ import Testing
         try walk.reachActive()
         ask(&walk, release: true)
         try walk.take(.specified)
-        try walk.take(.resumed(conductor: "run-2"))
+        try walk.take(.resumed(runs: ["run-2"]))
         #expect(walk.orders == [.boot(.ramdisk)])
     }
 }

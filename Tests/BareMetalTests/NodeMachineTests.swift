@@ -220,10 +220,10 @@ struct Walk {
     @Test func `a resumed conductor asks again for what the state needs`() throws {
         var walk = Walk()
         try walk.reachWriting()
-        try walk.take(.resumed(conductor: "run-2"))
+        try walk.take(.resumed(runs: ["run-2"]))
         #expect(walk.orders.isEmpty)
         try walk.take(.progressed(order: DiscoveryOrders.number(of: walk.node), .finished))
-        try walk.take(.resumed(conductor: "run-2"))
+        try walk.take(.resumed(runs: ["run-2"]))
         #expect(walk.orders == [.boot(.disk)])
     }
 
@@ -243,7 +243,7 @@ struct Walk {
         var walk = Walk()
         try walk.reachWriting()
         walk.wait(walk.machine.deadlines.writeStall + .seconds(3600))
-        try walk.take(.resumed(conductor: "run-2"))
+        try walk.take(.resumed(runs: ["run-2"]))
         try walk.take(.tick)
         #expect(walk.node.status.state == .deploying(.writing))
         walk.wait(walk.machine.deadlines.resumeGrace)
@@ -251,14 +251,49 @@ struct Walk {
         #expect(walk.node.status.state == .deploying(.bootingRamdisk))
     }
 
-    @Test func `a restarted conductor forgets the streams of the run before, and none of its own`() throws {
+    @Test func `of a stream to a conductor that is gone nobody knows for a minute, then it is gone`() throws {
         var walk = Walk()
         try walk.reachActive()
-        try walk.take(.resumed(conductor: "run-2"))
-        #expect(walk.node.status.agent?.isConnected == false)
+        try walk.take(.resumed(runs: ["run-2"]))
+        #expect(walk.node.status.agent?.connection == .unknown)
+        #expect(walk.effects.isEmpty)
+        let until = try #require(walk.node.nextDeadline)
+        #expect(until == walk.now.advanced(by: walk.machine.deadlines.streamReturn))
+        walk.wait(walk.machine.deadlines.streamReturn - .milliseconds(1))
+        try walk.take(.conductorsChanged(runs: ["run-3"]))
+        try walk.take(.tick)
+        #expect(walk.node.status.agent?.connection == .unknown)
+        walk.wait(.milliseconds(1))
+        try walk.take(.tick)
+        #expect(walk.node.status.agent?.connection == .gone)
+        #expect(walk.effects.count == 1)
+        #expect(walk.node.nextDeadline == nil)
+        try walk.take(.tick)
+        #expect(walk.effects.isEmpty)
+    }
+
+    @Test func `who comes to another conductor in time was never gone`() throws {
+        var walk = Walk()
+        try walk.reachActive()
+        try walk.take(.conductorsChanged(runs: ["run-2"]))
         try walk.take(.agentConnected(Walk.hello, Walk.stream(1, of: "run-2")))
-        try walk.take(.resumed(conductor: "run-2"))
-        #expect(walk.node.status.agent?.isConnected == true)
+        #expect(walk.effects.isEmpty)
+        #expect(walk.node.status.agent?.connection == .open)
+        // The old conductor was only paused: what it says of its stream is late.
+        try walk.take(.agentDisconnected(Walk.stream(1)))
+        try walk.take(.resumed(runs: ["run-2"]))
+        #expect(walk.node.status.agent?.connection == .open)
+        #expect(!NodeMachine.hangs(walk.node, onOthersThan: ["run-2"]))
+    }
+
+    @Test func `a conductor that is back within the minute has its streams`() throws {
+        var walk = Walk()
+        try walk.reachActive()
+        let run = try #require(walk.node.status.agent?.stream?.conductor)
+        try walk.take(.conductorsChanged(runs: []))
+        #expect(walk.node.status.agent?.connection == .unknown)
+        try walk.take(.conductorsChanged(runs: [run, "run-2"]))
+        #expect(walk.node.status.agent?.connection == .open)
     }
 
     @Test func `what a state does not allow is refused with a hint`() throws {
@@ -285,7 +320,7 @@ struct Walk {
         for step in 0..<80 {
             let inputs: [NodeInput] = [
                 .registered(Walk.registration("boot-\(Int.random(in: 0..<4, using: &random))")), .specified,
-                .resumed(conductor: "run-2"),
+                .resumed(runs: ["run-2"]), .conductorsChanged(runs: step % 2 == 0 ? [] : ["run-1"]),
                 .tick, .bmcVerified(hasBMC: true), .bmcFailed("no"), .bootOrdered(.ramdisk), .bootOrdered(.disk),
                 .progressed(order: DiscoveryOrders.number(of: walk.node), .started(disk: "vda")),
                 .progressed(order: DiscoveryOrders.number(of: walk.node), .finished),

@@ -26,7 +26,7 @@ import Testing
         try resumed.reachWriting()
         try resumed.take(.progressed(order: DiscoveryOrders.number(of: resumed.node), .finished))
         maintain(&resumed)
-        try resumed.take(.resumed(conductor: "run-2"))
+        try resumed.take(.resumed(runs: ["run-2"]))
         for walk in [written, silent, resumed] {
             #expect(walk.orders.isEmpty)
             #expect(walk.node.status.state == .deployFailed)

@@ -197,18 +197,18 @@ import Testing
         var walk = Walk()
         try walk.reachActive()
         try order(&walk)
-        try walk.take(.resumed(conductor: "run-2"))
+        try walk.take(.resumed(runs: ["run-2"]))
         #expect(walk.orders == [.boot(.ramdisk)])
         try walk.take(.bootOrdered(.ramdisk))
-        try walk.take(.resumed(conductor: "run-3"))
+        try walk.take(.resumed(runs: ["run-3"]))
         #expect(walk.orders.isEmpty)
         try walk.take(.registered(Walk.registration("boot-two")))
         try order(&walk, number: 2, hours: nil)
         try report(&walk, .finished)
-        try walk.take(.resumed(conductor: "run-4"))
+        try walk.take(.resumed(runs: ["run-4"]))
         #expect(walk.orders == [.boot(.disk)])
         try walk.take(.bootOrdered(.disk))
-        try walk.take(.resumed(conductor: "run-5"))
+        try walk.take(.resumed(runs: ["run-5"]))
         #expect(walk.orders.isEmpty)
     }
 
@@ -221,7 +221,7 @@ import Testing
             let number = DiscoveryOrders.number(of: walk.node)
             let inputs: [NodeInput] = [
                 .registered(Walk.registration("boot-\(Int.random(in: 0..<4, using: &random))")), .specified, .specified,
-                .resumed(conductor: "run-2"), .tick, .bmcFailed("no"), .bootOrdered(.ramdisk), .bootOrdered(.disk),
+                .resumed(runs: ["run-2"]), .tick, .bmcFailed("no"), .bootOrdered(.ramdisk), .bootOrdered(.disk),
                 .bootLeftToOperator(.disk, "by hand"), .progressed(order: number, .rescued(Self.access)),
                 .progressed(order: number, .login(from: "a")), .progressed(order: number, .finished),
                 .progressed(order: number, .failed(message: "no", retryable: true)),

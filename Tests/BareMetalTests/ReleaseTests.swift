@@ -113,6 +113,11 @@ import Testing
         return try [
             line(lease), line(event), line(SKU(metadata: metadata("compute-v1"), spec: bill)),
             line(TPMAuthority(metadata: metadata("maker"), spec: authority)),
+            line(
+                ConductorEndpoint(
+                    metadata: metadata("controller-1"),
+                    spec: ConductorEndpoint.Spec(
+                        agents: ["10.77.0.1:7443"], provisioning: ["10.77.0.1:8443"], api: ["10.77.0.1:9443"]))),
         ]
     }
 
@@ -243,7 +248,8 @@ import Testing
                 NodeFacts.self, Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self,
                 NodeEvent.self,
                 MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
-                Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self, Secret.self, OperatorToken.self,
+                Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self, ConductorEndpoint.self,
+                Secret.self, OperatorToken.self,
                 EnrolmentToken.self, AuditEvent.self, NodeCertificates.self, SiteAuthority.self,
             ] + cloud
         let lines = try Self.frozen("documents.tsv")

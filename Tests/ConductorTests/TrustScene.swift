@@ -54,7 +54,7 @@ struct TrustScene: Sendable {
             controller: NodeController(
                 writer: NodeWriter(store: store), nodes: { catalog.nodes() }, node: { catalog.node($0) },
                 late: { catalog.lateNodes(at: $0) }, changes: { catalog.nodeChanges() }, power: power, clock: clock,
-                conductor: "run-1", logger: logger),
+                runs: { ["run-1"] }, logger: logger),
             feed: AgentViewFeed(logger: logger, clock: clock) { [] }, metrics: NodeMetrics(),
             logs: NodeLogs(directory: directory.appending("logs"), clock: clock), board: ViewBoard(cache),
             authorities: authorities,

@@ -220,7 +220,7 @@ final class Conductor: @unchecked Sendable {
     func receive(_ message: AgentMessage, _ link: AgentLink) async {
         switch message {
         case .hello(let hello):
-            newest.open(link.node, link.number)
+            newest.open(link.node, link.number, hello)
             do { try await cache.barrier() } catch {
                 return world.sendToAgent(.goodbye(message: "starting", retryAfterSeconds: 5), link)
             }

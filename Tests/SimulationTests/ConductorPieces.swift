@@ -47,8 +47,8 @@ struct ConductorPieces {
         let controller = NodeController(
             writer: writer, nodes: { catalog.nodes() }, node: { catalog.node($0) },
             late: { catalog.lateNodes(at: $0) }, changes: { catalog.nodeChanges() },
-            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock, conductor: conductor.name,
-            logger: logger,
+            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver), clock: clock,
+            runs: { [conductor.name] }, logger: logger,
             pause: { duration in
                 await world.pause(duration.milliseconds, run: conductor.run, "waits for the store")
                 if !conductor.isAlive { throw CancellationError() }

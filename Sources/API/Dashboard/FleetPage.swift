@@ -173,6 +173,7 @@ struct FleetPage: Sendable {
     private static func agent(_ node: NodeSummary) -> Markup {
         switch node.isConnected {
         case nil: Markup("–")
+        case true? where node.isUncertain == true: tag("span", ["class": "agent"]) { "unknown" }
         case true?: tag("span", ["class": "agent up"]) { "stream open" }
         case false?: tag("span", ["class": "agent down"]) { "stream gone" }
         }

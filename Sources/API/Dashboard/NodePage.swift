@@ -114,7 +114,13 @@ struct NodePage: Sendable {
 
     private var agentWords: String {
         guard let agent = detail.agent else { return "none" }
-        return "\(agent.version), \(agent.isConnected ? "stream open" : "stream gone")"
+        let stream =
+            switch agent.connection {
+            case .open: "stream open"
+            case .unknown: "unknown, its conductor is gone"
+            case .gone: "stream gone"
+            }
+        return "\(agent.version), \(stream)"
     }
 
     /// A name with its value; nothing without a value.

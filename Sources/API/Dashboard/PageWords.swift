@@ -43,7 +43,9 @@ struct PageWords: Sendable {
     static func stateWords(_ node: NodeSummary) -> String {
         let words = node.phase.map(phase) ?? node.state
         if node.isInMaintenance { return "\(words), maintenance" }
-        return node.state == "active" && node.isConnected == false ? "active, not heard" : words
+        guard node.state == "active" else { return words }
+        if node.isUncertain == true { return "active, unknown" }
+        return node.isConnected == false ? "active, not heard" : words
     }
 
     static func phase(_ phase: DeployPhase) -> String {

@@ -188,6 +188,14 @@ struct NodeExplanation {
                 subject: "agent", what: "version \(agent.version), its stream is gone", since: agent.since,
                 owner: .agent, next: "look at the machine: 'muster node ssh \(node.spec.name)'", isProblem: true)
         }
+        if let until = agent.unknownUntil {
+            return WhyReply.Cause(
+                subject: "agent",
+                what:
+                    "version \(agent.version), nobody knows whether it is there: the conductor that had its stream is "
+                    + "gone, and it has until \(until) to come to another",
+                since: agent.since, owner: .agent, next: "wait; then it is called gone", isProblem: true)
+        }
         guard agent.isReady else {
             let missing = agent.conditions.filter { !$0.isTrue }.map { "\($0.type): \($0.message)" }
             let what = missing.isEmpty ? "has not reported yet" : missing.joined(separator: "; ")

@@ -37,7 +37,7 @@ struct AgentHub: AgentPortDelegate, Service {
 
     func agentConnected(_ session: AgentSession, hello: AgentHello) async {
         counters.countOpened()
-        newest.open(session.node, session.id)
+        newest.open(session.node, session.id, hello)
         // Agents come back within milliseconds of a restart; the nodes must have been read by then.
         do { try await catalog.cache.barrier() } catch {
             session.goodbye("the conductor is starting", retryAfterSeconds: 5)
@@ -185,16 +185,40 @@ struct AgentHub: AgentPortDelegate, Service {
 
     /// The view that one ground gives, with the revision of just that one.
     private func view(of node: Node, on ground: ViewGround) -> NodeView {
-        let server = node.spec.role == .controller ? LiveCatalog.serverAddress(for: node, in: ground.now) : nil
+        var conductors = ground.apis
+        if conductors.isEmpty, node.spec.role == .controller {
+            conductors = LiveCatalog.serverAddress(for: node, in: ground.now).map { ["\($0):\(apiPort)"] } ?? []
+        }
         return NodeViewProjection.view(
             of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
-            conductors: server.map { ["\($0):\(apiPort)"] } ?? [],
-            trust: ground.trust, revision: ground.now.revision)
+            conductors: conductors, trust: ground.trust, agentPorts: ground.agentPorts, revision: ground.now.revision)
     }
 
     /// Publishes the views that changes of the catalog concern, and ends streams of nodes that are gone, until cancelled.
     func run() async throws {
-        for await _ in board.news().cancelOnGracefulShutdown() { publish(board.advance()) }
+        for await _ in board.news().cancelOnGracefulShutdown() {
+            let news = board.advance()
+            publish(news)
+            await reclaim(news)
+        }
+    }
+
+    /// Says again that a node's stream is open here where the catalog has it as gone.
+    ///
+    /// A conductor that was paused tells late of streams that have ended meanwhile, after the agent has come to this one.
+    private func reclaim(_ news: ViewBoard.News) async {
+        for id in newest.nodes(among: news.nodes) {
+            guard let agent = news.ground.now.get(Node.self, id.raw)?.status.agent, agent.connection == .gone,
+                let (session, hello) = newest.newest(of: id),
+                agent.stream?.conductor != conductor || agent.stream?.number == session
+            else { continue }
+            do {
+                let stream = Node.Stream(conductor: conductor, number: session)
+                try await controller.submit(.agentConnected(hello, stream), to: id)
+            } catch {
+                logger.error("\(id): that its stream is open was not noted: \(error)")
+            }
+        }
     }
 
     private func publish(_ news: ViewBoard.News) {

@@ -100,8 +100,8 @@ struct ConductorParts {
             writer: writer, nodes: { catalog.nodes() }, node: { catalog.node($0) },
             late: { catalog.lateNodes(at: $0) },
             changes: { catalog.nodeChanges() },
-            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver, medium: medium), clock: clock, conductor: run,
-            logger: logger)
+            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver, medium: medium), clock: clock,
+            runs: { [run] }, logger: logger)
         let controller = controller
         let alarms = AuditLog(store: store, clock: clock)
         bmcs = BMCController(
@@ -157,7 +157,7 @@ struct ConductorParts {
         hub = AgentHub(
             catalog: catalog, controller: controller,
             feed: AgentViewFeed(logger: logger, clock: clock) {
-                catalog.segments().map { "\($0.spec.server):\(configuration.ports.agents)" }
+                catalog.agentPorts(configuration.ports.agents)
             },
             metrics: NodeMetrics(), logs: logs, board: ViewBoard(cache), authorities: authorities, register: register,
             audit: audit,

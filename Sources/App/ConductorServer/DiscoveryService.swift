@@ -175,9 +175,11 @@ struct DiscoveryService: Sendable {
         for node: Node, token: SecretText, trust: AuthoritySet, network: NodeNetworkItem?
     ) throws -> [StateFile] {
         let server = catalog.serverAddress(for: node)
+        // The one that the machine has booted from comes first, as it is known to be reached.
         let identity = AgentIdentityFile(
-            node: try node.id, name: node.spec.name, provisioning: ["\(server):\(ports.provisioning)"],
-            conductors: ["\(server):\(ports.agents)"], token: token.revealed)
+            node: try node.id, name: node.spec.name,
+            provisioning: catalog.provisioningPorts(first: "\(server):\(ports.provisioning)"),
+            conductors: catalog.agentPorts(first: "\(server):\(ports.agents)"), token: token.revealed)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
         let keys = catalog.site()?.sshKeys ?? []

@@ -20,7 +20,7 @@ struct LiveCatalog: Sendable {
             Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self,
             IdentityConflict.self,
             Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
-            NodeCertificates.self, SiteAuthority.self, TPMAuthority.self,
+            NodeCertificates.self, SiteAuthority.self, TPMAuthority.self, ConductorEndpoint.self,
         ] + IronicAPI.cachedKinds + IdentityDirectory.kinds
 
     /// Nodes by the marks of their identity; see `IdentityFusion.marks`.
@@ -31,9 +31,9 @@ struct LiveCatalog: Sendable {
     static let nodesByImage = CacheIndex<Node>("image") { node in [node.status.image?.hex].compactMap { $0 } }
     /// The nodes that nobody has let in, all under one key.
     static let strangers = CacheIndex<Node>("stranger") { $0.spec.approval == nil ? [""] : [] }
-    /// Nodes by when what they wait for is late, as digits.
+    /// Nodes by `Node.nextDeadline`, as digits.
     static let nodesByDeadline = CacheIndex<Node>("deadline") { node in
-        node.status.wait.map { [digits($0.deadline)] } ?? []
+        node.nextDeadline.map { [digits($0)] } ?? []
     }
     /// The most nodes that are told at once that they are late.
     static let lateNodeCountMax = 1000
@@ -69,6 +69,22 @@ struct LiveCatalog: Sendable {
 
     /// The PCRs in which a boot must be as the one that was accepted last.
     func requiredPCRs() -> Set<Int> { site()?.tpm?.requiredPCRs.map(Set.init) ?? TPMPolicy.requiredPCRsDefault }
+
+    /// Where agents find conductors: those that have told, else the servers of the segments.
+    func agentPorts(_ port: Int) -> [String] {
+        let told = Set(cache.all(ConductorEndpoint.self).flatMap(\.spec.agents)).sorted()
+        return told.isEmpty ? segments().map { "\($0.spec.server):\(port)" } : told
+    }
+
+    /// Agent ports of all conductors that have told, after `first`.
+    func agentPorts(first: String) -> [String] { ports(\.agents, first) }
+    /// Provisioning ports of all conductors that have told, after `first`.
+    func provisioningPorts(first: String) -> [String] { ports(\.provisioning, first) }
+
+    private func ports(_ path: KeyPath<ConductorEndpoint.Spec, [String]>, _ first: String) -> [String] {
+        let told = Set(cache.all(ConductorEndpoint.self).flatMap { $0.spec[keyPath: path] })
+        return [first] + told.subtracting([first]).sorted().prefix(ConductorEndpoint.countMax - 1)
+    }
 
     func segments() -> [Segment] { cache.all(Segment.self) }
     func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
@@ -179,7 +195,7 @@ struct LiveCatalog: Sendable {
     /// The nodes that have waited past their deadline, `lateNodeCountMax` at most.
     func lateNodes(at now: Timestamp) -> [Node] {
         let first = cache.snapshot().page(Self.nodesByDeadline, after: nil, limit: Self.lateNodeCountMax)
-        return Array(first.map(\.value).prefix { node in node.status.wait.map { $0.deadline <= now } ?? false })
+        return Array(first.map(\.value).prefix { node in node.nextDeadline.map { $0 <= now } ?? false })
     }
 
     /// In the order of time; times before 1970 come first.

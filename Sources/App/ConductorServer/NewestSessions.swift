@@ -4,24 +4,37 @@ import Synchronization
 
 /// Which stream of each node is the newest one.
 final class NewestSessions: Sendable {
-    private let sessions = Mutex<[NodeID: UInt64]>([:])
+    private let sessions = Mutex<[NodeID: Newest]>([:])
     /// At most as many as nodes have had a stream in this run; none is forgotten, as its next view may be this run's.
     private let greeted = Mutex<Set<NodeID>>([])
 
-    func open(_ node: NodeID, _ session: UInt64) {
-        sessions.withLock { $0[node] = max($0[node] ?? 0, session) }
+    private struct Newest {
+        var session: UInt64
+        var hello: AgentHello
+    }
+
+    func open(_ node: NodeID, _ session: UInt64, _ hello: AgentHello) {
+        sessions.withLock { sessions in
+            if let known = sessions[node], known.session > session { return }
+            sessions[node] = Newest(session: session, hello: hello)
+        }
+    }
+
+    /// The newest stream of a node and what it began with; nil: it has none here.
+    func newest(of node: NodeID) -> (session: UInt64, hello: AgentHello)? {
+        sessions.withLock { $0[node] }.map { ($0.session, $0.hello) }
     }
 
     /// Whether the node has not come before in this run of the conductor.
     func greet(_ node: NodeID) -> Bool { greeted.withLock { $0.insert(node).inserted } }
 
     /// Whether no newer stream has taken its place.
-    func isNewest(_ node: NodeID, _ session: UInt64) -> Bool { sessions.withLock { $0[node] == session } }
+    func isNewest(_ node: NodeID, _ session: UInt64) -> Bool { sessions.withLock { $0[node]?.session == session } }
 
     /// Forgets the session; false when a newer one has taken its place.
     func close(_ node: NodeID, _ session: UInt64) -> Bool {
         sessions.withLock { sessions in
-            guard sessions[node] == session else { return false }
+            guard sessions[node]?.session == session else { return false }
             sessions[node] = nil
             return true
         }

@@ -17,6 +17,10 @@ struct ViewGround: Sendable {
     var ends = TunnelEnds()
     /// What all nodes are told of the site's authorities, encoded once for as long as it is the same.
     private(set) var trust: JSONValue?
+    /// Where all nodes find conductors, encoded once; nil: at the segments' servers, as one conductor needs no list.
+    private(set) var agentPorts: JSONValue?
+    /// The API's addresses of the conductors that are known.
+    private(set) var apis: [String] = []
     /// The nodes that are controllers: where they reach the conductors hangs on their leases and the segments of these.
     private var controllers: Set<String> = []
 
@@ -24,7 +28,9 @@ struct ViewGround: Sendable {
     init(now: CacheSnapshot) { self.now = now }
 
     /// What a change of concerns all nodes.
-    private static let commonKinds = [Site.kind, SiteAuthority.kind, PlaneNetwork.kind, NodeNetwork.kind]
+    private static let commonKinds = [
+        Site.kind, SiteAuthority.kind, PlaneNetwork.kind, NodeNetwork.kind, ConductorEndpoint.kind,
+    ]
 
     /// Takes the next snapshot, in which `change` has happened; which nodes' views may be others by that.
     mutating func advance(to next: CacheSnapshot, _ change: CacheChange) -> ViewBoard.Concerned {
@@ -39,6 +45,10 @@ struct ViewGround: Sendable {
             trust = next.get(SiteAuthority.self, SiteAuthority.name).flatMap {
                 try? NodeView.Item.body(of: TrustItem($0))
             }
+            let endpoints = next.all(ConductorEndpoint.self)
+            apis = endpoints.flatMap(\.spec.api)
+            let agents = Set(endpoints.flatMap(\.spec.agents)).sorted()
+            agentPorts = agents.isEmpty ? nil : try? NodeView.Item.body(of: ConductorsItem(agents: agents))
             return .all
         }
         var concerned: Set<String> = []

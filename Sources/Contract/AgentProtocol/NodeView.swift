@@ -170,3 +170,16 @@ public struct TrustItem: Codable, Sendable, Hashable {
         self.hastensRenewal = hastensRenewal
     }
 }
+
+/// `node.conductors`: where a node finds conductors, also those that are gone just now. Key `conductors`.
+public struct ConductorsItem: Codable, Sendable, Hashable {
+    /// The item's kind in the view.
+    public static let kind = "node.conductors"
+    /// The item's key in the view.
+    public static let key = "conductors"
+    /// The agent ports, each `host:port`, sorted.
+    public var agents: [String]
+
+    /// Conductors.
+    public init(agents: [String]) { self.agents = agents }
+}

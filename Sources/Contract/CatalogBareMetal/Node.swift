@@ -26,6 +26,11 @@ public struct Node: Resource {
         return spec.approval == nil ? .quarantined : .approved
     }
 
+    /// When something has to be done about it that nobody else brings about; nil: nothing.
+    public var nextDeadline: Timestamp? {
+        [status.wait?.deadline, status.agent?.unknownUntil].compactMap { $0 }.min()
+    }
+
     /// The node's identifier, which is also its key.
     public var id: NodeID {
         get throws(InvalidValue) { try NodeID(metadata.name) }
@@ -381,6 +386,8 @@ public struct Node: Resource {
         public var isConnected: Bool
         /// Since when the stream is open or gone.
         public var since: Timestamp
+        /// Until when nobody knows whether that stream is open, as the conductor that had it is gone; nil: it is known.
+        public var unknownUntil: Timestamp?
         /// The node's addresses.
         public var addresses: [IPv4Address]
         /// Whether every role is ready.
@@ -391,6 +398,19 @@ public struct Node: Resource {
         public var clockOffsetMilliseconds: Int64?
         /// The events about checks in the present window of time; nil before the first.
         public var checkEvents: CheckEvents?
+
+        /// What is known of the stream.
+        public var connection: Connection {
+            guard isConnected else { return .gone }
+            return unknownUntil == nil ? .open : .unknown
+        }
+
+        /// What is known of a stream. Nothing is done to a node, or taken from it, because it is `unknown`.
+        public enum Connection: String, Codable, Sendable, Hashable {
+            case open
+            case unknown
+            case gone
+        }
 
         /// How many events there were about checks, so that one that comes and goes all the time does not fill the list.
         public struct CheckEvents: Codable, Sendable, Hashable {

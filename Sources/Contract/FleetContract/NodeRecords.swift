@@ -35,6 +35,8 @@ public struct NodeSummary: Codable, Sendable, Hashable {
     public var power: String
     /// Whether the installed agent's stream is open; nil: there is no agent.
     public var isConnected: Bool?
+    /// Whether the stream was open and its conductor is gone, so that nobody knows; nil: it is known, or there is no agent.
+    public var isUncertain: Bool?
     /// The first of its addresses.
     public var address: IPv4Address?
     /// Vendor, product, processors, memory and disks.
@@ -58,6 +60,7 @@ public struct NodeSummary: Codable, Sendable, Hashable {
         progress = node.status.progress
         power = (node.status.power?.state ?? .unknown).rawValue
         isConnected = node.status.agent?.isConnected
+        if node.status.agent?.connection == .unknown { isUncertain = true }
         address = node.status.agent?.addresses.first
         hardware = node.status.summary
     }

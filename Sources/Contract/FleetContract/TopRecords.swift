@@ -45,6 +45,8 @@ public struct TopRow: Codable, Sendable, Hashable {
     public var power: String
     /// Whether the agent's stream is open; nil: there is no agent.
     public var isConnected: Bool?
+    /// Whether nobody knows that; see `NodeSummary.isUncertain`.
+    public var isUncertain: Bool?
     /// Whether nothing shall be done to it.
     public var isInMaintenance: Bool
     /// How it goes; nil: no figures of the last minutes are known.
@@ -59,6 +61,7 @@ public struct TopRow: Codable, Sendable, Hashable {
         phase = node.phase
         power = node.power
         isConnected = node.isConnected
+        isUncertain = node.isUncertain
         isInMaintenance = node.isInMaintenance
         self.vitals = vitals
     }

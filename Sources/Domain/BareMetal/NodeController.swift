@@ -36,7 +36,7 @@ public struct NodeController: Service {
     private let changes: @Sendable () -> AsyncStream<NodeChanges>
     private let power: any MachinePower
     private let clock: any WallClock
-    private let conductor: String
+    private let runs: @Sendable () -> Set<String>
     private let logger: Logger
     private let pause: @Sendable (Duration) async throws -> Void
     /// What is to be carried out; `run` takes it out, and so does the simulator, which has no `run`.
@@ -81,13 +81,13 @@ public struct NodeController: Service {
     ///   - node: one of them.
     ///   - late: those whose deadline has come at a time.
     ///   - changes: begins with `.all` once the nodes are known, then tells which have changed; may coalesce.
-    ///   - conductor: names this run of the conductor; see `Node.Stream`.
+    ///   - runs: the runs of conductors that are there, this one included; see `Node.Stream`.
     ///   - pause: waits until the store may take writes again.
     public init(
         writer: NodeWriter, nodes: @escaping @Sendable () -> [Node], node: @escaping @Sendable (NodeID) -> Node?,
         late: @escaping @Sendable (Timestamp) -> [Node],
         changes: @escaping @Sendable () -> AsyncStream<NodeChanges>, power: any MachinePower, clock: any WallClock,
-        conductor: String, logger: Logger,
+        runs: @escaping @Sendable () -> Set<String>, logger: Logger,
         pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
     ) {
         self.pause = pause
@@ -98,7 +98,7 @@ public struct NodeController: Service {
         self.changes = changes
         self.power = power
         self.clock = clock
-        self.conductor = conductor
+        self.runs = runs
         self.logger = logger
         (effects, effectQueue) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Self.effectQueueMax))
     }
@@ -166,10 +166,26 @@ public struct NodeController: Service {
     func resume() async {
         await withDiscardingTaskGroup { group in
             let gate = AsyncSemaphore(limit: Self.resumeConcurrencyMax)
+            let runs = runs()
             for node in nodes() where !Task.isCancelled {
                 await gate.enter()
                 group.addTask {
-                    await tell(.resumed(conductor: conductor), to: node)
+                    await tell(.resumed(runs: runs), to: node)
+                    gate.leave()
+                }
+            }
+        }
+    }
+
+    /// Tells the nodes whose stream's conductor has gone, or is there after all, which runs of conductors there are.
+    public func followConductors() async {
+        await withDiscardingTaskGroup { group in
+            let gate = AsyncSemaphore(limit: Self.resumeConcurrencyMax)
+            let runs = runs()
+            for node in nodes() where !Task.isCancelled && NodeMachine.hangs(node, onOthersThan: runs) {
+                await gate.enter()
+                group.addTask {
+                    await tell(.conductorsChanged(runs: runs), to: node)
                     gate.leave()
                 }
             }

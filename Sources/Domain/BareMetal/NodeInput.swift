@@ -8,9 +8,11 @@ public enum NodeInput: Sendable, Hashable {
     case registered(Registration)
     /// The specification may have changed.
     case specified
-    /// A conductor has started, this run of it: what the state asks for is asked for anew, and streams of earlier runs
-    /// are gone.
-    case resumed(conductor: String)
+    /// A conductor has begun to look after nodes: what the state asks for is asked for anew. These runs of conductors are
+    /// there; streams of others are gone.
+    case resumed(runs: Set<String>)
+    /// These runs of conductors are there now.
+    case conductorsChanged(runs: Set<String>)
     /// A deadline may have passed.
     case tick
     /// The BMC answered with good credentials (true) or there is none to ask (false).
@@ -129,6 +131,8 @@ public struct NodeDeadlines: Sendable, Hashable {
     public var rescueOpen: Duration = .seconds(120)
     /// From the end of a rescue to the power reset: what is mounted is written back.
     public var rescueClose: Duration = .seconds(90)
+    /// From the end of a conductor to the return of its nodes' agents to another one.
+    public var streamReturn: Duration = .seconds(60)
     /// From a conductor's start on, whatever a deadline of before said.
     public var resumeGrace: Duration = .seconds(120)
     /// Between two reminders that an operator is waited for.

@@ -171,7 +171,10 @@ extension NodeWalk {
     mutating func agentConnected(_ hello: AgentHello, _ stream: Node.Stream) {
         let before = node.status.agent
         // Inputs of one node may overtake each other: an older stream says nothing once a newer one is known.
-        if let known = before?.stream, known.conductor == stream.conductor, known.number >= stream.number { return }
+        if let known = before?.stream, known.conductor == stream.conductor {
+            guard known.number <= stream.number else { return }
+            if known == stream, before?.connection == .open { return }
+        }
         node.status.agent = Node.Agent(
             version: hello.agentVersion.printable(limit: 60), bootID: hello.bootID.printable(limit: 60),
             stream: stream, isConnected: true, since: now, addresses: before?.addresses ?? [],
@@ -210,9 +213,28 @@ extension NodeWalk {
         }
     }
 
+    /// Of a stream to a conductor that is gone nobody knows whether its node lives: its agent gets time to come back.
+    mutating func judgeStream(_ runs: Set<String>) {
+        guard NodeMachine.hangs(node, onOthersThan: runs) else { return }
+        let isKnown = node.status.agent?.unknownUntil == nil
+        node.status.agent?.unknownUntil = isKnown ? now.advanced(by: deadlines.streamReturn) : nil
+    }
+
+    private mutating func endUnknown() {
+        guard let until = node.status.agent?.unknownUntil, until <= now else { return }
+        markDisconnected()
+        effects.append(
+            .record(
+                type: "AgentDisconnected",
+                message:
+                    "the conductor that had the agent's stream is gone, and the agent came to no other; its work goes on"
+            ))
+    }
+
     // MARK: Time
 
     mutating func tick() {
+        endUnknown()
         guard let wait = node.status.wait, wait.deadline <= now else { return }
         if node.status.state == .rescue, endRescuePassword() { return }
         if wait.owner == .operator {
@@ -253,13 +275,14 @@ extension NodeWalk {
 
     private mutating func markDisconnected() {
         node.status.agent?.isConnected = false
+        node.status.agent?.unknownUntil = nil
         node.status.agent?.since = now
     }
 
     /// Asks anew for what the state waits for; all effects may be done twice without harm.
     ///
     /// Nobody could report while no conductor ran, so what was waited for gets time to be told.
-    mutating func resume(conductor: String) {
+    mutating func resume(_ runs: Set<String>) {
         if let wait = node.status.wait, wait.owner != .operator {
             node.status.wait?.deadline = max(wait.deadline, now.advanced(by: deadlines.resumeGrace))
         }
@@ -274,7 +297,7 @@ extension NodeWalk {
         case .unrescuing(.bootingDisk) where node.status.wait?.owner == .bmc: effects.append(.boot(.disk))
         default: break
         }
-        if let agent = node.status.agent, agent.isConnected, agent.stream?.conductor != conductor { markDisconnected() }
+        judgeStream(runs)
         followSpec()
     }
 }

@@ -21,7 +21,8 @@ public struct NodeMachine: Sendable {
         switch input {
         case .registered(let registration): walk.register(registration)
         case .specified: walk.followSpec()
-        case .resumed(let conductor): walk.resume(conductor: conductor)
+        case .resumed(let runs): walk.resume(runs)
+        case .conductorsChanged(let runs): walk.judgeStream(runs)
         case .tick: walk.tick()
         case .bmcVerified(let hasBMC): walk.bmcVerified(hasBMC: hasBMC)
         case .bmcFailed(let message): walk.bmcFailed(message)
@@ -42,6 +43,12 @@ public struct NodeMachine: Sendable {
         walk.keepHandsOff()
         walk.expectOperator()
         return (walk.node, walk.effects)
+    }
+
+    /// Whether the node would be another one after `NodeInput.conductorsChanged`.
+    public static func hangs(_ node: Node, onOthersThan runs: Set<String>) -> Bool {
+        guard let agent = node.status.agent, agent.isConnected else { return false }
+        return (agent.stream.map { runs.contains($0.conductor) } ?? false) != (agent.unknownUntil == nil)
     }
 
     /// Whether the specification asks for something that the status has not followed yet.

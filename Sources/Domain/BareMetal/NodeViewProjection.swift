@@ -6,10 +6,12 @@ import ResourceModel
 /// Makes a node's view from the catalog: a pure function.
 public enum NodeViewProjection {
     /// What `node` may see at `revision`, given the site, its networks, the ends of all tunnels, the API's addresses
-    /// (`host:port`) of the conductors as this node reaches them, and the body of the site's `TrustItem`.
+    /// (`host:port`) of the conductors as this node reaches them, and the bodies of the site's `TrustItem` and
+    /// `ConductorsItem`.
     public static func view(
         of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), ends: TunnelEnds = TunnelEnds(),
-        conductors: [String] = [], trust: JSONValue? = nil, revision: Revision
+        conductors: [String] = [], trust: JSONValue? = nil, agentPorts: JSONValue? = nil,
+        revision: Revision
     ) -> NodeView {
         var items: [String: NodeView.Item] = [:]
         let generation = node.metadata.generation
@@ -19,6 +21,10 @@ public enum NodeViewProjection {
             kind: AgentSettings.kind, generation: generation, encoding: settings)
         if let trust {
             items[TrustItem.key] = NodeView.Item(kind: TrustItem.kind, generation: generation, body: trust)
+        }
+        if let agentPorts {
+            items[ConductorsItem.key] = NodeView.Item(
+                kind: ConductorsItem.kind, generation: generation, body: agentPorts)
         }
         // What cannot be put together now leaves the node as it is.
         if let network = try? networks.item(for: node) {

@@ -126,12 +126,7 @@ extension AgentState {
         statusSent = nil
         logsAt = now.uptime
         metricsAt = now.uptime
-        var effects: [AgentEffect] = [.log(.info, "The stream is open.")]
-        if let conductors = conductors(from: welcome) {
-            identity?.conductors = conductors
-            target = 0
-            effects.append(.saveConductors(conductors))
-        }
+        var effects: [AgentEffect] = [.log(.info, "The stream is open.")] + know(welcome.conductors)
         let skew = now.wall.since(welcome.time).milliseconds
         if abs(skew) > 1000, now.isSynchronised {
             // Two that both set the clock would pull it to and fro.
@@ -149,20 +144,28 @@ extension AgentState {
         return effects + keepAuthorities() + sendStatus() + renewIfDue(now)
     }
 
-    /// The conductors to try from now on, the present one first; nil when they are the same as before.
-    private func conductors(from welcome: ConductorWelcome) -> [String]? {
-        guard let known = identity?.conductors, !known.isEmpty else { return nil }
+    /// Takes `told` as the conductors to try from now on, the present one first and then each node in an order of its own,
+    /// so that the nodes of one that goes do not all come to the same.
+    private mutating func know(_ told: [String]) -> [AgentEffect] {
+        guard let known = identity?.conductors, !known.isEmpty, !told.isEmpty else { return [] }
         let current = known[target % known.count]
-        let others = welcome.conductors.filter { $0 != current && (try? Endpoint($0)) != nil }
+        let node = identity?.node.raw ?? ""
+        let others = Set(told).filter { $0 != current && (try? Endpoint($0)) != nil }
+            .map { (rank: StableHash.of("\(node) \($0)"), $0) }.sorted { $0 < $1 }.map(\.1)
         let all = [current] + others.prefix(Self.conductorCountMax - 1)
-        return Set(all) == Set(known) ? nil : all
+        guard Set(all) != Set(known) else { return [] }
+        identity?.conductors = all
+        target = 0
+        return [.saveConductors(all)]
     }
 
     private mutating func adopt(_ next: NodeView, _ now: AgentTime) -> [AgentEffect] {
         view = next
         metricsAt = min(metricsAt ?? .zero, now.uptime + metricsInterval)
         wantedWork.insert(.apply)
-        return [.saveView(next)] + keepAuthorities() + startRoleWork() + renewIfDue(now)
+        let item = next.items[ConductorsItem.key].flatMap { $0.kind == ConductorsItem.kind ? $0 : nil }
+        let conductors = item.flatMap { try? $0.decode(ConductorsItem.self) }?.agents ?? []
+        return [.saveView(next)] + know(conductors) + keepAuthorities() + startRoleWork() + renewIfDue(now)
     }
 
     /// The site's authorities as the view has them.

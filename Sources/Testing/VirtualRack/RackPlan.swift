@@ -117,10 +117,8 @@ struct RackPlan: Hashable, Sendable {
         return commands
     }
 
-    /// FNV-1a: the same number for the same text, always.
-    static func hash(_ text: String) -> UInt64 {
-        text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-    }
+    /// The same number for the same text, always.
+    static func hash(_ text: String) -> UInt64 { StableHash.of(text) }
 
     /// A locally administered address made of the rack's name.
     private static func bridgeMAC(_ name: String) -> MACAddress {

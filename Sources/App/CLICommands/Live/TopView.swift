@@ -167,6 +167,7 @@ struct TopView: Hashable, Sendable {
         guard row.state == "active" else {
             return .init(row.phase.map { "\(row.state) (\(NodeText.words($0)))" } ?? row.state, .yellow)
         }
+        if row.isUncertain == true { return .init("active, unknown", .yellow) }
         return row.isConnected == false ? .init("active, no agent", .red) : .init("active", .green)
     }
 

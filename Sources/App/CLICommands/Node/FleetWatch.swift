@@ -132,7 +132,7 @@ struct WatchScreen {
         // On a terminal the bar is drawn anew at every change; elsewhere a line every `step` percent will do.
         let grain = isWriting ? "\((percent ?? 0) / (terminal.isInteractive ? 1 : step))" : ""
         let mark =
-            "\(node.state)|\(node.phase?.rawValue ?? "")|\(NodeText.waiting(node))|\(grain)|\(node.isConnected ?? false)"
+            "\(node.state)|\(node.phase?.rawValue ?? "")|\(NodeText.waiting(node))|\(grain)|\(node.isConnected ?? false)|\(node.isUncertain ?? false)"
         guard shown[node.id.raw] != mark else { return }
         let isSameBar = isDrawn && shown.keys.contains(node.id.raw)
         shown[node.id.raw] = mark

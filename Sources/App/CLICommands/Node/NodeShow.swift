@@ -101,7 +101,12 @@ struct NodeShow: FleetCommand {
 
     private static func agent(_ detail: NodeDetail, _ now: Timestamp) -> String? {
         detail.agent.map { agent in
-            let stream = agent.isConnected ? "connected" : "gone"
+            let stream =
+                switch agent.connection {
+                case .open: "connected"
+                case .unknown: "unknown (its conductor is gone), connected before"
+                case .gone: "gone"
+                }
             let ready = agent.isReady ? ", ready" : ", not ready"
             return "version \(agent.version), \(stream) for \(Ages.since(agent.since, now: now))\(ready)"
         }

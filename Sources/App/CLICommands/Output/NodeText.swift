@@ -27,7 +27,9 @@ enum NodeText {
     static func style(_ node: NodeSummary) -> Style {
         if hasFailed(node) { return .red }
         switch node.state {
-        case "active": return node.isConnected == false ? .red : .green
+        case "active":
+            if node.isUncertain == true { return .yellow }
+            return node.isConnected == false ? .red : .green
         case "enroll": return .yellow
         default: return .plain
         }
