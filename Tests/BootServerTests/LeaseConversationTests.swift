@@ -103,7 +103,7 @@ private struct ImpatientClients {
         case .toClient(let number, let packet): receive(packet, number)
         case .done(.commitLease(let id, let record, let replaced)):
             commitCount += 1
-            if let replaced { stored[replaced] = nil }
+            if let replaced { stored[replaced.address] = nil }
             stored[record.address] = record
             take(engine.step(.committed(id, nil), now: now))
         case .done(.probe(let addresses)):

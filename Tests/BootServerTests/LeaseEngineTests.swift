@@ -304,7 +304,7 @@ struct LeaseEngineTests {
             return
         }
         #expect(record.address == Lab.address(20))
-        #expect(replaced == interim)
+        #expect(replaced?.address == interim)
     }
 
     @Test("INFORM is answered with the configuration and no address")

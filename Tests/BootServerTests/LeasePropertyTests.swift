@@ -87,9 +87,9 @@ struct LeaseWorld {
         engine = LeaseEngine(segment: engine.segment, leases: records, limits: engine.limits)
     }
 
-    private mutating func write(_ record: LeaseRecord, replacing: IPv4Address?) -> LeaseCommitFailure? {
+    private mutating func write(_ record: LeaseRecord, replacing: LeaseRecord?) -> LeaseCommitFailure? {
         if let other = stored[record.address], other.mac != record.mac, other.expires > now { return .held(other) }
-        if let replacing, stored[replacing]?.mac == record.mac { stored[replacing] = nil }
+        if let replacing, stored[replacing.address] == replacing { stored[replacing.address] = nil }
         stored[record.address] = record
         return nil
     }

@@ -81,12 +81,15 @@ struct LeaseStoreTests {
     func replacing() async throws {
         try await leases.commit(record(1, 50))
         let before = try await store.currentRevision()
-        try await leases.commit(record(1, 51), replacing: Lab.address(50))
+        try await leases.commit(record(1, 51), replacing: record(1, 50))
         #expect(try await leases.load() == [record(1, 51)])
         #expect(try await store.currentRevision().number == before.number + 1)
         try await leases.commit(record(2, 52))
-        try await leases.commit(record(1, 53), replacing: Lab.address(52))
+        try await leases.commit(record(1, 53), replacing: record(1, 52))
         #expect(Set(try await leases.load().map(\.address)).contains(Lab.address(52)), "another machine's lease stays")
+        try await leases.commit(record(1, 54, seconds: 7200))
+        try await leases.commit(record(1, 53), replacing: record(1, 54))
+        #expect(Set(try await leases.load().map(\.address)).contains(Lab.address(54)), "one that is renewed stays too")
     }
 
     @Test("what this process wrote is written again without a read, and what another wrote meanwhile is kept")

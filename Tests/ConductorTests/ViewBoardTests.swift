@@ -176,7 +176,7 @@ import Testing
     }
 
     private static func view(_ node: Node, _ ground: ViewGround) -> [String: NodeView.Item] {
-        let server = node.spec.role == .controller ? LiveCatalog.serverAddress(for: node, in: ground.now) : nil
+        let server = node.spec.role == .controller ? LiveCatalog.segment(of: node, in: ground.now)?.spec.server : nil
         return NodeViewProjection.view(
             of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
             conductors: server.map { ["\($0):9443"] } ?? [], revision: Revision(1)

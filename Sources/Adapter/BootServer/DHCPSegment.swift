@@ -37,6 +37,9 @@ public struct DHCPSegment: Hashable, Sendable {
     /// Whether UEFI firmware that does PXE is sent programs that are signed for Secure Boot.
     public var sendsSignedPrograms = false
 
+    /// The addresses of the other conductors, which are nobody's to have and whose answers are as good as ours.
+    public var fellows: Set<IPv4Address> = []
+
     /// The most addresses of all pools.
     public static let poolCountMax: UInt32 = 65_536
 
@@ -110,9 +113,11 @@ public struct DHCPSegment: Hashable, Sendable {
 
     /// The segment of the catalog; throws `InvalidValue` when its fields do not fit each other.
     ///
-    /// Where the site names no NTP server, the conductor itself is handed out.
-    public init(_ segment: Segment, httpPort: Int) throws(InvalidValue) {
+    /// Where the site names no NTP server, the conductor itself is handed out. `server` is the conductor's own address where
+    /// the site names another conductor's.
+    public init(_ segment: Segment, server: IPv4Address? = nil, httpPort: Int) throws(InvalidValue) {
         let spec = segment.spec
+        let server = server ?? spec.server
         for pool in spec.pools where pool.start > pool.end {
             throw InvalidValue(
                 "pool of segment \(segment.metadata.name)", "\(pool.start)-\(pool.end)",
@@ -120,12 +125,12 @@ public struct DHCPSegment: Hashable, Sendable {
         }
         let named = spec.reservations.filter { $0.hostname != nil }
         try self.init(
-            name: segment.metadata.name, network: spec.network, server: spec.server,
+            name: segment.metadata.name, network: spec.network, server: server,
             pools: spec.pools.map { $0.start...$0.end },
             reservations: Dictionary(spec.reservations.map { ($0.mac, $0.address) }) { first, _ in first },
             hostnames: Dictionary(named.map { ($0.mac, $0.hostname ?? "") }) { first, _ in first },
             relays: Set(spec.relays), router: spec.router, dnsServers: spec.dnsServers,
-            ntpServers: spec.ntpServers.isEmpty ? [spec.server] : spec.ntpServers, domain: spec.domain, mtu: spec.mtu,
+            ntpServers: spec.ntpServers.isEmpty ? [server] : spec.ntpServers, domain: spec.domain, mtu: spec.mtu,
             routes: spec.routes, leaseTime: .seconds(Int64(spec.leaseTimeSeconds)), httpPort: httpPort)
         sendsSignedPrograms = spec.secureBoot ?? false
     }

@@ -18,6 +18,8 @@ public struct DHCPServer: Service {
     private let limits: LeaseEngine.Limits
     private let leases: LeaseStore
     private let own: Set<IPv4Address>
+    private let duty: @Sendable () -> SegmentDuty
+    private let leaseChanges: (@Sendable () -> AsyncStream<[IPv4Address: LeaseRecord?]>)?
     private let clock: any WallClock
     private let ports: DHCPPorts
     private let handlers: Handlers
@@ -54,10 +56,13 @@ public struct DHCPServer: Service {
     }
 
     /// A server of `segment`, on `interface` if it has one, which must exist when `run` begins, and for the segment's
-    /// relays. `own` are the addresses of all segments of this conductor, whose replies are nobody else's.
+    /// relays. `own` are the addresses of all segments of the conductors, whose replies are nobody else's. With several
+    /// conductors `duty` tells what this one does on the segment, and `leaseChanges` what is stored of its addresses.
     public init(
         interface: String?, segment: DHCPSegment, mode: Mode = .server, ports: DHCPPorts, store: any ResourceStore,
-        own: Set<IPv4Address> = [], clock: any WallClock = SystemWallClock(), handlers: Handlers = Handlers(),
+        own: Set<IPv4Address> = [], duty: @escaping @Sendable () -> SegmentDuty = { .leads },
+        leaseChanges: (@Sendable () -> AsyncStream<[IPv4Address: LeaseRecord?]>)? = nil,
+        clock: any WallClock = SystemWallClock(), handlers: Handlers = Handlers(),
         limits: LeaseEngine.Limits = .probing, counters: BootCounters = BootCounters(), logger: Logger
     ) {
         self.counters = counters
@@ -66,7 +71,9 @@ public struct DHCPServer: Service {
         self.mode = mode
         self.ports = ports
         self.limits = limits
-        self.own = own.union([segment.server])
+        self.own = own.union([segment.server]).union(segment.fellows)
+        self.duty = duty
+        self.leaseChanges = leaseChanges
         leases = LeaseStore(store: store, segment: segment.name, network: segment.network, clock: clock)
         self.clock = clock
         self.handlers = handlers
@@ -78,19 +85,25 @@ public struct DHCPServer: Service {
     /// Throws `LinkError` when an interface or a port cannot be used at the start, and `StoreError` when the leases
     /// cannot be read. When an interface goes away later it is waited for.
     public func run() async throws {
+        // Followed before the leases are read, so that none is missed.
+        let changes = leaseChanges?()
         let state =
             switch mode {
             case .server:
                 DHCPServerState(
                     leases: LeaseEngine(segment: segment, leases: try await leases.load(), limits: limits),
-                    clock: clock)
-            case .proxy: DHCPServerState(proxy: ProxyEngine(segment: segment, limits: limits), clock: clock)
+                    duty: duty, clock: clock)
+            case .proxy:
+                DHCPServerState(proxy: ProxyEngine(segment: segment, limits: limits), duty: duty, clock: clock)
             }
         // Never more than the engine's limits let be under way; none is lost when ports are opened anew.
         let (tasks, continuation) = AsyncStream.makeStream(of: SlowTask.self)
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
             group.addTask { await carryOut(tasks, state) }
+            if let changes {
+                group.addTask { for await change in changes { _ = state.step(.leasesChanged(change)) } }
+            }
             try await keepServing(state, continuation)
         }
     }

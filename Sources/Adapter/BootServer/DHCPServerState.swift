@@ -12,11 +12,16 @@ final class DHCPServerState: Sendable {
     }
 
     private let clock: any WallClock
+    private let duty: @Sendable () -> SegmentDuty
     private let state: Mutex<State>
 
     private static let reportCountMax = 256
 
-    init(leases: LeaseEngine? = nil, proxy: ProxyEngine? = nil, clock: any WallClock) {
+    init(
+        leases: LeaseEngine? = nil, proxy: ProxyEngine? = nil, duty: @escaping @Sendable () -> SegmentDuty = { .leads },
+        clock: any WallClock
+    ) {
+        self.duty = duty
         state = Mutex(State(leases: leases, proxy: proxy))
         self.clock = clock
     }
@@ -24,17 +29,25 @@ final class DHCPServerState: Sendable {
     /// Takes a message, and remembers where its relay was heard.
     func step(_ arrival: DHCPArrival) -> [LeaseEngine.Effect] {
         let now = clock.now
+        let duty = duty()
         return state.withLock { state in
             state.relays.note(arrival)
+            state.leases?.duty = duty
             guard state.proxy != nil else { return state.leases?.step(.received(arrival.packet), now: now) ?? [] }
-            guard let source = arrival.source else { return [] }
+            guard let source = arrival.source,
+                arrival.port.number == 4011 || duty.answers(arrival.packet, as: arrival.packet.nextServer)
+            else { return [] }
             return state.proxy?.step(arrival.packet, from: source, port: arrival.port.number, now: now) ?? []
         }
     }
 
     func step(_ event: LeaseEngine.Event) -> [LeaseEngine.Effect] {
         let now = clock.now
-        return state.withLock { $0.leases?.step(event, now: now) ?? [] }
+        let duty = duty()
+        return state.withLock { state in
+            state.leases?.duty = duty
+            return state.leases?.step(event, now: now) ?? []
+        }
     }
 
     /// Where replies go that no message asks for just now: offers that waited for a probe.

@@ -172,6 +172,8 @@ extension LeaseEngine {
         case released(LeaseRecord, isDone: Bool)
         /// `Effect.probe` has been done.
         case probed([IPv4Address: ProbeAnswer])
+        /// What is stored of these addresses by now, this server's own writes among it; nil: nothing.
+        case leasesChanged([IPv4Address: LeaseRecord?])
         /// Time has passed; comes about every second.
         case tick
     }
@@ -180,8 +182,8 @@ extension LeaseEngine {
     public enum Effect: Hashable, Sendable {
         /// Send a message.
         case send(DHCPReply)
-        /// Store a lease durably, delete the holder's lease of `replacing`, then give `Event.committed`.
-        case commitLease(LeaseCommitID, LeaseRecord, replacing: IPv4Address?)
+        /// Store a lease durably, delete the holder's lease `replacing` if it is still that, then give `Event.committed`.
+        case commitLease(LeaseCommitID, LeaseRecord, replacing: LeaseRecord?)
         /// Store that an address is not to be used.
         case quarantine(LeaseRecord)
         /// Delete a lease, then give `Event.released`.

@@ -13,6 +13,8 @@ public struct LeaseEngine: Sendable {
     public let segment: DHCPSegment
     /// How long things last and how much there may be.
     public let limits: Limits
+    /// Whether it answers whoever asks.
+    public var duty = SegmentDuty.leads
 
     /// Leases and quarantines by address; expired ones stay until the address is needed.
     public internal(set) var leases: [IPv4Address: LeaseRecord] = [:]
@@ -122,10 +124,13 @@ public struct LeaseEngine: Sendable {
             if isDone, leases[record.address] == record { removeLease(record.address) }
             return []
         case .probed(let answers): return probed(answers, now)
+        case .leasesChanged(let changes):
+            hear(changes)
+            return []
         case .tick:
             dropOldOffers(now)
             defer { demand /= 2 }
-            return fillStock(now)
+            return duty == .leads ? fillStock(now) : []
         }
     }
 
@@ -133,6 +138,10 @@ public struct LeaseEngine: Sendable {
         guard packet.operation == .request, let mac = packet.macAddress, let type = packet.options.messageType,
             packet.relayAddress == .any || segment.relays.contains(packet.relayAddress), packet.isPlausible
         else { return [] }
+        guard duty.answers(packet, as: segment.server) else {
+            if type == .request { giveUpOffer(to: mac) }
+            return []
+        }
         switch rates.admit(mac, now) {
         case .admitted: break
         case .refused: return []
@@ -180,7 +189,7 @@ public struct LeaseEngine: Sendable {
     private mutating func request(_ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp) -> [Effect] {
         if let server = packet.options.serverIdentifier, server != segment.server {
             giveUpOffer(to: mac)
-            return [.report(.otherServer(server, chosenBy: mac))]
+            return segment.fellows.contains(server) ? [] : [.report(.otherServer(server, chosenBy: mac))]
         }
         let asked = packet.clientAddress != .any ? packet.clientAddress : packet.options.requestedAddress
         guard let address = asked else { return [] }
@@ -200,7 +209,7 @@ public struct LeaseEngine: Sendable {
         let record = LeaseRecord(
             address: address, mac: mac, expires: now.advanced(by: segment.leaseTime + limits.grace), lastSeen: now,
             hostname: packet.clientHostname)
-        let replaced = leaseOf[mac].flatMap { $0 == address ? nil : $0 }
+        let replaced = leaseOf[mac].flatMap { $0 == address ? nil : leases[$0] }
         hold(address, for: mac, .committing(id, record, packet))
         commits[id] = address
         return [.commitLease(id, record, replacing: replaced)]
@@ -269,7 +278,8 @@ public struct LeaseEngine: Sendable {
     private func confirmable(
         _ address: IPv4Address, _ packet: DHCPPacket, _ mac: MACAddress, _ now: Timestamp
     ) -> Duration? {
-        guard leaseOf[mac] == address, let record = leases[address], record.phase == .bound,
+        // With several conductors another one may be about to take the lease back: only the store can tell.
+        guard segment.fellows.isEmpty, leaseOf[mac] == address, let record = leases[address], record.phase == .bound,
             record.hostname == packet.clientHostname
         else { return nil }
         let age = now.since(record.lastSeen)

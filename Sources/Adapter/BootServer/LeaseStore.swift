@@ -42,10 +42,12 @@ public struct LeaseStore: Sendable {
         return newest.values.sorted { $0.address < $1.address }
     }
 
-    /// Stores `record` durably, and deletes its machine's lease of `replacing` in the same transaction.
+    /// Stores `record` durably, and deletes `replacing`, another lease of its machine, in the same transaction.
     ///
+    /// The other lease stays when it is another one by now: the machine has come back to it by another conductor, after it
+    /// asked this one.
     /// Throws `LeaseCommitFailure.held` when another machine has the address and its lease has not expired.
-    public func commit(_ record: LeaseRecord, replacing: IPv4Address? = nil) async throws(LeaseCommitFailure) {
+    public func commit(_ record: LeaseRecord, replacing: LeaseRecord? = nil) async throws(LeaseCommitFailure) {
         do {
             for attempt in 0..<Self.tryCountMax {
                 // What this process wrote last is tried without asking; the store refuses it when it is not so any more.
@@ -56,14 +58,14 @@ public struct LeaseStore: Sendable {
                     case .unknown: try await writeOverStored(record)
                     }
                 var transaction = Transaction(conditions: [write.condition], operations: [write.operation])
-                if let replacing, let old = try await fetch(replacing), old.value.spec.mac == record.mac {
+                if let replacing, let old = try await fetch(replacing.address), LeaseRecord(old.value) == replacing {
                     transaction.conditions.append(old.unchanged)
                     transaction.operations.append(.delete(old.value.key))
                 }
                 do {
                     let revision = try await store.commit(transaction)
                     known.note(record.address, write.isWhole ? .written(write.lease, revision) : .unknown)
-                    if let replacing { known.note(replacing, .unknown) }
+                    if let replacing { known.note(replacing.address, .unknown) }
                     return
                 } catch {
                     guard case .conflict = error else { throw error }
@@ -188,7 +190,7 @@ private final class KnownLeases: Sendable {
 
 extension LeaseRecord {
     /// The record of a stored lease.
-    init(_ lease: Lease) {
+    public init(_ lease: Lease) {
         self.init(
             address: lease.spec.address, mac: lease.spec.mac, phase: lease.status.phase,
             expires: lease.status.expires, lastSeen: lease.status.lastSeen, hostname: lease.status.hostname)

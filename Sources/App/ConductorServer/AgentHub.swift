@@ -187,7 +187,7 @@ struct AgentHub: AgentPortDelegate, Service {
     private func view(of node: Node, on ground: ViewGround) -> NodeView {
         var conductors = ground.apis
         if conductors.isEmpty, node.spec.role == .controller {
-            conductors = LiveCatalog.serverAddress(for: node, in: ground.now).map { ["\($0):\(apiPort)"] } ?? []
+            conductors = LiveCatalog.segment(of: node, in: ground.now).map { ["\($0.spec.server):\(apiPort)"] } ?? []
         }
         return NodeViewProjection.view(
             of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,

@@ -61,7 +61,7 @@ struct BootDesk: Sendable {
         let segments = catalog.segments()
         let address = request.remoteAddress.flatMap { try? IPv4Address($0) }
         let own = segments.first { segment in address.map { segment.spec.network.contains($0) } ?? false }
-        return (own ?? segments.first)?.spec.server ?? .any
+        return (own ?? segments.first).map(catalog.server) ?? .any
     }
 }
 

@@ -1,6 +1,7 @@
 import AgentProtocol
 import BareMetal
 import BareMetalAPI
+import BootServer
 import CatalogBareMetal
 import CatalogIdentity
 import FleetAPI
@@ -13,6 +14,8 @@ import TPMVerification
 /// The catalog as the cache has it now.
 struct LiveCatalog: Sendable {
     let cache: ResourceCache
+    /// This host's own addresses, where several conductors serve the site; empty: the site names those of the only one.
+    var local: @Sendable () -> [IPv4Address] = { [] }
 
     /// The kinds that are kept in memory. Events are not: there are many of a node, and they are seldom read.
     static let kinds: [any Resource.Type] =
@@ -74,6 +77,35 @@ struct LiveCatalog: Sendable {
     func agentPorts(_ port: Int) -> [String] {
         let told = Set(cache.all(ConductorEndpoint.self).flatMap(\.spec.agents)).sorted()
         return told.isEmpty ? segments().map { "\($0.spec.server):\(port)" } : told
+    }
+
+    /// This conductor's own address on a segment: the one that the site names where it is the host's, else the host's there.
+    func server(of segment: Segment) -> IPv4Address {
+        let local = local()
+        if local.isEmpty || local.contains(segment.spec.server) { return segment.spec.server }
+        let told = conductorAddresses()
+        let near = local.filter { segment.spec.network.contains($0) }
+        let own = segment.spec.interface == nil ? local.filter(told.contains) : near.filter(told.contains) + near
+        return own.first ?? segment.spec.server
+    }
+
+    /// The addresses of all conductors that have told.
+    func conductorAddresses() -> Set<IPv4Address> {
+        let ports = cache.all(ConductorEndpoint.self).flatMap { $0.spec.agents + $0.spec.provisioning + $0.spec.api }
+        return Set(ports.compactMap { try? IPv4Address(String($0.prefix { $0 != ":" })) })
+    }
+
+    /// What is stored of a segment's addresses, from change to change.
+    func leaseChanges(of segment: String) -> AsyncStream<[IPv4Address: LeaseRecord?]> {
+        let prefix = Lease.name(segment: segment, address: .any).dropLast("\(IPv4Address.any)".count)
+        return cache.changes(of: [Lease.self]) { change in
+            var leases: [IPv4Address: LeaseRecord?] = [:]
+            for key in change.keys where key.name.hasPrefix(prefix) {
+                guard let address = try? IPv4Address(String(key.name.dropFirst(prefix.count))) else { continue }
+                leases[address] = .some(cache.get(Lease.self, key.name).map(LeaseRecord.init))
+            }
+            return leases
+        }
     }
 
     /// Agent ports of all conductors that have told, after `first`.
@@ -241,20 +273,18 @@ struct LiveCatalog: Sendable {
 
     /// The conductor's address on the segment where the node was seen last, else on the first segment.
     func serverAddress(for node: Node) -> IPv4Address {
-        Self.serverAddress(for: node, in: cache.snapshot()) ?? .any
+        Self.segment(of: node, in: cache.snapshot()).map(server) ?? .any
     }
 
-    /// As one snapshot has it; nil: there is no segment.
-    static func serverAddress(for node: Node, in now: CacheSnapshot) -> IPv4Address? {
+    /// The segment where the node was seen last, else the first; nil: there is none.
+    static func segment(of node: Node, in now: CacheSnapshot) -> Segment? {
         let segments = now.all(Segment.self).sorted { $0.metadata.name < $1.metadata.name }
         let leases = node.status.identity.macs.flatMap { now.all(leasesByMAC, "\($0)") }
             .filter { $0.status.phase == .bound }
             .sorted { $0.status.lastSeen > $1.status.lastSeen }
         for lease in leases {
-            if let segment = segments.first(where: { $0.metadata.name == lease.spec.segment }) {
-                return segment.spec.server
-            }
+            if let segment = segments.first(where: { $0.metadata.name == lease.spec.segment }) { return segment }
         }
-        return segments.first?.spec.server
+        return segments.first
     }
 }

@@ -57,7 +57,7 @@ struct MediaDesk: Sendable {
             })
         else { return nil }
         let node = catalog.nodes(ofBMC: bmc.metadata.name).first
-        let server = node.map { catalog.serverAddress(for: $0) } ?? catalog.segments().first?.spec.server
+        let server = node.map { catalog.serverAddress(for: $0) } ?? catalog.segments().first.map(catalog.server)
         guard let server else { return nil }
         let text = BootMedium(
             address: server, httpPort: ports.boot, tlsPort: ports.provisioning, caFingerprint: authorityDigest())

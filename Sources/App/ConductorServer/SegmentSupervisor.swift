@@ -14,6 +14,8 @@ import ServiceLifecycle
 /// silent, says so in the segment's status, and looks again.
 struct SegmentSupervisor: Service {
     private let catalog: LiveCatalog
+    /// What this conductor does on a segment, by name; nil: it is the only conductor.
+    private let duty: (@Sendable (String) -> SegmentDuty)?
     private let store: any ResourceStore
     private let clock: any WallClock
     private let bootPort: Int
@@ -35,8 +37,9 @@ struct SegmentSupervisor: Service {
 
     init(
         catalog: LiveCatalog, store: any ResourceStore, clock: any WallClock, bootPort: Int, files: TFTPFiles,
-        counters: BootCounters, logger: Logger
+        counters: BootCounters, duty: (@Sendable (String) -> SegmentDuty)? = nil, logger: Logger
     ) {
+        self.duty = duty
         self.catalog = catalog
         self.store = store
         self.clock = clock
@@ -72,7 +75,7 @@ struct SegmentSupervisor: Service {
                             end.stop()
                         }
                     }
-                    let addresses = Set(segments.values.map(\.spec.server))
+                    let addresses = Set(segments.values.map(catalog.server))
                     for (address, entry) in transfers where !addresses.contains(address) {
                         entry.stop.stop()
                         await entry.end.wait()
@@ -105,7 +108,7 @@ struct SegmentSupervisor: Service {
         let name = segment.metadata.name
         let (notes, continuation) = AsyncStream.makeStream(
             of: Note.self, bufferingPolicy: .bufferingOldest(Self.reportCountMax))
-        await recorder.set(.waiting, of: name)
+        if leads(name) { await recorder.set(.waiting, of: name) }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 await keepRunning("DHCP on segment \(name)", of: name) {
@@ -124,7 +127,7 @@ struct SegmentSupervisor: Service {
             group.addTask {
                 for await note in notes {
                     switch note {
-                    case .listening: await recorder.set(.serving, of: name)
+                    case .listening: if leads(name) { await recorder.set(.serving, of: name) }
                     case .report(let report): await recorder.record(report.type, "\(report)", of: name)
                     }
                 }
@@ -158,18 +161,30 @@ struct SegmentSupervisor: Service {
         of segment: Segment, _ notes: AsyncStream<Note>.Continuation
     ) throws(InvalidValue) -> DHCPServer {
         let name = segment.metadata.name
+        let server = catalog.server(of: segment)
+        var served = try DHCPSegment(segment, server: server, httpPort: bootPort)
+        if duty != nil { served.fellows = ownServers.subtracting([server]) }
+        let (catalog, duty) = (catalog, duty)
+        var changes: (@Sendable () -> AsyncStream<[IPv4Address: LeaseRecord?]>)?
+        if duty != nil { changes = { catalog.leaseChanges(of: name) } }
         return DHCPServer(
-            interface: segment.spec.interface, segment: try DHCPSegment(segment, httpPort: bootPort),
+            interface: segment.spec.interface, segment: served,
             mode: segment.spec.mode == .proxy ? .proxy : .server, ports: ports, store: store, own: ownServers,
-            clock: clock,
+            duty: { duty?(name) ?? .leads }, leaseChanges: changes, clock: clock,
             handlers: DHCPServer.Handlers(
                 observed: { client in logger.debug("\(name): heard \(client)") },
                 report: { notes.yield(.report($0)) }, listening: { notes.yield(.listening) }),
             counters: counters, logger: logger)
     }
 
-    /// The conductor's own addresses on all segments.
-    private var ownServers: Set<IPv4Address> { Set(catalog.segments().map(\.spec.server)) }
+    /// The conductors' own addresses on all segments.
+    private var ownServers: Set<IPv4Address> {
+        let segments = catalog.segments()
+        return Set(segments.map(\.spec.server) + segments.map(catalog.server)).union(catalog.conductorAddresses())
+    }
+
+    /// Whether this conductor tells how it goes with a segment.
+    private func leads(_ segment: String) -> Bool { duty?(segment) != .standsBy }
 
     // MARK: Other servers
 
@@ -232,7 +247,9 @@ struct SegmentSupervisor: Service {
                 guard !Task.isCancelled else { return }
                 let problem = error as? any UserFacingError
                 logger.error("\(what) stopped: \(problem?.diagnostic ?? "\(error)"); trying again")
-                if let segment { await recorder.set(.failed, problem?.publicMessage ?? "\(error)", of: segment) }
+                if let segment, leads(segment) {
+                    await recorder.set(.failed, problem?.publicMessage ?? "\(error)", of: segment)
+                }
             }
             try? await Task.sleep(for: Self.retryDelay)
         }
