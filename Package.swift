@@ -302,6 +302,8 @@ let package = Package(
         // Testing.
         module("Testing", "TestSupport", ["Primitives", "ResourceModel", "ReconcileRuntime", "StoreMemory"]),
         module(
+            "Testing", "EtcdBed", ["Primitives", "ProgramRuns", "CLinux", x509, asn1, crypto]),
+        module(
             "Testing", "VirtualRack", ["Primitives", "WireCoding", "CLinux", yams, subprocess, systemPackage, logging]),
         program(
             "agent-load",
@@ -476,6 +478,9 @@ let package = Package(
                 "CatalogBareMetal", "ImageChunks", "Primitives",
                 subprocess, httpClient, logging,
             ]),
+        suite(
+            "StoreEtcdTests",
+            ["StoreEtcd", "EtcdBed", "ResourceModel", "StoreMemory", "Primitives", logging, lifecycle]),
         suite("TidyTests", []),
     ],
     swiftLanguageModes: [.v6]

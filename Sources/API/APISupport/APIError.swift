@@ -104,7 +104,7 @@ extension StoreError: APIErrorConvertible {
         case .leaseEnded: APIError(.conflict, "lease_ended", publicMessage)
         case .unavailable, .inUse:
             APIError(.serviceUnavailable, "store_unavailable", publicMessage, headers: [.retryAfter: "5"])
-        case .diskFull: .diskFull(publicMessage)
+        case .diskFull, .quotaExceeded: .diskFull(publicMessage)
         case .undecodable, .tooNew: APIError(.internalServerError, "store_unreadable", publicMessage)
         }
     }

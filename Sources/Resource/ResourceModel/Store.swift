@@ -235,6 +235,8 @@ public enum StoreError: UserFacingError, Hashable {
     case unavailable(String)
     /// The disk that holds this file is full; nothing of the change is kept.
     case diskFull(String)
+    /// The engine holds as many bytes as it may; nothing of the change is kept.
+    case quotaExceeded
     /// The store was written by a newer version than this one can keep.
     case tooNew(found: Int, supported: Int)
     /// Another process holds the store.
@@ -243,7 +245,7 @@ public enum StoreError: UserFacingError, Hashable {
     /// Whether the engine's disk is the cause, so that the same request may be taken later.
     public var isOfTheDisk: Bool {
         switch self {
-        case .unavailable, .diskFull: true
+        case .unavailable, .diskFull, .quotaExceeded: true
         default: false
         }
     }
@@ -260,6 +262,11 @@ public enum StoreError: UserFacingError, Hashable {
         case .unavailable(let why): "The store cannot be used: \(why)."
         case .diskFull(let path):
             "The disk that holds \(path) is full and nothing was changed; free some space and try again."
+        case .quotaExceeded:
+            """
+            etcd holds as many bytes as it may (alarm NOSPACE) and nothing was changed; compact and defragment it, or \
+            raise --quota-backend-bytes, then disarm the alarm.
+            """
         case .tooNew(let found, let supported):
             "The store has format \(found), this program knows up to \(supported); run the newer version that wrote it."
         case .inUse(let path):

@@ -69,6 +69,16 @@ public final class WatchHub: Sendable {
         }
     }
 
+    /// Ends all watches that there are now with `error`: something that they have not seen is lost. Later ones begin
+    /// after `revision`.
+    public func interrupt(_ error: StoreError, resumingAt revision: Revision) {
+        state.withLock { state in
+            for cursor in state.cursors.values { cursor.end(error) }
+            state.cursors = [:]
+            state.published = max(state.published, revision)
+        }
+    }
+
     /// Ends all watches, and those begun later, with `error`.
     public func end(_ error: StoreError) {
         state.withLock { state in

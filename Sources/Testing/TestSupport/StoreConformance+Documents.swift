@@ -95,7 +95,7 @@ extension StoreConformance {
     static let readChecks: [Check] = [
         Check("documents are listed by kind, then name, bytewise, page by page") { bench in
             var expected: [ResourceKey] = []
-            for kind in ["a.a", "a.b", "a.bb"] {
+            for kind in ["a.a", "a.b", "a.b-c", "a.bb"] {
                 for number in 0..<250 { expected.append(key("N\(number)-x.\(number % 7)", kind: kind)) }
             }
             expected.sort(by: byteOrder)

@@ -71,15 +71,19 @@ extension StoreConformance {
         Check("a watch that is too slow ends with an error, and a new one goes on from its revision") { bench in
             let start = try await bench.put(key("a"))
             let stream = await bench.store.watch(after: start)
-            for number in 0...StoreConformance.watchQueueMax { try await bench.put(key("a"), value: "\(number)") }
+            var revisions: [Revision] = []
+            for number in 0...StoreConformance.watchQueueMax {
+                revisions.append(try await bench.put(key("a"), value: "\(number)"))
+            }
+            // Once another watch has seen them all, the slow one has been given them all.
+            _ = try await bench.commits(revisions.count, after: start)
             var last = start
             try await requireError("the slow watch", { $0 == .watchOverflow }) {
                 for try await batch in stream { last = batch.revision }
             }
-            let count = StoreConformance.watchQueueMax + 1 - Int(last.number - start.number)
-            let rest = try await bench.commits(count, after: last)
-            try require(
-                rest.map(\.revision.number), is: Array(last.number + 1...last.number + UInt64(count)), "the rest")
+            let expected = revisions.filter { $0 > last }
+            let rest = try await bench.commits(expected.count, after: last)
+            try require(rest.map(\.revision), is: expected, "the rest")
         },
         Check("a watch ends when its task is cancelled, also while it waits") { bench in
             let stream = await bench.store.watch(after: .zero)
@@ -98,18 +102,19 @@ extension StoreConformance {
         },
     ]
 
-    static let leaseChecks: [Check] = [
+    /// What must hold of leases; an engine that ends them by itself takes half a minute.
+    public static let leaseChecks: [Check] = [
         Check("when a lease ends, its documents are deleted with events") { bench in
-            let lease = try await bench.store.grantLease(timeToLive: .seconds(10))
+            let lease = try await bench.store.grantLease(timeToLive: bench.seconds(10))
             try await bench.put(key("a"), key("b"), lease: lease)
             let revision = try await bench.put(key("c"))
             try require(await bench.store.get(key("a"))?.lease, is: lease, "the document's lease")
-            try await bench.pass(.seconds(9))
+            try await bench.pass(bench.seconds(9))
             try require(await bench.value(key("a")), is: "1", "before the end")
-            try await bench.pass(.seconds(2))
+            try await bench.pass(bench.seconds(2))
             let batches = try await bench.commits(1, after: revision)
             try require(batches.first?.changes, is: [.deleted(key("a")), .deleted(key("b"))], "the events")
-            try require(await bench.store.get(key("a")), is: nil, "a after the end")
+            try await bench.requireGone(key("a"), "a after the end")
             try require(await bench.value(key("c")), is: "1", "a document without the lease")
             try await requireError("renewing", { $0 == .leaseEnded(lease) }) { try await bench.store.renewLease(lease) }
             try await requireError("putting", { $0 == .leaseEnded(lease) }) {
@@ -118,32 +123,32 @@ extension StoreConformance {
             try require(await bench.store.get(key("d")), is: nil, "the refused document")
         },
         Check("a renewed lease goes on for its whole time") { bench in
-            let lease = try await bench.store.grantLease(timeToLive: .seconds(10))
+            let lease = try await bench.store.grantLease(timeToLive: bench.seconds(10))
             try await bench.put(key("a"), lease: lease)
             for _ in 0..<3 {
-                try await bench.pass(.seconds(8))
+                try await bench.pass(bench.seconds(8))
                 try await bench.store.renewLease(lease)
             }
-            try await bench.pass(.seconds(8))
+            try await bench.pass(bench.seconds(8))
             try require(await bench.value(key("a")), is: "1", "a renewed document")
-            try await bench.pass(.seconds(3))
-            try require(await bench.store.get(key("a")), is: nil, "a document that is not renewed")
+            try await bench.pass(bench.seconds(3))
+            try await bench.requireGone(key("a"), "a document that is not renewed")
         },
         Check("a document follows the lease of its last write only") { bench in
-            let first = try await bench.store.grantLease(timeToLive: .seconds(10))
-            let second = try await bench.store.grantLease(timeToLive: .seconds(30))
+            let first = try await bench.store.grantLease(timeToLive: bench.seconds(10))
+            let second = try await bench.store.grantLease(timeToLive: bench.seconds(30))
             try await bench.put(key("kept"), key("moved"), lease: first)
             try await bench.put(key("kept"))
             try await bench.put(key("moved"), lease: second)
-            try await bench.pass(.seconds(11))
+            try await bench.pass(bench.seconds(11))
             try require(await bench.value(key("kept")), is: "1", "written without a lease since")
             try require(await bench.value(key("moved")), is: "1", "written with another lease since")
-            try await bench.pass(.seconds(20))
-            try require(await bench.store.get(key("moved")), is: nil, "after its last lease")
+            try await bench.pass(bench.seconds(20))
+            try await bench.requireGone(key("moved"), "after its last lease")
         },
         Check("a revoked lease ends at once; other leases and numbers are not touched") { bench in
-            let lease = try await bench.store.grantLease(timeToLive: .seconds(10))
-            let other = try await bench.store.grantLease(timeToLive: .seconds(10))
+            let lease = try await bench.store.grantLease(timeToLive: bench.seconds(10))
+            let other = try await bench.store.grantLease(timeToLive: bench.seconds(10))
             try require(lease != other, "two leases have one number")
             try await bench.put(key("a"), lease: lease)
             try await bench.put(key("b"), lease: other)
@@ -154,7 +159,7 @@ extension StoreConformance {
                 try await bench.store.revokeLease(lease)
             }
             try await bench.store.renewLease(other)
-            let third = try await bench.store.grantLease(timeToLive: .seconds(10))
+            let third = try await bench.store.grantLease(timeToLive: bench.seconds(10))
             try require(third != lease, "a number is used again")
         },
         Check("a lease of no time is refused") { bench in
@@ -166,12 +171,12 @@ extension StoreConformance {
         Check("concurrent increments of one document lose nothing") { bench in
             try await bench.put(key("counter"), value: "0")
             try await withThrowingTaskGroup { group in
-                for _ in 0..<20 {
+                for _ in 0..<10 {
                     group.addTask { for _ in 0..<10 { try await bench.increment(key("counter")) } }
                 }
                 try await group.waitForAll()
             }
-            try require(await bench.value(key("counter")), is: "200", "the counter")
+            try require(await bench.value(key("counter")), is: "100", "the counter")
         },
         Check("concurrent commits are seen by a watch in one order without gaps") { bench in
             let start = try await bench.put(key("start"))

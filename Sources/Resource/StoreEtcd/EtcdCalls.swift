@@ -1,0 +1,96 @@
+import FoundationEssentials
+import GRPCCore
+import Primitives
+import ResourceModel
+
+/// The calls that the store makes, each on a member that takes it, with the cluster's identity checked.
+extension EtcdConnections {
+    func range(_ request: Etcdserverpb_RangeRequest) async throws(StoreError) -> Etcdserverpb_RangeResponse {
+        let response = try await told { () throws(EtcdFailure) in try await self.rangeOrRefusal(request) }
+        return response
+    }
+
+    /// As `range`; refusals are told apart.
+    func rangeOrRefusal(
+        _ request: Etcdserverpb_RangeRequest
+    ) async throws(EtcdFailure) -> Etcdserverpb_RangeResponse {
+        let response = try await call(repeatable: true) { client in
+            try await Etcdserverpb_KV.Client(wrapping: client).range(
+                request: ClientRequest(message: request, metadata: EtcdLink.needsLeader),
+                options: EtcdLink.callOptions)
+        }
+        try checked(response.header)
+        return response
+    }
+
+    /// A `repeatable` transaction does the same when it is done twice.
+    func transact(
+        _ request: Etcdserverpb_TxnRequest, repeatable: Bool
+    ) async throws(EtcdFailure) -> Etcdserverpb_TxnResponse {
+        let response = try await call(repeatable: repeatable) { client in
+            try await Etcdserverpb_KV.Client(wrapping: client).txn(
+                request: ClientRequest(message: request, metadata: EtcdLink.needsLeader),
+                options: EtcdLink.callOptions)
+        }
+        try checked(response.header)
+        return response
+    }
+
+    func compact(through revision: Revision) async throws(EtcdFailure) {
+        var request = Etcdserverpb_CompactionRequest()
+        request.revision = revision.signed
+        let message = request
+        let response = try await call(repeatable: true) { client in
+            try await Etcdserverpb_KV.Client(wrapping: client).compact(
+                request: ClientRequest(message: message, metadata: EtcdLink.needsLeader),
+                options: EtcdLink.callOptions)
+        }
+        try checked(response.header)
+    }
+
+    /// The revision that the history has been compacted through; nil: nothing has been.
+    func compactionPoint(_ keys: EtcdKeys) async -> Revision? {
+        // Only a watch from before it tells.
+        let range = EtcdKeys.Range(start: keys.mark, end: keys.mark + [0])
+        do {
+            try await current.watch(range, after: .zero, keys: keys, until: ContinuousClock.now + patience) { _ in false
+            }
+            return nil
+        } catch StoreError.compacted(let oldest) {
+            return oldest
+        } catch {
+            return nil
+        }
+    }
+
+    private func checked(_ header: Etcdserverpb_ResponseHeader) throws(EtcdFailure) {
+        do { try check(header) } catch { throw .refused(.other(error)) }
+    }
+
+    /// What a failure means to whoever uses the store; refusals that mean more have been taken out before.
+    func told<Result>(
+        _ body: () async throws(EtcdFailure) -> Result
+    ) async throws(StoreError) -> Result {
+        do throws(EtcdFailure) {
+            return try await body()
+        } catch {
+            throw StoreError(error)
+        }
+    }
+}
+
+extension StoreError {
+    /// What a failed call means to whoever uses the store.
+    init(_ failure: EtcdFailure) {
+        switch failure {
+        case .refused(.other(let error)): self = error
+        case .refused: self = .unavailable("etcd refuses: \(failure.words)")
+        case .notDone(let why):
+            self = .unavailable("no member of etcd takes requests now, and nothing was changed (\(why)); try again")
+        case .unknown(let why):
+            self = .unavailable(
+                "etcd did not answer in time (\(why)); whether a change was made is not known: read before trying again"
+            )
+        }
+    }
+}

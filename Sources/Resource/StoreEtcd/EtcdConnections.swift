@@ -1,0 +1,177 @@
+import GRPCCore
+import Logging
+import Primitives
+import ResourceModel
+import Synchronization
+
+/// Brings calls to a member that takes them: the current one, and the next after it failed.
+///
+/// All members are asked for their state every half a second. One that does not answer within two loses its calls, so
+/// that a machine that stands still, or is cut off, holds nobody up; one without a leader gets no new ones.
+final class EtcdConnections: Sendable {
+    let links: [EtcdLink]
+    let patience: Duration
+    private let tls: EtcdTLS?
+    private let logger: Logger
+    private let state: Mutex<State>
+    private let monitor = Mutex<Task<Void, Never>?>(nil)
+
+    private static let sweepInterval = Duration.milliseconds(100)
+    private static let probeInterval = Duration.milliseconds(500)
+    private static let probePatience = Duration.seconds(2)
+    private static let suspicion = Duration.seconds(1)
+    private static let readPatience = Duration.seconds(2)
+    private static let reloadInterval = Duration.seconds(10)
+
+    private struct State {
+        var current = 0
+        /// Until when each member is only asked when there is no better one.
+        var suspects: [EtcdLink.Instant?]
+        var cluster: UInt64?
+        var credentials: EtcdCredentials?
+    }
+
+    /// Begins to connect to all members; throws `StoreError.invalid` or `.unavailable`.
+    init(_ configuration: EtcdConfiguration, logger: Logger) throws(StoreError) {
+        let addresses = try configuration.addresses()
+        var credentials: EtcdCredentials?
+        if let tls = configuration.tls { credentials = try EtcdCredentials(tls) }
+        var links: [EtcdLink] = []
+        for address in addresses { links.append(try EtcdLink(address, credentials)) }
+        self.links = links
+        self.logger = logger
+        tls = configuration.tls
+        patience = configuration.patience
+        state = Mutex(State(suspects: Array(repeating: nil, count: links.count), credentials: credentials))
+        monitor.withLock { $0 = Task { await self.watchOver() } }
+    }
+
+    /// Breaks everything off; nothing is called any more.
+    func close() {
+        monitor.withLock { $0.take() }?.cancel()
+        for link in links { link.close() }
+    }
+
+    /// The member that is asked now.
+    var current: EtcdLink {
+        let now = ContinuousClock.now
+        return state.withLock { state in
+            if let until = state.suspects[state.current], until > now {
+                // The first without a stain, else the one whose stain is oldest.
+                let best = links.indices.min { left, right in
+                    let (left, right) = (state.suspects[left], state.suspects[right])
+                    return (left.map { max($0, now) } ?? now) < (right.map { max($0, now) } ?? now)
+                }
+                state.current = best ?? state.current
+            }
+            return links[state.current]
+        }
+    }
+
+    /// Has the next calls go elsewhere, if there is anybody better.
+    func demote(_ link: EtcdLink) {
+        guard let index = links.firstIndex(where: { $0 === link }) else { return }
+        let until = ContinuousClock.now + Self.suspicion
+        state.withLock { $0.suspects[index] = until }
+    }
+
+    /// Throws when the member that answered is of another cluster than the first that did.
+    func check(_ header: Etcdserverpb_ResponseHeader) throws(StoreError) {
+        let isRight = state.withLock { state in
+            state.cluster = state.cluster ?? header.clusterID
+            return state.cluster == header.clusterID
+        }
+        guard isRight else {
+            throw .unavailable("the end points of etcd are of different clusters; check their list")
+        }
+    }
+
+    /// Calls a member, and another one when it has certainly done nothing.
+    ///
+    /// A call that is `repeatable` is also made again when nobody knows whether it was done. Throws `.notDone` or
+    /// `.unknown` once the time is over.
+    func call<Result: Sendable>(
+        repeatable: Bool, _ body: @escaping @Sendable (EtcdLink.Client) async throws -> Result
+    ) async throws(EtcdFailure) -> Result {
+        let end = ContinuousClock.now + patience
+        var attempts = 0
+        while true {
+            let link = current
+            let failure: EtcdFailure
+            do {
+                let limit = repeatable ? min(end, ContinuousClock.now + Self.readPatience) : end
+                return try await link.call(until: limit, body)
+            } catch {
+                failure = error
+            }
+            switch failure {
+            case .refused: throw failure
+            case .unknown where !repeatable: throw failure
+            case .unknown, .notDone: demote(link)
+            }
+            attempts += 1
+            guard !Task.isCancelled, ContinuousClock.now < end else { throw failure }
+            if attempts >= links.count { try? await Task.sleep(for: .milliseconds(50)) }
+        }
+    }
+
+    private func watchOver() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    for link in self.links { link.breakOffOverdue(now: ContinuousClock.now) }
+                    try? await Task.sleep(for: Self.sweepInterval)
+                }
+            }
+            for index in links.indices {
+                group.addTask {
+                    while !Task.isCancelled {
+                        await self.probe(index)
+                        try? await Task.sleep(for: Self.probeInterval)
+                    }
+                }
+            }
+            guard let tls else { return }
+            group.addTask {
+                while !Task.isCancelled {
+                    try? await Task.sleep(for: Self.reloadInterval)
+                    self.reload(tls)
+                }
+            }
+        }
+    }
+
+    private func probe(_ index: Int) async {
+        let link = links[index]
+        do throws(EtcdFailure) {
+            let status = try await link.call(until: ContinuousClock.now + Self.probePatience) { client in
+                try await Etcdserverpb_Maintenance.Client(wrapping: client).status(
+                    request: ClientRequest(message: Etcdserverpb_StatusRequest()), options: EtcdLink.callOptions)
+            }
+            if status.leader == 0 || status.isLearner {
+                demote(link)
+            } else {
+                state.withLock { $0.suspects[index] = nil }
+            }
+        } catch {
+            guard !Task.isCancelled else { return }
+            demote(link)
+            guard case .unknown(let why) = error else { return }
+            logger.info("a member of etcd does not answer", metadata: ["cause": "\(why)"])
+            link.reset("the member does not answer")
+        }
+    }
+
+    /// Takes up certificates that have changed; those that cannot be used change nothing.
+    private func reload(_ tls: EtcdTLS) {
+        do throws(StoreError) {
+            let found = try EtcdCredentials(tls)
+            guard state.withLock({ $0.credentials != found }) else { return }
+            for link in links { try link.use(found) }
+            state.withLock { $0.credentials = found }
+            logger.notice("etcd is spoken to with the new certificates")
+        } catch {
+            logger.warning("the certificates for etcd cannot be used", metadata: ["error": "\(error)"])
+        }
+    }
+}
