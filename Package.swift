@@ -480,7 +480,7 @@ let package = Package(
             ]),
         suite(
             "StoreEtcdTests",
-            ["StoreEtcd", "EtcdBed", "ResourceModel", "StoreMemory", "Primitives", logging, lifecycle]),
+            ["StoreEtcd", "EtcdBed", "ResourceModel", "ProgramRuns", "Primitives", logging, lifecycle]),
         suite("TidyTests", []),
     ],
     swiftLanguageModes: [.v6]

@@ -36,5 +36,27 @@ final class EtcdScene: Sendable {
         try await EtcdStore.open(configuration(prefix: prefix), clock: clock, logger: quiet)
     }
 
+    /// The number of the member that leads.
+    func leader() async throws -> Int {
+        let administration = try EtcdAdministration(configuration(), logger: quiet)
+        defer { administration.close() }
+        while true {
+            for (number, endpoint) in cluster.endpoints.enumerated() {
+                guard let status = try? await administration.status(of: endpoint) else { continue }
+                if status.leader == status.member { return number }
+            }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    /// The newest revision of the documents of so many writers.
+    func newest(of writers: Int, _ store: EtcdStore) async throws -> Revision {
+        var newest = Revision.zero
+        for writer in 0..<writers {
+            newest = max(newest, try await store.get(WriterCrew.key(writer))?.revision ?? .zero)
+        }
+        return newest
+    }
+
     func end() { cluster.stop() }
 }

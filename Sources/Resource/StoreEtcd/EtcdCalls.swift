@@ -36,8 +36,10 @@ extension EtcdConnections {
         return response
     }
 
-    func compact(through revision: Revision) async throws(EtcdFailure) {
+    /// Forgets the history; `physically`: returns when it is gone from the member's database too.
+    func compact(through revision: Revision, physically: Bool = false) async throws(EtcdFailure) {
         var request = Etcdserverpb_CompactionRequest()
+        request.physical = physically
         request.revision = revision.signed
         let message = request
         let response = try await call(repeatable: true) { client in

@@ -39,12 +39,15 @@ public struct EtcdConfiguration: Sendable, Hashable {
     public var historyCountMax: Int
     /// What the members were told by `--quota-backend-bytes`; near it the log warns.
     public var quota: ByteCount
+    /// How often the cluster is looked after.
+    public var upkeepInterval: Duration
 
     /// A configuration with the default figures.
     public init(
         endpoints: [String], tls: EtcdTLS?, prefix: String = "/muster/", patience: Duration = .seconds(5),
         watchQueueMax: Int = StoreLimits.watchQueueMax, historyAge: Duration = .seconds(600),
-        historyCountMax: Int = 100_000, quota: ByteCount = .gibibytes(2)
+        historyCountMax: Int = 100_000, quota: ByteCount = .gibibytes(2),
+        upkeepInterval: Duration = .seconds(30)
     ) {
         self.endpoints = endpoints
         self.tls = tls
@@ -54,6 +57,7 @@ public struct EtcdConfiguration: Sendable, Hashable {
         self.historyAge = historyAge
         self.historyCountMax = historyCountMax
         self.quota = quota
+        self.upkeepInterval = upkeepInterval
     }
 
     /// The end points, read; throws `StoreError.invalid`.

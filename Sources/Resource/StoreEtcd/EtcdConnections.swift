@@ -6,8 +6,9 @@ import Synchronization
 
 /// Brings calls to a member that takes them: the current one, and the next after it failed.
 ///
-/// All members are asked for their state every half a second. One that does not answer within two loses its calls, so
-/// that a machine that stands still, or is cut off, holds nobody up; one without a leader gets no new ones.
+/// All members are asked for their state four times a second. One that does not answer within two seconds loses its
+/// calls, so that a machine that stands still, or is cut off, holds nobody up; one without a leader gets no new ones.
+/// Where the leader has changed, what the new one has taken over is answered at once; calls that are not are broken off.
 final class EtcdConnections: Sendable {
     let links: [EtcdLink]
     let patience: Duration
@@ -17,19 +18,26 @@ final class EtcdConnections: Sendable {
     private let monitor = Mutex<Task<Void, Never>?>(nil)
 
     private static let sweepInterval = Duration.milliseconds(100)
-    private static let probeInterval = Duration.milliseconds(500)
+    private static let probeInterval = Duration.milliseconds(250)
+    private static let takeoverTime = Duration.milliseconds(500)
     private static let probePatience = Duration.seconds(2)
     private static let suspicion = Duration.seconds(1)
     private static let readPatience = Duration.seconds(2)
-    private static let reloadInterval = Duration.seconds(10)
+    private static let reloadInterval = Duration.seconds(5)
 
     private struct State {
         var current = 0
         /// Until when each member is only asked when there is no better one.
         var suspects: [EtcdLink.Instant?]
+        /// Who leads, as each member has seen it last.
+        var leaders: [UInt64]
         var cluster: UInt64?
         var credentials: EtcdCredentials?
+        var certificateChanges = 0
     }
+
+    /// How often other certificates were taken up.
+    var certificateChanges: Int { state.withLock { $0.certificateChanges } }
 
     /// Begins to connect to all members; throws `StoreError.invalid` or `.unavailable`.
     init(_ configuration: EtcdConfiguration, logger: Logger) throws(StoreError) {
@@ -42,7 +50,10 @@ final class EtcdConnections: Sendable {
         self.logger = logger
         tls = configuration.tls
         patience = configuration.patience
-        state = Mutex(State(suspects: Array(repeating: nil, count: links.count), credentials: credentials))
+        state = Mutex(
+            State(
+                suspects: Array(repeating: nil, count: links.count), leaders: Array(repeating: 0, count: links.count),
+                credentials: credentials))
         monitor.withLock { $0 = Task { await self.watchOver() } }
     }
 
@@ -151,7 +162,7 @@ final class EtcdConnections: Sendable {
             if status.leader == 0 || status.isLearner {
                 demote(link)
             } else {
-                state.withLock { $0.suspects[index] = nil }
+                await note(leader: status.leader, of: index)
             }
         } catch {
             guard !Task.isCancelled else { return }
@@ -162,13 +173,27 @@ final class EtcdConnections: Sendable {
         }
     }
 
+    private func note(leader: UInt64, of index: Int) async {
+        let known = state.withLock { state in
+            defer { (state.suspects[index], state.leaders[index]) = (nil, leader) }
+            return state.leaders[index]
+        }
+        guard known != 0, known != leader else { return }
+        let moment = ContinuousClock.now
+        try? await Task.sleep(for: Self.takeoverTime)
+        links[index].breakOff(begunBefore: moment)
+    }
+
     /// Takes up certificates that have changed; those that cannot be used change nothing.
     private func reload(_ tls: EtcdTLS) {
         do throws(StoreError) {
             let found = try EtcdCredentials(tls)
             guard state.withLock({ $0.credentials != found }) else { return }
             for link in links { try link.use(found) }
-            state.withLock { $0.credentials = found }
+            state.withLock { state in
+                state.credentials = found
+                state.certificateChanges += 1
+            }
             logger.notice("etcd is spoken to with the new certificates")
         } catch {
             logger.warning("the certificates for etcd cannot be used", metadata: ["error": "\(error)"])

@@ -53,10 +53,17 @@ enum EtcdFailure: Error {
         } else if error.code == .unauthenticated || error.code == .permissionDenied {
             self = .refused(
                 .other(.unavailable("etcd refuses this conductor (\(words)); check its certificate and user")))
+        } else if Self.refusing.contains(error.code) {
+            self = .refused(.other(.invalid("etcd refuses: \(words)")))
         } else {
             self = .unknown(words)
         }
     }
+
+    /// Codes with which etcd says that the request cannot be right, or not now: it has done nothing.
+    private static let refusing: Set<RPCError.Code> = [
+        .invalidArgument, .failedPrecondition, .notFound, .alreadyExists, .outOfRange, .unimplemented,
+    ]
 
     /// What gRPC says when there was no connection to send the request on.
     private static let unsent = [
@@ -85,7 +92,8 @@ enum EtcdFailure: Error {
         case "corrupt cluster":
             return .refused(
                 .other(.unavailable("etcd has found that its members differ (alarm CORRUPT); replace the wrong one")))
-        case "no leader", "rpc not supported for learner", "too many requests", "not capable":
+        case "no leader", "rpc not supported for learner", "too many requests", "not capable",
+            "unhealthy cluster":
             return .notDone("\(member): \(message)")
         default: return nil
         }

@@ -148,7 +148,7 @@ extension EtcdLink {
                 for try await message in response.messages {
                     if message.canceled {
                         guard message.compactRevision == 0 else {
-                            return .compacted(oldest: Revision(message.compactRevision))
+                            return .compacted(oldest: Revision(etcd: message.compactRevision))
                         }
                         throw EtcdFailure.notDone(
                             "\(address) refuses the watch: \(message.cancelReason.printable(limit: 200))")

@@ -73,7 +73,7 @@ struct EtcdKeys: Sendable {
     func document(_ pair: Etcdserverpb_KeyValue) -> Document? {
         key(pair.key).map { key in
             Document(
-                key: key, revision: Revision(pair.modRevision), value: [UInt8](pair.value),
+                key: key, revision: Revision(etcd: pair.modRevision), value: [UInt8](pair.value),
                 lease: pair.lease == 0 ? nil : LeaseID(pair.lease))
         }
     }
@@ -81,7 +81,7 @@ struct EtcdKeys: Sendable {
 
 extension Revision {
     /// etcd's revisions are positive.
-    init(_ revision: Int64) { self.init(UInt64(max(0, revision))) }
+    init(etcd revision: Int64) { self.init(UInt64(max(0, revision))) }
 
     var signed: Int64 { Int64(clamping: number) }
 }

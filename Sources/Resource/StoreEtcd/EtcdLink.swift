@@ -30,6 +30,7 @@ final class EtcdLink: Sendable {
 
     private struct Call {
         let task: any Cancellable
+        let begun: Instant
         let deadline: Instant?
         var abandoned: String?
     }
@@ -77,7 +78,7 @@ final class EtcdLink: Sendable {
             let client = state.connection.client
             let task = Task { try await body(client) }
             state.nextNumber += 1
-            state.calls[state.nextNumber] = Call(task: task, deadline: deadline)
+            state.calls[state.nextNumber] = Call(task: task, begun: .now, deadline: deadline)
             return (state.nextNumber, task)
         }
         guard let begun else { throw .notDone("it has been closed") }
@@ -87,6 +88,12 @@ final class EtcdLink: Sendable {
     /// Breaks off the calls whose deadline is over.
     func breakOffOverdue(now: Instant) {
         abandon("no answer in time") { $0.deadline.map { $0 <= now } ?? false }
+    }
+
+    /// Breaks off the calls with a deadline that began before `moment`: what they have asked for went to a leader that is
+    /// gone, and a member waits for its answer for seconds.
+    func breakOff(begunBefore moment: Instant) {
+        abandon("the leader has changed") { $0.deadline != nil && $0.begun < moment }
     }
 
     /// Breaks off all calls and connects anew: the member does not answer.

@@ -61,7 +61,7 @@ struct EtcdMark: Sendable {
             throw .unavailable("etcd gave no answer that makes sense; check its version")
         }
         return EtcdMark(
-            identity: String(decoding: pair.value, as: UTF8.self), created: Revision(pair.createRevision),
-            revision: Revision(pair.modRevision))
+            identity: String(decoding: pair.value, as: UTF8.self), created: Revision(etcd: pair.createRevision),
+            revision: Revision(etcd: pair.modRevision))
     }
 }

@@ -34,6 +34,22 @@ public final class EtcdStore: ResourceStore, Service {
         var seen: Revision
         /// What this process has compacted through.
         var compacted = Revision.zero
+        var health = Health()
+    }
+
+    /// The cluster as `run` has seen it last.
+    public var health: Health { state.withLock { $0.health } }
+
+    /// How often other certificates were taken up since the start.
+    public var certificateChanges: Int { connections.certificateChanges }
+
+    /// Notes how the cluster is, and logs what is newly wrong.
+    func note(_ health: Health) {
+        let known = state.withLock { state in
+            defer { state.health = health }
+            return state.health.warnings
+        }
+        for warning in health.warnings where !known.contains(warning) { logger.warning("\(warning)") }
     }
 
     /// Connects, and takes possession of the prefix if nobody has; begins the watch.
@@ -123,7 +139,7 @@ public final class EtcdStore: ResourceStore, Service {
             guard case .refused(.leaseNotFound) = error else { throw StoreError(error) }
             throw .leaseEnded(try await endedLease(of: transaction))
         }
-        let revision = Revision(response.header.revision)
+        let revision = Revision(etcd: response.header.revision)
         note(revision)
         guard response.succeeded else {
             guard let key = prepared.conflict(in: response) else {
@@ -170,7 +186,7 @@ public final class EtcdStore: ResourceStore, Service {
     ) async throws(StoreError) -> (response: Etcdserverpb_RangeResponse, revision: Revision) {
         let before = state.withLock { $0.seen }
         let response = try await connections.range(request)
-        let revision = Revision(response.header.revision)
+        let revision = Revision(etcd: response.header.revision)
         guard revision >= before else {
             throw .unavailable(
                 """
