@@ -3,6 +3,7 @@ import CatalogBareMetal
 import CatalogIdentity
 import FoundationEssentials
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import TestSupport
 import Testing
@@ -83,8 +84,22 @@ import Testing
         return try [
             line(facts), line(walk.node), line(bmc), line(segment), line(rule), line(site), line(image), line(ramdisk),
             line(event),
-            line(mark), line(conflict), line(plane), line(cabling), line(assignment),
+            line(mark), line(conflict), line(plane), line(cabling), line(assignment), line(conductor()),
+            line(LeaderRecord(name: "conductor", holder: "6f7d2b1e-0000-4000-8000-000000000001", began: time)),
         ] + segmentDocuments() + identityDocuments()
+    }
+
+    /// A conductor that is behind.
+    private static func conductor() -> ConductorRecord {
+        var conductor = ConductorRecord(
+            name: "c1",
+            spec: ConductorRecord.Spec(
+                run: "6f7d2b1e-0000-4000-8000-000000000001", version: "0.1.0", started: time,
+                addresses: ConductorRecord.Addresses(
+                    api: "https://10.77.0.1:9443", agents: "10.77.0.1:7443", provisioning: "10.77.0.1:8443",
+                    boot: "http://10.77.0.1:8080")))
+        conductor.status.lagMilliseconds = 2000
+        return conductor
     }
 
     /// What there is of segments, and what machines have to be.
@@ -248,8 +263,8 @@ import Testing
                 NodeFacts.self, Node.self, BMC.self, Segment.self, Rule.self, Site.self, NodeImage.self, Ramdisk.self,
                 NodeEvent.self,
                 MachineMark.self, IdentityConflict.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self,
-                Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self, ConductorEndpoint.self,
-                Secret.self, OperatorToken.self,
+                ConductorRecord.self, LeaderRecord.self, Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self,
+                ConductorEndpoint.self, Secret.self, OperatorToken.self,
                 EnrolmentToken.self, AuditEvent.self, NodeCertificates.self, SiteAuthority.self,
             ] + cloud
         let lines = try Self.frozen("documents.tsv")
@@ -262,11 +277,11 @@ import Testing
     }
 
     @Test func `every kind of the catalog is among the frozen documents`() throws {
-        let contracts = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appending(path: "Sources/Contract")
+        let sources = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appending(path: "Sources")
         var kinds: Set<String> = []
-        for target in ["CatalogBareMetal", "CatalogIdentity"] {
-            let folder = contracts.appending(path: target).path
+        for target in ["Contract/CatalogBareMetal", "Contract/CatalogIdentity", "Resource/ReconcileRuntime"] {
+            let folder = sources.appending(path: target).path
             for file in try FileManager.default.subpathsOfDirectory(atPath: folder) where file.hasSuffix(".swift") {
                 let text = String(
                     decoding: try #require(FileManager.default.contents(atPath: "\(folder)/\(file)")), as: UTF8.self)

@@ -80,6 +80,24 @@ import Testing
         #expect(lines.allSatisfy { !$0.contains("\u{1B}") && !$0.contains("…") })
     }
 
+    @Test func conductorListFits() throws {
+        let conductors = (1...3).map { number in
+            let host = "10.77.0.\(number)"
+            var record = ConductorRecord(
+                name: "controller-000\(number)",
+                spec: ConductorRecord.Spec(
+                    run: "run-\(number)", version: "0.1.0", started: Self.now.advanced(by: .seconds(-86_400 * number)),
+                    addresses: ConductorRecord.Addresses(
+                        api: "https://\(host):9443", agents: "\(host):7443", provisioning: "\(host):8443",
+                        boot: "http://\(host):8080")))
+            if number == 3 { record.status.lagMilliseconds = 12_345 }
+            return ConductorSummary(record, leader: "run-2", own: "run-1")
+        }
+        #expect(conductors.map(\.isLeader) == [false, true, false])
+        #expect(conductors.map(\.isAnswering) == [true, false, false])
+        try golden("conductor-list") { ConductorList.table(conductors, now: Self.now).lines(for: $0) }
+    }
+
     @Test func whyFits() throws {
         let reply = WhyReply(
             node: try Self.fleet()[1], time: Self.now,

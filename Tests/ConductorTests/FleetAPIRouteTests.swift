@@ -16,7 +16,7 @@ import Testing
         let read = [
             "nodes", "nodes/{node}", "nodes/{node}/inventory", "nodes/{node}/why", "nodes/{node}/explain",
             "nodes/{node}/events", "nodes/{node}/logs", "top", "watch", "events", "bmcs", "bmcs/{bmc}", "segments",
-            "segments/{segment}/events", "leases", "rules", "conflicts", "images", "authority",
+            "segments/{segment}/events", "leases", "rules", "conflicts", "images", "authority", "conductors",
         ]
         for path in read { table["GET /fleet/v1/\(path)"] = everybody }
         for path in ["/metrics", "/metrics/nodes/{node}", "/metrics/http_sd"] { table["GET \(path)"] = everybody }

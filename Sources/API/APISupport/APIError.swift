@@ -97,7 +97,7 @@ extension InvalidValue: APIErrorConvertible {
 extension StoreError: APIErrorConvertible {
     public var apiError: APIError {
         switch self {
-        case .conflict: APIError(.conflict, "conflict", publicMessage)
+        case .conflict, .notLeader: APIError(.conflict, "conflict", publicMessage)
         case .compacted, .watchOverflow: APIError(.gone, "history_gone", publicMessage)
         case .limitExceeded: APIError(.contentTooLarge, "too_large", publicMessage)
         case .invalid: APIError(.badRequest, "bad_request", publicMessage)

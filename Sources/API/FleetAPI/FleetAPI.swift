@@ -49,7 +49,7 @@ public struct OperatorAPI: Sendable {
     /// The kinds that handlers read from the cache.
     public static let cachedKinds: [any Resource.Type] = [
         Node.self, BMC.self, Segment.self, Rule.self, SKU.self, NodeImage.self, Ramdisk.self, Lease.self,
-        IdentityConflict.self, NodeCertificates.self, SiteAuthority.self,
+        IdentityConflict.self, NodeCertificates.self, SiteAuthority.self, ConductorRecord.self,
     ]
 
     /// What the cache has to find resources by.
@@ -104,6 +104,7 @@ public struct OperatorAPI: Sendable {
         .change(.delete, "\(root)/conflicts/{conflict}", .delete, IdentityConflict.kind) {
             try await $0.deleteConflict(&$1)
         },
+        .read("\(root)/conductors", ConductorRecord.kind) { try await $0.listConductors() },
         .read("\(root)/authority", SiteAuthority.kind) { try await $0.showAuthority() },
         .change(.post, "\(root)/authority/rotate", .rotate, SiteAuthority.kind) { try await $0.rotateAuthority(&$1) },
         .read("\(root)/tokens", OperatorToken.kind) { try await $0.listTokens() },

@@ -141,13 +141,19 @@ public struct ConductorInfo: Sendable {
     public var samples: @Sendable () -> [MetricsReport.Sample]
     /// Whether the store takes writes.
     public var isStoreWritable: @Sendable () -> Bool
+    /// Its run; see `ConductorRecord`.
+    public var run: String
+    /// The run of the conductor that leads, as far as is known; nil: none does.
+    public var leader: @Sendable () -> String?
 
     /// A conductor.
     public init(
-        version: String, samples: @escaping @Sendable () -> [MetricsReport.Sample] = { [] },
-        isStoreWritable: @escaping @Sendable () -> Bool = { true }
+        version: String, run: String = "", samples: @escaping @Sendable () -> [MetricsReport.Sample] = { [] },
+        isStoreWritable: @escaping @Sendable () -> Bool = { true }, leader: @escaping @Sendable () -> String? = { nil }
     ) {
         self.version = version
+        self.run = run
+        self.leader = leader
         self.samples = samples
         self.isStoreWritable = isStoreWritable
     }

@@ -91,6 +91,9 @@ extension FleetClient {
         try await send(.POST, FleetPath.below("nodes", node, "revoke-certificate"), request)
     }
 
+    /// The conductors that run, by name.
+    public func conductors() async throws -> [ConductorSummary] { try await list("conductors") }
+
     /// The site's certificate authorities.
     public func authority() async throws -> AuthorityRecord { try await get(FleetPath.below("authority")) }
 

@@ -1,3 +1,5 @@
+import CatalogBareMetal
+import Glibc
 import Identity
 import Primitives
 
@@ -11,6 +13,10 @@ public struct ConductorConfiguration: Sendable {
     public var ports: ConductorPorts
     /// Further names and addresses for the server's certificate.
     public var names: [String]
+    /// What this conductor is called among those of its site.
+    public var conductorName: String
+    /// The name or address at which agents, machines and other conductors reach this one; nil: found, see `reachableHost`.
+    public var advertisedHost: String?
     /// The program that starts the disk's loader on a deployed UEFI machine, as `Images/boot/build.sh` makes it.
     public var localLoader = "/usr/lib/muster/local.efi"
     /// Where Debian's package ipxe has its programs.
@@ -52,6 +58,22 @@ public struct ConductorConfiguration: Sendable {
         return endpoint ?? "https://\(host):\(ports.api)"
     }
 
+    /// The host of this conductor in the list of conductors: the one that was given, else the first name, else the address
+    /// of the API, else the first address of this machine.
+    var reachableHost: String {
+        if let host = advertisedHost ?? names.first { return host }
+        if apiHost != "0.0.0.0" { return apiHost }
+        return LocalAddresses.all().first { $0 != IPv4Address(0x7F00_0001) }?.description ?? "127.0.0.1"
+    }
+
+    /// Where this conductor is reached.
+    var addresses: ConductorRecord.Addresses {
+        let host = reachableHost
+        return ConductorRecord.Addresses(
+            api: "https://\(host):\(ports.api)", agents: "\(host):\(ports.agents)",
+            provisioning: "\(host):\(ports.provisioning)", boot: "http://\(host):\(ports.boot)")
+    }
+
     /// The most connections of one address at a port of machines; nil: 64, and of the host itself any number.
     public var connectionsPerAddress: Int?
 
@@ -66,6 +88,15 @@ public struct ConductorConfiguration: Sendable {
         apiHost = "0.0.0.0"
         ports = ConductorPorts()
         names = []
+        conductorName = Self.hostName
+    }
+
+    /// The name of this machine.
+    private static var hostName: String {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return "conductor" }
+        let text = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return text.isEmpty ? "conductor" : text
     }
 }
 

@@ -37,6 +37,8 @@ struct ConductorParts {
     private let clock: any WallClock
     /// When this run of the conductor began.
     private let begun: Timestamp
+    /// Tells this run from others; see `Node.Stream`.
+    private let run: String
     private let logger: Logger
     private let catalog: LiveCatalog
     private let controller: NodeController
@@ -95,6 +97,7 @@ struct ConductorParts {
         let driver: @Sendable (BMC) async throws -> any BMCDriver = { door.driver(of: $0) }
         var random = RandomSource.system
         let run = UUIDText.random(using: &random)
+        self.run = run
         let writer = NodeWriter(store: store)
         controller = NodeController(
             writer: writer, nodes: { catalog.nodes() }, node: { catalog.node($0) },
@@ -234,7 +237,8 @@ struct ConductorParts {
             catalog: catalog, readInventory: { await StoredInventory.read($0, in: blobs) },
             submit: { try await controller.submit($0, to: $1) }, logger: logger)
         let services: [any Service] = [
-            watch, BMCSessionsEnd(opener: opener), catalog.cache, consoleDesk, controller, rules, bmcs, addresses, hub,
+            watch, BMCSessionsEnd(opener: opener), catalog.cache, registration(), consoleDesk, controller, rules, bmcs,
+            addresses, hub,
             agentPort,
             certificate, authorityController(),
             provisioning(),
@@ -255,6 +259,15 @@ struct ConductorParts {
                 gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: logger)
         ).run()
+    }
+
+    private func registration() -> ConductorRegistration {
+        let cache = catalog.cache
+        return ConductorRegistration(
+            store: store, isShared: false, name: configuration.conductorName,
+            spec: ConductorRecord.Spec(
+                run: run, version: Conductor.version, started: begun, addresses: configuration.addresses),
+            lag: { try await ContinuousClock().measure { try await cache.barrier() } }, logger: logger)
     }
 
     private func authorityController() -> AuthorityController {
@@ -382,11 +395,11 @@ struct ConductorParts {
             gate: identity.gate, policy: identity.policyDesk(with: bareMetal.guardedRoutes), audit: audit,
             operators: operators, clock: clock, live: live,
             conductor: ConductorInfo(
-                version: Conductor.version,
+                version: Conductor.version, run: run,
                 samples: { [bootCounters, watch] in
                     let machines = bootCounters.samples + hub.counters.samples + hub.logs.samples
                     return machines + watch.samples + keystone.samples + bareMetal.samples
-                }, isStoreWritable: { [watch] in watch.isWritable }),
+                }, isStoreWritable: { [watch] in watch.isWritable }, leader: { [run] in run }),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
             siteCheck: { await checks.findings($0) },

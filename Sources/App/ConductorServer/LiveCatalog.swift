@@ -23,7 +23,7 @@ struct LiveCatalog: Sendable {
             Node.self, Site.self, Segment.self, BMC.self, Rule.self, NodeImage.self, Ramdisk.self,
             IdentityConflict.self,
             Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
-            NodeCertificates.self, SiteAuthority.self, TPMAuthority.self, ConductorEndpoint.self,
+            NodeCertificates.self, SiteAuthority.self, TPMAuthority.self, ConductorEndpoint.self, ConductorRecord.self,
         ] + IronicAPI.cachedKinds + IdentityDirectory.kinds
 
     /// Nodes by the marks of their identity; see `IdentityFusion.marks`.
@@ -120,6 +120,8 @@ struct LiveCatalog: Sendable {
 
     func segments() -> [Segment] { cache.all(Segment.self) }
     func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
+    /// The conductors that run, by name.
+    func conductors() -> [ConductorRecord] { cache.all(ConductorRecord.self) }
     func ramdisk() -> Ramdisk? { cache.get(Ramdisk.self, Ramdisk.discovery) }
 
     /// What the site says of nodes' networks, and who has which address.

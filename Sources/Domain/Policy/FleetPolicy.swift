@@ -44,6 +44,7 @@ public enum FleetPolicy {
         .reader("rule:read", "See the site's rules and ask what they would do"),
         .reader("site:read", "Have a site file checked"),
         .admin("site:update", "Apply a site file"),
+        .reader("conductor:read", "See which conductors run"),
         .reader("authority:read", "See the certificate authority"),
         .admin("authority:rotate", "Replace the certificate authority"),
     ]

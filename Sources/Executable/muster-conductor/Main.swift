@@ -42,6 +42,18 @@ struct ConductorCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "What this conductor is called among those of its site; the machine's name unless given.", valueName: "name"
+        ))
+    var conductorName: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The name or address at which agents and other conductors reach this one; the first --name unless given, else "
+                + "the first address of this machine.", valueName: "host"))
+    var advertise: String?
+
+    @Option(
+        help: ArgumentHelp(
             "The program that starts the disk's loader on deployed UEFI machines, from Images/boot/build.sh.",
             valueName: "file"))
     var localLoader = ConductorConfiguration(stateDirectory: "").localLoader
@@ -117,6 +129,9 @@ struct ConductorCommand: AsyncParsableCommand {
         guard ports.allSatisfy({ (1...65535).contains($0) }), Set(ports).count == ports.count else {
             throw ValidationError("The four ports must be different and 1 to 65535.")
         }
+        guard conductorName.map(Self.isName) ?? true else {
+            throw ValidationError("A conductor's name has 1 to 200 printable characters, no blank and no '/'.")
+        }
         guard (8...18).contains(passwordCost) else { throw ValidationError("The cost of passwords must be 8 to 18.") }
         guard (0...1_000_000).contains(apiRate) else {
             throw ValidationError("A caller may make 0 (any number) to 1000000 requests a second.")
@@ -124,6 +139,11 @@ struct ConductorCommand: AsyncParsableCommand {
         guard connectionsPerAddress.map({ (1...100_000).contains($0) }) ?? true else {
             throw ValidationError("An address may have 1 to 100000 connections.")
         }
+    }
+
+    private static func isName(_ text: String) -> Bool {
+        text.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "/") }
+            && (1...200).contains(text.utf8.count)
     }
 
     func run() async throws {
@@ -135,6 +155,8 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.ports.provisioning = provisioningPort
         configuration.ports.agents = agentPort
         configuration.names = name
+        if let conductorName { configuration.conductorName = conductorName }
+        configuration.advertisedHost = advertise
         configuration.localLoader = localLoader
         configuration.acceptsOlderStore = acceptOlderStore
         configuration.connectionsPerAddress = connectionsPerAddress

@@ -37,6 +37,7 @@ public final class ResourceCache: Service {
     }
 
     private let state: Mutex<State>
+    private let reads: SharedRead<Revision>
     private let store: any ResourceStore
     private let decoder: CacheSnapshot  // empty; knows the kinds
     private let clock: any Clock<Duration>
@@ -48,6 +49,7 @@ public final class ResourceCache: Service {
         clock: any Clock<Duration> = ContinuousClock(), logger: Logger
     ) {
         self.store = store
+        reads = SharedRead { () async throws(StoreError) in try await store.currentRevision() }
         decoder = CacheSnapshot(kinds: kinds, indexes: indexes)
         self.clock = clock
         self.logger = logger
@@ -71,10 +73,16 @@ public final class ResourceCache: Service {
 
     /// Returns when everything that was committed before the call is in the cache.
     ///
+    /// All who wait at the same time share one linearizable read of the store, which begins after they have come: one that
+    /// was under way before may know less than what was acknowledged before the call.
+    ///
     /// Throws `StoreError.unavailable` when that takes longer than `limit`, and what the store throws.
     public func barrier(within limit: Duration = .seconds(10)) async throws {
-        try await wait(for: store.currentRevision(), within: limit)
+        try await wait(for: reads.value(), within: limit)
     }
+
+    /// How many reads of the store's revision barriers have cost.
+    public var barrierReadCount: UInt64 { reads.startedCount }
 
     /// Returns when the cache has reached `revision`; throws `StoreError.unavailable` after `limit`.
     public func wait(for revision: Revision, within limit: Duration = .seconds(10)) async throws {

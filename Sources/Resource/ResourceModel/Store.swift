@@ -103,6 +103,8 @@ public struct Transaction: Hashable, Sendable {
     public var conditions: [Condition]
     /// Applied in order; each key may stand here once.
     public var operations: [Operation]
+    /// Whether the first condition is a fence, which the limit of the caller's conditions does not count.
+    private var isFenced = false
 
     /// What must hold of one key.
     public enum Condition: Hashable, Sendable {
@@ -128,11 +130,22 @@ public struct Transaction: Hashable, Sendable {
         self.operations = operations
     }
 
-    /// Throws `StoreError.limitExceeded`, `.invalid` or `.duplicateKey` when no engine may accept this.
+    /// The same with one more condition, which engines check before all others: of several that fail the error names it.
+    ///
+    /// A transaction has one fence at most; the limit of conditions is the caller's, and an engine takes the fence beside.
+    public func fenced(by fence: Condition) -> Transaction {
+        precondition(!isFenced, "a transaction has one fence")
+        var fenced = self
+        fenced.conditions.insert(fence, at: 0)
+        fenced.isFenced = true
+        return fenced
+    }
+
+    /// Throws `StoreError.limitExceeded` or `.invalid` when no engine may accept this.
     public func validate() throws(StoreError) {
         guard !operations.isEmpty else { throw .invalid("a transaction needs at least one operation") }
-        guard operations.count <= StoreLimits.operationCountMax, conditions.count <= StoreLimits.operationCountMax
-        else {
+        let conditionCountMax = StoreLimits.operationCountMax + (isFenced ? 1 : 0)
+        guard operations.count <= StoreLimits.operationCountMax, conditions.count <= conditionCountMax else {
             throw .limitExceeded("a transaction has at most \(StoreLimits.operationCountMax) operations and conditions")
         }
         var total = 0
@@ -241,6 +254,8 @@ public enum StoreError: UserFacingError, Hashable {
     case tooNew(found: Int, supported: Int)
     /// Another process holds the store.
     case inUse(String)
+    /// The writer does not lead in this any more; whoever leads does what is to be done.
+    case notLeader(String)
 
     /// Whether the engine's disk is the cause, so that the same request may be taken later.
     public var isOfTheDisk: Bool {
@@ -271,6 +286,8 @@ public enum StoreError: UserFacingError, Hashable {
             "The store has format \(found), this program knows up to \(supported); run the newer version that wrote it."
         case .inUse(let path):
             "Another conductor is using \(path); stop it first, or give this one a state directory of its own."
+        case .notLeader(let what):
+            "This conductor does not lead in '\(what)' any more, and nothing was changed; another one does its work."
         }
     }
 }
