@@ -170,6 +170,9 @@ let package = Package(
             "Adapter", "OpenIDIssuers",
             ["Primitives", "Identity", yams, httpClient, nioCore, nioPosix, nioHTTP1, nioSSL]),
         module(
+            "Adapter", "BlobPeers",
+            ["Primitives", "BlobStore", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL, lifecycle]),
+        module(
             "Adapter", "AgentPort",
             [
                 "Primitives", "ResourceModel", "AgentProtocol", "WebSocketMessages", "Identity", nioCore, nioPosix,
@@ -263,7 +266,7 @@ let package = Package(
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
-                "BootServer", "TPMVerification", "OpenIDIssuers",
+                "BootServer", "TPMVerification", "OpenIDIssuers", "BlobPeers",
                 "AgentPort", "APISupport", "BareMetalAPI", "FleetAPI", "IdentityAPI", "Policy", "Dashboard",
                 "ImageChunks", "NetworkBoot", "CLinux",
                 "CCrypt",
@@ -459,7 +462,7 @@ let package = Package(
                 "ConductorServer", "AgentPort", "NodeAgent", "NodeTransport", "WebSocketMessages", "LinuxSystem",
                 "CLinux",
                 "RoleCompute", "RoleController", "RoleNetwork", "RoleStorage", grdb,
-                "BMCDrivers", "BootServer", "OpenIDIssuers", "DHCP", "FleetAPI", "Dashboard", "APISupport",
+                "BMCDrivers", "BootServer", "OpenIDIssuers", "BlobPeers", "DHCP", "FleetAPI", "Dashboard", "APISupport",
                 "FleetContract", "ClientSDK",
                 "CLICommands",
                 "Identity", "Policy", "IdentityAPI", "BareMetalAPI",

@@ -122,7 +122,7 @@ func withFleet(
         IdentityDirectory(cache.snapshot()).project(named: "admin", in: IdentityBootstrap.defaultDomain)?.id
     }
     let services = FleetServices(
-        store: store, cache: cache, blobs: blobs, vault: vault, gate: gate,
+        store: store, cache: cache, blobs: SiteBlobs(alone: blobs), vault: vault, gate: gate,
         policy: PolicyDesk(policy: policy, routes: routes) { IdentityDirectory(cache.snapshot()) }, audit: audit,
         operators: operators, clock: clock, live: live, conductor: ConductorInfo(version: "1.2.3"), logger: logger,
         hashPassword: { try PasswordHash.make($0) })

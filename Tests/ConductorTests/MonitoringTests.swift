@@ -1,5 +1,6 @@
 import AgentProtocol
 import AsyncHTTPClient
+import BlobStore
 import CatalogBareMetal
 import CatalogIdentity
 import DHCP
@@ -110,6 +111,9 @@ struct MonitoringTests {
         streams.count(
             .status(.init(observedRevision: .zero, observedGeneration: Generation(0), roles: [], addresses: [])))
         names.add((boot.samples + streams.samples + AgentFigures.all()).map(\.name))
+        let files = try TemporaryDirectory("board-blobs")
+        let blobs = SiteBlobs(alone: try FileBlobStore(directory: files.path))
+        names.add(BlobFigures(blobs).samples.map(\.name))
         let meter = RouteMeter(service: "identity", method: "GET", route: "/v3/users")
         meter.note(.ok, .milliseconds(1))
         names.add(RouteMeter.samples([meter], of: "identity").map(\.name))

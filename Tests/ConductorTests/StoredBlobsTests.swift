@@ -45,7 +45,7 @@ import Testing
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
         let housekeeper = Housekeeper(
-            catalog: LiveCatalog(cache: cache), store: store, blobs: blobs, audit: AuditLog(store: store, clock: clock),
+            catalog: LiveCatalog(cache: cache), store: store, blobs: SiteBlobs(alone: blobs), audit: AuditLog(store: store, clock: clock),
             register: CertificateRegister(store: store, clock: clock), clock: clock, logger: logger)
         let (image, chunk) = try addImage()
         let kernel = try blobs.put(Array("kernel".utf8))
@@ -75,7 +75,7 @@ import Testing
     @Test func `a chunk that is damaged after it was served once is not served again`() async throws {
         let bytes = Array("a chunk".utf8)
         let chunk = try blobs.put(bytes)
-        let reader = BlobReader(blobs: blobs)
+        let reader = BlobReader(blobs: SiteBlobs(alone: blobs))
         #expect(try await reader.read(chunk, at: 2, count: 5) == ByteBuffer(string: "chunk"))
         #expect(try await reader.read(chunk, at: 0, count: bytes.count) == ByteBuffer(bytes: bytes))
         try directory.write("blobs/blobs/\(chunk.hex.prefix(2))/\(chunk.hex)", Array("a skunk".utf8))

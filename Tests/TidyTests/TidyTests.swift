@@ -30,7 +30,7 @@ import Testing
         "Yams": ["CLICommands", "Fleet", "OpenIDIssuers", "Policy", "VirtualRack", "ConductorServer"],
         "ArgumentParser": ["CLICommands", "muster", "muster-conductor", "muster-rack"],
         "Subprocess": ["BMCDrivers", "VirtualRack"],
-        "AsyncHTTPClient": ["BMCDrivers", "ClientSDK", "OpenIDIssuers"],
+        "AsyncHTTPClient": ["BMCDrivers", "BlobPeers", "ClientSDK", "OpenIDIssuers"],
         "GRPCCore": ["StoreEtcd"],
         "GRPCProtobuf": ["StoreEtcd"],
         "GRPCNIOTransportHTTP2Posix": ["StoreEtcd"],

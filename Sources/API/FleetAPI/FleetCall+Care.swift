@@ -56,7 +56,7 @@ extension FleetCall {
                 "Nothing is known of the disks of '\(name)'; boot it over the network, for example with 'muster node power "
                     + "\(name) reset'.")
         }
-        let bytes = try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+        let bytes = try await services.blobs.get(digest)
         let known = try JSONDecoder().decode(InventoryReport.self, from: Data(bytes)).disks
         let usable = known.filter { !$0.isReadOnly && !$0.isRemovable && $0.size.bytes > 0 }
         var chosen = usable

@@ -10,7 +10,6 @@ import NetworkBoot
 import Primitives
 import ReconcileRuntime
 import ResourceModel
-import Synchronization
 
 extension BlobError: APIErrorConvertible {
     public var apiError: APIError {
@@ -20,6 +19,8 @@ extension BlobError: APIErrorConvertible {
         case .limitExceeded: APIError(.contentTooLarge, "too_large", publicMessage)
         case .invalid: APIError(.badRequest, "bad_request", publicMessage)
         case .diskFull: .diskFull(publicMessage)
+        case .unreachable:
+            APIError(.serviceUnavailable, "peers_unreachable", publicMessage, headers: [.retryAfter: "10"])
         case .corrupt, .unavailable: APIError(.internalServerError, "blob_store", publicMessage)
         }
     }
@@ -47,8 +48,7 @@ extension FleetCall {
         guard asked.count <= FleetLimit.digestCount else {
             throw APIError.badRequest("\(asked.count) digests; ask for at most \(FleetLimit.digestCount) at once.")
         }
-        let missing = try await services.blobs.offPool { $0.missing(from: asked) }
-        return .json(MissingBlobsReply(missing: missing))
+        return .json(MissingBlobsReply(missing: await services.blobs.missing(from: asked)))
     }
 
     func putBlobs(_ note: inout AuditNote) async throws -> Response {
@@ -78,14 +78,14 @@ extension FleetCall {
     private static let writeSize = 8 << 20
 
     private func write(_ batch: [[UInt8]]) async throws -> [Digest] {
-        return try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.putBatch(batch) }
+        return try await services.blobs.local.offPool { (blobs) throws(BlobError) in try blobs.putBatch(batch) }
     }
 
     func putBlob(_ note: inout AuditNote) async throws -> Response {
         let digest = try Digest(hex: try parameter("digest"))
         note.resource = ResourceKey(kind: NodeImage.kind, name: digest.hex)
         note.summary = "one blob"
-        let upload = try BlobUpload(to: services.blobs, sizeMax: FleetLimit.blobSize)
+        let upload = try BlobUpload(to: services.blobs.local, sizeMax: FleetLimit.blobSize)
         for try await buffer in request.body { try await upload.append(Array(buffer.readableBytesView)) }
         try await upload.finish(expecting: digest)
         return .json(StoredBlobsReply(stored: [digest]))
@@ -96,17 +96,19 @@ extension FleetCall {
     func putImage(_ note: inout AuditNote) async throws -> Response {
         let request = try await body(ImageRequest.self)
         let name = try DNSLabel(try parameter("image"), as: "image name").text
-        guard services.blobs.contains(request.manifest) else {
+        guard try await services.blobs.size(of: request.manifest) != nil else {
             throw APIError.conflict(
                 "The manifest \(request.manifest) is not stored; push the image with 'muster image push'.")
         }
         let manifest = try await readManifest(request.manifest)
-        let missing = try await services.blobs.offPool { $0.missing(from: manifest.chunks.map(\.blob)) }
+        let chunks = manifest.chunks.map(\.blob)
+        let missing = await services.blobs.missing(from: chunks)
         guard missing.isEmpty else {
             throw APIError.conflict(
                 "\(missing.count) of \(manifest.chunks.count) chunks of the image are missing; push it again with 'muster "
                     + "image push', which sends only those.")
         }
+        let copies = try await services.blobs.secure(chunks + [request.manifest], for: "image \(name)")
         let spec = NodeImage.Spec(
             role: request.role, manifest: request.manifest, size: ByteCount(bytes: manifest.imageSize),
             storedSize: ByteCount(bytes: manifest.chunks.reduce(0) { $0 + UInt64($1.storedLength) }),
@@ -119,11 +121,12 @@ extension FleetCall {
             return image
         }
         return .json(
-            ImageRecord(name: name, spec: written.spec, created: written.metadata.created, nodes: []))
+            ImageRecord(
+                name: name, spec: written.spec, created: written.metadata.created, nodes: [], copies: copies))
     }
 
     private func readManifest(_ digest: Digest) async throws -> ChunkManifest {
-        let bytes = try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+        let bytes = try await services.blobs.get(digest)
         do { return try ChunkManifest(decoding: bytes, named: digest) } catch {
             throw APIError(.unprocessableContent, "invalid_manifest", error.publicMessage)
         }
@@ -133,11 +136,13 @@ extension FleetCall {
         let request = try await body(RamdiskRequest.self)
         let name = try DNSLabel(try parameter("ramdisk"), as: "ramdisk name").text
         for (what, digest) in [("kernel", request.kernel), ("initial ramdisk", request.initrd)]
-        where !services.blobs.contains(digest) {
+        where try await services.blobs.size(of: digest) == nil {
             throw APIError.conflict(
                 "The \(what) \(digest) is not stored; push both with 'muster image push-ramdisk'.")
         }
         if let media = request.media { try await requirePlace(in: media) }
+        let digests = [request.kernel, request.initrd] + [request.media?.image].compactMap(\.self)
+        let copies = try await services.blobs.secure(digests, for: "ramdisk \(name)")
         let spec = Ramdisk.Spec(kernel: request.kernel, initrd: request.initrd, media: request.media)
         let now = services.clock.now
         let written = try await put(Ramdisk.self, name, &note) { old in
@@ -145,17 +150,18 @@ extension FleetCall {
             ramdisk.spec = spec
             return ramdisk
         }
-        return .json(RamdiskRecord(name: name, spec: written.spec, created: written.metadata.created))
+        return .json(
+            RamdiskRecord(name: name, spec: written.spec, created: written.metadata.created, copies: copies))
     }
 
     /// Throws unless the medium is stored and has the place that is filled in where it is said to be.
     private func requirePlace(in media: Ramdisk.Spec.Media) async throws {
-        guard services.blobs.contains(media.image) else {
+        guard try await services.blobs.size(of: media.image) != nil else {
             throw APIError.conflict(
                 "The medium \(media.image) is not stored; push it with 'muster image push-ramdisk --media FILE'.")
         }
         let marker = Array(BootMedium.marker.utf8)
-        let found = try await services.blobs.offPool { (blobs) throws(BlobError) -> [UInt8]? in
+        let found = try await services.blobs.fetching(media.image) { (blobs) throws(BlobError) -> [UInt8]? in
             guard let size = try blobs.size(of: media.image), media.place <= size,
                 size - media.place >= UInt64(BootMedium.size)
             else { return nil }
@@ -196,33 +202,6 @@ extension FleetCall {
         if let revision { try await services.cache.wait(for: revision) }
         guard let written else { throw APIError.conflict("'\(name)' was not written; try again.") }
         return written
-    }
-}
-
-/// A blob that comes in parts and is written outside of Swift's pool of threads; let go of, it leaves nothing behind.
-private final class BlobUpload: Sendable {
-    private let blobs: FileBlobStore
-    private let writer: Mutex<BlobWriter?>
-
-    /// Begins a blob of `sizeMax` bytes at most.
-    init(to blobs: FileBlobStore, sizeMax: ByteCount) throws(BlobError) {
-        self.blobs = blobs
-        writer = Mutex(try blobs.writer(sizeMax: sizeMax))
-    }
-
-    /// Appends a part, one after the other.
-    func append(_ bytes: [UInt8]) async throws(BlobError) {
-        try await blobs.offPool { (_) throws(BlobError) -> Void in
-            try self.writer.withLock { (writer) throws(BlobError) -> Void in try writer?.append(bytes) }
-        }
-    }
-
-    /// Stores the blob; throws `.mismatch`, and stores nothing, when it is not `digest`.
-    func finish(expecting digest: Digest) async throws(BlobError) {
-        try await blobs.offPool { (_) throws(BlobError) -> Void in
-            guard let writer = self.writer.withLock({ $0.take() }) else { return }
-            try writer.finish(expecting: digest)
-        }
     }
 }
 

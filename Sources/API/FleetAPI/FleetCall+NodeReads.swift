@@ -88,7 +88,7 @@ extension FleetCall {
                 "'\(node.spec.name)' has not been inventoried yet; boot it over the network, for example with "
                     + "'muster node power \(node.spec.name) reset'.")
         }
-        let bytes = try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+        let bytes = try await services.blobs.get(digest)
         return .json(bytes: bytes)
     }
 

@@ -80,7 +80,7 @@ public struct FleetReads: Sendable {
     /// What the machine is made of; nil when it has not been inventoried. Throws `BlobError` and `DecodingError`.
     public func inventory(of node: Node) async throws -> InventoryReport? {
         guard let digest = node.status.inventory else { return nil }
-        let bytes = try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+        let bytes = try await services.blobs.get(digest)
         return try JSONDecoder().decode(InventoryReport.self, from: Data(bytes))
     }
 
@@ -109,7 +109,7 @@ public struct FleetReads: Sendable {
         guard let digest = node.status.session?.claim?.inventory ?? node.status.inventory else { return nil }
         let bytes: [UInt8]
         do {
-            bytes = try await services.blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+            bytes = try await services.blobs.get(digest)
         } catch {
             guard case .missing = error else { throw error }
             return nil

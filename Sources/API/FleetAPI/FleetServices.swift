@@ -18,7 +18,7 @@ public struct FleetServices: Sendable {
     /// Where lists and nodes are read; it must hold all of `OperatorAPI.cachedKinds` and `.cacheIndexes`.
     public var cache: ResourceCache
     /// Where images are kept.
-    public var blobs: FileBlobStore
+    public var blobs: SiteBlobs
     /// Seals the BMCs' passwords.
     public var vault: SecretVault
     /// Asks who may, and writes audit events.
@@ -52,7 +52,7 @@ public struct FleetServices: Sendable {
 
     /// Services.
     public init(
-        store: any ResourceStore, cache: ResourceCache, blobs: FileBlobStore, vault: SecretVault, gate: Gate,
+        store: any ResourceStore, cache: ResourceCache, blobs: SiteBlobs, vault: SecretVault, gate: Gate,
         policy: PolicyDesk, audit: AuditLog, operators: OperatorTokens, clock: any WallClock, live: LiveNodeData,
         conductor: ConductorInfo,
         logger: Logger,

@@ -170,12 +170,16 @@ extension BootHTTPContext {
 }
 
 /// What a Range header asks for (RFC 9110 section 14.2); several ranges and other units are taken as the whole.
-enum ByteRange: Hashable {
+public enum ByteRange: Hashable, Sendable {
+    /// All of it.
     case whole
+    /// These bytes.
     case part(Range<UInt64>)
+    /// None that there are.
     case unsatisfiable
 
-    static func parse(_ header: String?, size: UInt64) -> ByteRange {
+    /// Reads a header's value for something of `size` bytes.
+    public static func parse(_ header: String?, size: UInt64) -> ByteRange {
         guard let header, header.hasPrefix("bytes=") else { return .whole }
         let bounds = header.dropFirst(6).split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
         guard bounds.count == 2 else { return .whole }

@@ -67,15 +67,15 @@ struct BootDesk: Sendable {
 
 /// Boot files and chunks out of the blob store, read outside of Swift's pool of threads.
 struct BlobReader: BlobSource {
-    let blobs: FileBlobStore
+    let blobs: SiteBlobs
 
     /// Bytes of a blob that is checked each time it is read; parts of larger ones rely on the check of the first.
     private static let checkedSizeMax = 1 << 20
 
-    func size(of blob: Digest) async throws -> UInt64? { try blobs.size(of: blob) }
+    func size(of blob: Digest) async throws -> UInt64? { try await blobs.size(of: blob) }
 
     func read(_ blob: Digest, at offset: UInt64, count: Int) async throws -> ByteBuffer {
-        let bytes = try await blobs.offPool { (blobs) throws(BlobError) -> [UInt8] in
+        let bytes = try await blobs.fetching(blob) { (blobs) throws(BlobError) -> [UInt8] in
             if offset == 0, count <= Self.checkedSizeMax, let size = try blobs.size(of: blob), size <= count {
                 return try blobs.get(blob)
             }

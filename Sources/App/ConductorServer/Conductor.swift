@@ -1,3 +1,4 @@
+import BlobPeers
 import BlobStore
 import Glibc
 import Identity
@@ -41,7 +42,7 @@ public struct Conductor: Sendable {
         let (store, accepted) = try await mark.openStore(
             acceptsOlder: configuration.acceptsOlderStore, clock: clock, logger: logger)
         let startedAt = try await store.currentRevision()
-        let blobs = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
+        let files = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
         let vault = try await SecretVault.open(
             store: store, keyFile: "\(configuration.stateDirectory)/master.key", clock: clock)
         let keys = AuthorityVault(vault: vault, name: "Muster", clock: clock)
@@ -60,14 +61,22 @@ public struct Conductor: Sendable {
         let identity = try await CloudIdentity.open(
             store: store, cache: cache, vault: vault, audit: AuditLog(store: store, clock: clock),
             configuration: configuration, clock: clock, logger: logger)
+        let peerKey = try await PeerKey.open(in: vault)
+        let name = configuration.conductorName
+        let access = HTTPBlobPeers(name: name, key: peerKey) { authorities.now.bundlePEM }
+        let blobs = SiteBlobs(files, name: name, peers: { [] }, access: access)
         let parts = try ConductorParts(
             configuration: configuration, store: store, watch: watch, blobs: blobs, cache: cache,
             identity: identity, vault: vault, keys: keys,
             authorities: authorities, operators: operators, mediaKey: try await MediaDesk.key(in: vault),
-            startedAt: startedAt, clock: clock, logger: logger)
+            peerKey: peerKey, startedAt: startedAt, clock: clock, logger: logger)
         if let accepted { try await parts.audit.record(accepted) }
         watch.saveMark()
-        try await parts.run()
+        do { try await parts.run() } catch {
+            try? await access.close()
+            throw error
+        }
+        try await access.close()
         watch.saveMark()
         try await store.close()
     }

@@ -27,7 +27,9 @@ import TPMVerification
 struct ConductorParts {
     private let configuration: ConductorConfiguration
     private let store: any ResourceStore
-    private let blobs: FileBlobStore
+    private let blobs: SiteBlobs
+    private let blobFigures: BlobFigures
+    private let peerKey: SecretText
     private let identity: CloudIdentity
     private let vault: SecretVault
     private let keys: AuthorityVault
@@ -62,16 +64,18 @@ struct ConductorParts {
     private let missingPrograms: [MissingProgram]
 
     init(
-        configuration: ConductorConfiguration, store: any ResourceStore, watch: StoreWatch, blobs: FileBlobStore,
+        configuration: ConductorConfiguration, store: any ResourceStore, watch: StoreWatch, blobs: SiteBlobs,
         cache: ResourceCache, identity: CloudIdentity, vault: SecretVault, keys: AuthorityVault,
         authorities: SiteAuthorities, operators: OperatorTokens,
-        mediaKey: SecretText, startedAt: Revision? = nil, clock: any WallClock,
+        mediaKey: SecretText, peerKey: SecretText, startedAt: Revision? = nil, clock: any WallClock,
         logger: Logger
     ) throws {
         self.configuration = configuration
         self.store = store
         self.watch = watch
         self.blobs = blobs
+        blobFigures = BlobFigures(blobs)
+        self.peerKey = peerKey
         self.identity = identity
         self.vault = vault
         self.keys = keys
@@ -149,9 +153,8 @@ struct ConductorParts {
         registrar = Registrar(
             store: store, submit: { try await controller.submit($0, to: $1) }, events: writer.events,
             catalog: catalog.registrations,
-            saveInventory: { bytes in
-                try await blobs.offPool { (blobs) throws(BlobError) in try blobs.put(bytes) }
-            }, readInventory: { await StoredInventory.read($0, in: blobs) },
+            saveInventory: { try await StoredInventory.save($0, in: blobs, logger) },
+            readInventory: { await StoredInventory.read($0, in: blobs) },
             attest: { attestation.finding(of: $0, trust: catalog.tpmTrust()) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
@@ -251,6 +254,7 @@ struct ConductorParts {
             Housekeeper(
                 catalog: catalog, store: store, blobs: blobs, audit: audit, register: register, clock: clock,
                 logger: logger),
+            BlobReplicator(catalog: catalog, blobs: blobs, figures: blobFigures, logger: logger),
         ]
         logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
         try await ServiceGroup(
@@ -296,9 +300,7 @@ struct ConductorParts {
             catalog: catalog, store: store, registrar: registrar, attestation: attestation,
             controller: controller, tokens: EnrolmentTokens(store: store), addresses: addresses, audit: audit,
             authorities: authorities, register: register,
-            readBlob: { [blobs] digest in
-                try await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
-            }, logs: hub.logs, progress: progress,
+            readBlob: { [blobs] in try await blobs.get($0) }, logs: hub.logs, progress: progress,
             ports: configuration.ports, openSecret: { [vault] in try await vault.open($0) }, clock: clock,
             logger: logger)
         return ProvisioningRoutes(service: service).router()
@@ -326,10 +328,8 @@ struct ConductorParts {
         let ramdisk = RamdiskMemory(
             digest: { catalog.ramdisk()?.digest(of: $0) },
             read: { digest in
-                try await blobs.offPool { (blobs) throws(BlobError) -> [UInt8]? in
-                    guard let size = try blobs.size(of: digest), size <= RamdiskMemory.sizeMax else { return nil }
-                    return try blobs.get(digest)
-                }
+                guard let size = try await blobs.size(of: digest), size <= RamdiskMemory.sizeMax else { return nil }
+                return try await blobs.get(digest)
             }, logger: logger)
         return TFTPFiles(programs: programs, desk: desk, ramdisk: ramdisk, logger: logger)
     }
@@ -396,9 +396,9 @@ struct ConductorParts {
             operators: operators, clock: clock, live: live,
             conductor: ConductorInfo(
                 version: Conductor.version, run: run,
-                samples: { [bootCounters, watch] in
+                samples: { [bootCounters, watch, blobFigures] in
                     let machines = bootCounters.samples + hub.counters.samples + hub.logs.samples
-                    return machines + watch.samples + keystone.samples + bareMetal.samples
+                    return machines + watch.samples + blobFigures.samples + keystone.samples + bareMetal.samples
                 }, isStoreWritable: { [watch] in watch.isWritable }, leader: { [run] in run }),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
@@ -412,6 +412,7 @@ struct ConductorParts {
             operators.verify($0).map(Caller.init) ?? identity.fleetCaller(of: $0)
         }
         let barrier: @Sendable () async throws -> Void = { try await catalog.cache.barrier() }
+        let peerRoutes = PeerRoutes(blobs: blobs, key: peerKey, audit: audit, logger: logger)
         let dashboard = WebPages(
             reads: api.reads, gate: services.gate, audit: audit, clock: clock, version: Conductor.version,
             verify: verify, barrier: barrier)
@@ -421,6 +422,7 @@ struct ConductorParts {
                 { keystone.answer(beforeRoutes: $0, $1, $2) }, { bareMetal.answer(beforeRoutes: $0, $1, $2) },
             ],
             pages: {
+                peerRoutes.addRoutes(to: $0)
                 dashboard.addRoutes(to: $0)
                 keystone.addRoutes(to: $0)
                 bareMetal.addRoutes(to: $0)

@@ -11,11 +11,12 @@ import ServiceLifecycle
 struct Housekeeper: Service {
     let catalog: LiveCatalog
     let store: any ResourceStore
-    let blobs: FileBlobStore
+    let blobs: SiteBlobs
     let audit: AuditLog
     let register: CertificateRegister
     let clock: any WallClock
     let logger: Logger
+    let manifests = ManifestMemory()
 
     static let interval: Duration = .seconds(600)
     /// Younger blobs may belong to something that is about to be made.
@@ -117,31 +118,20 @@ struct Housekeeper: Service {
                 metadata: ["count": "\(snapshot.undecodable.count)", "documents": "\(unread)"])
             return
         }
-        let named = try await namedBlobs(snapshot)
+        // Conductors name blobs while this one sweeps: each makes them young on two conductors first (`SiteBlobs.secure`), and
+        // the catalog is read before the files are looked at, so that what is named since then is young here or was not.
+        let found = try await NamedBlobs.of(snapshot, in: blobs, read: manifests)
+        guard found.lost.isEmpty else {
+            logger.warning(
+                "housekeeping: no blobs are deleted, because no conductor has the manifest of an image; push it again",
+                metadata: ["manifests": .stringConvertible(found.lost.count)])
+            return
+        }
+        let named = found.all
         let now = clock.now
-        let deleted = try await blobs.offPool { (blobs) throws(BlobError) in
+        let deleted = try await blobs.local.offPool { (blobs) throws(BlobError) in
             try blobs.sweep(keeping: named, olderThan: Self.blobGrace, now: now)
         }
         if deleted > 0 { logger.info("housekeeping: \(deleted) blobs that nothing names are deleted") }
-    }
-
-    /// The blobs that images, ramdisks and nodes name.
-    private func namedBlobs(_ snapshot: CacheSnapshot) async throws -> Set<Digest> {
-        var named: Set<Digest> = []
-        for image in snapshot.all(NodeImage.self) where named.insert(image.spec.manifest).inserted {
-            named.formUnion(try await ImageBlobs.named(by: image.spec.manifest, in: blobs))
-        }
-        for ramdisk in snapshot.all(Ramdisk.self) {
-            named.formUnion([ramdisk.spec.kernel, ramdisk.spec.initrd])
-            if let media = ramdisk.spec.media { named.insert(media.image) }
-        }
-        for node in snapshot.all(Node.self) {
-            if let inventory = node.status.inventory { named.insert(inventory) }
-            if let claimed = node.status.session?.claim?.inventory { named.insert(claimed) }
-            if let manifest = node.status.image, named.insert(manifest).inserted, blobs.contains(manifest) {
-                named.formUnion(try await ImageBlobs.named(by: manifest, in: blobs))
-            }
-        }
-        return named
     }
 }

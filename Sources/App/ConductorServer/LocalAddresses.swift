@@ -3,6 +3,13 @@ import Primitives
 
 /// This machine's own IPv4 addresses.
 enum LocalAddresses {
+    /// This machine's name (gethostname(2)).
+    static var hostName: String {
+        var bytes = [CChar](repeating: 0, count: 256)
+        guard gethostname(&bytes, 255) == 0, bytes[0] != 0 else { return "conductor" }
+        return String(decoding: bytes.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
     /// All addresses of all interfaces (getifaddrs(3)), loopback first.
     static func all() -> [IPv4Address] {
         var list: UnsafeMutablePointer<ifaddrs>?

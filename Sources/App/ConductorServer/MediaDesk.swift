@@ -33,12 +33,9 @@ struct MediaDesk: Sendable {
 
     /// The key of the paths; made at the first start. Throws `VaultError`.
     static func key(in vault: SecretVault) async throws -> SecretText {
-        do { return try await vault.open(secret) } catch {
-            guard case .unknown = error else { throw error }
+        try await vault.open(secret, purpose: "paths of boot media") {
+            SecretText(Hex.encode(RandomBytes.system(32)))
         }
-        let made = SecretText(Hex.encode(RandomBytes.system(32)))
-        try await vault.seal(secret, purpose: "paths of boot media", made)
-        return made
     }
 
     /// Where the BMC or its machine's firmware fetches the medium; throws `NoMedium`.

@@ -54,9 +54,32 @@ struct RuleFollower: Service {
 
 /// Inventories in the blob store.
 enum StoredInventory {
+    /// How long a registration waits for the second copy.
+    static let copyTime: Duration = .seconds(3)
+
+    /// Stores an inventory, here and on another conductor if there is one, and returns its digest.
+    ///
+    /// A registration goes on when the other one does not answer: the machine would only have to post the same again, and
+    /// `BlobReplicator` makes the copy later.
+    static func save(_ bytes: [UInt8], in blobs: SiteBlobs, _ logger: Logger) async throws -> Digest {
+        let digest = try await blobs.local.offPool { (blobs) throws(BlobError) in try blobs.put(bytes) }
+        guard !blobs.peers.isEmpty else { return digest }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do throws(BlobError) { _ = try await blobs.secure([digest], for: nil) } catch {
+                    logger.warning("an inventory has no second copy yet: \(error.publicMessage)")
+                }
+            }
+            group.addTask { try? await Task.sleep(for: copyTime) }
+            await group.next()
+            group.cancelAll()
+        }
+        return digest
+    }
+
     /// The inventory with this digest; nil when it is gone or cannot be read.
-    static func read(_ digest: Digest, in blobs: FileBlobStore) async -> InventoryReport? {
-        let bytes = try? await blobs.offPool { (blobs) throws(BlobError) in try blobs.get(digest) }
+    static func read(_ digest: Digest, in blobs: SiteBlobs) async -> InventoryReport? {
+        let bytes = try? await blobs.get(digest)
         return bytes.flatMap { try? JSONDecoder().decode(InventoryReport.self, from: Data($0)) }
     }
 }

@@ -66,9 +66,12 @@ public struct ImageRecord: Codable, Sendable, Hashable {
     public var created: Timestamp
     /// The nodes whose disk holds it.
     public var nodes: [String]
+    /// On how many conductors all of it was when it was made current; nil: not told.
+    public var copies: Int?
 
     /// An image.
-    public init(name: String, spec: NodeImage.Spec, created: Timestamp, nodes: [String]) {
+    public init(name: String, spec: NodeImage.Spec, created: Timestamp, nodes: [String], copies: Int? = nil) {
+        self.copies = copies
         self.name = name
         self.spec = spec
         self.created = created
@@ -115,9 +118,12 @@ public struct RamdiskRecord: Codable, Sendable, Hashable {
     public var spec: Ramdisk.Spec
     /// When it was first pushed under this name.
     public var created: Timestamp
+    /// On how many conductors it was when it was made current; nil: not told.
+    public var copies: Int?
 
     /// A ramdisk.
-    public init(name: String, spec: Ramdisk.Spec, created: Timestamp) {
+    public init(name: String, spec: Ramdisk.Spec, created: Timestamp, copies: Int? = nil) {
+        self.copies = copies
         self.name = name
         self.spec = spec
         self.created = created

@@ -77,6 +77,30 @@ public struct SecretVault: Sendable {
         throw .store(.conflict(Secret.key(name)))
     }
 
+    /// The secret `name`; the first time it is what `make` gives, and the same for all who ask at that moment.
+    public func open(
+        _ name: String, purpose: String, orMake make: () -> SecretText
+    ) async throws(VaultError) -> SecretText {
+        for _ in 0..<16 {
+            do { return try await open(name) } catch {
+                guard case .unknown = error else { throw error }
+            }
+            let made = make()
+            do {
+                let next = try sealed(name, purpose: purpose, made)
+                _ = try await store.commit(Transaction(conditions: [next.unchanged], operations: [next.put()]))
+                return made
+            } catch let error as StoreError {
+                guard case .conflict = error else { throw .store(error) }
+            } catch let error as VaultError {
+                throw error
+            } catch {
+                throw .damaged(name)
+            }
+        }
+        throw .store(.conflict(Secret.key(name)))
+    }
+
     /// The sealed resource, for a transaction of the caller's own.
     public func sealed(
         _ name: String, purpose: String, _ text: SecretText, replacing current: Stored<Secret>? = nil

@@ -21,6 +21,8 @@ public enum BlobError: UserFacingError, Hashable {
     case unavailable(String)
     /// The disk that holds this path is full; nothing is stored.
     case diskFull(String)
+    /// Conductors that may have the blob, or shall take a copy of it, do not answer as they should.
+    case unreachable(Digest, why: String)
 
     public var publicMessage: String {
         switch self {
@@ -33,6 +35,9 @@ public enum BlobError: UserFacingError, Hashable {
         case .unavailable(let why): "The blob store cannot be used: \(why)."
         case .diskFull(let path):
             "The disk that holds \(path) is full and nothing was stored; free some space and try again."
+        case .unreachable(let digest, let why):
+            "Blob \(digest) cannot be fetched from or copied to the other conductors (\(why)); try again in 10 seconds. One "
+                + "that is gone is not waited for any longer by then."
         }
     }
 

@@ -58,6 +58,11 @@ public final class FileBlobStore: Sendable {
     /// Those of `digests` that are not stored, in their order; counts as a use of the others.
     public func missing(from digests: some Sequence<Digest>) -> [Digest] { digests.filter { !contains($0) } }
 
+    /// Those of `digests` that are not stored, in their order; a look that is no use.
+    public func absent(from digests: some Sequence<Digest>) -> [Digest] {
+        digests.filter { FileStatus.of(path($0)) == nil }
+    }
+
     /// Stores one blob of at most 64 MiB and returns its digest.
     @discardableResult
     public func put(_ bytes: [UInt8]) throws(BlobError) -> Digest { try putBatch([bytes])[0] }

@@ -95,9 +95,9 @@ struct HostileScene {
             configuration: configuration, store: store,
             watch: StoreWatch(
                 store: store, mark: StoreMarkFile(directory: directory.path), clock: clock, logger: logger),
-            blobs: blobs, cache: cache, identity: identity, vault: vault, keys: keys, authorities: authorities,
+            blobs: SiteBlobs(alone: blobs), cache: cache, identity: identity, vault: vault, keys: keys, authorities: authorities,
             operators: operators,
-            mediaKey: SecretText("key"), clock: clock, logger: logger)
+            mediaKey: SecretText("key"), peerKey: SecretText("peers"), clock: clock, logger: logger)
     }
 
     /// Puts a node in service into the store, and gives it a certificate.

@@ -51,6 +51,13 @@ struct ImagePush: FleetCommand {
         terminal.print(
             "Sent \(result.sentCount) chunks, \(Self.megabytes(result.sentBytes)) MB: \(Self.percent(percent)) % of it."
         )
+        if let copies = image.copies { terminal.print(Self.words(forCopies: copies)) }
+    }
+
+    /// On how many conductors something is.
+    static func words(forCopies count: Int) -> String {
+        count == 1
+            ? "It is on one conductor, as no other is registered." : "It is on \(count) conductors."
     }
 
     static func megabytes(_ bytes: UInt64) -> String {

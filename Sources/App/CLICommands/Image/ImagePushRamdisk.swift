@@ -50,6 +50,7 @@ struct ImagePushRamdisk: FleetCommand {
         if terminal.isJSON { return terminal.json(record) }
         terminal.print(
             "\(name): kernel \(digests[0]), initial ramdisk \(digests[1]); sent \(ImagePush.megabytes(sent)) MB.")
+        if let copies = record.copies { terminal.print(ImagePush.words(forCopies: copies)) }
     }
 
     /// Where the conductor's address goes in a medium; throws when there is not exactly one such place.

@@ -16,7 +16,7 @@ import ResourceModel
 struct SiteCheckDesk: Sendable {
     let catalog: LiveCatalog
     let vault: SecretVault
-    let blobs: FileBlobStore
+    let blobs: SiteBlobs
     let configuration: ConductorConfiguration
     let authorities: SiteAuthorities
     let missingPrograms: [MissingProgram]
@@ -115,24 +115,26 @@ struct SiteCheckDesk: Sendable {
             reach: { await Ping.reach($0) }, stateDirectory: configuration.stateDirectory,
             freeSpace: { HostFacts.freeSpace($0) },
             images: {
-                var facts = Self.images(catalog, blobs)
+                var facts = await Self.images(catalog, blobs)
                 facts.missingPrograms = missingPrograms
                 return facts
             },
             authority: authorities.now.issuing.validity)
     }
 
-    private static func images(_ catalog: LiveCatalog, _ blobs: FileBlobStore) -> ImageFacts {
-        func isThere(_ digest: Digest) -> Bool { ((try? blobs.size(of: digest)) ?? nil) != nil }
+    private static func images(_ catalog: LiveCatalog, _ blobs: SiteBlobs) async -> ImageFacts {
+        func isThere(_ digest: Digest) async -> Bool { await blobs.missing(from: [digest]).isEmpty }
         var facts = ImageFacts(hasRamdisk: false, roles: [], missing: [])
         if let ramdisk = catalog.ramdisk() {
             facts.hasRamdisk = true
-            if !isThere(ramdisk.spec.kernel) { facts.missing.append("the discovery kernel") }
-            if !isThere(ramdisk.spec.initrd) { facts.missing.append("the discovery ramdisk") }
+            if await !isThere(ramdisk.spec.kernel) { facts.missing.append("the discovery kernel") }
+            if await !isThere(ramdisk.spec.initrd) { facts.missing.append("the discovery ramdisk") }
         }
         for image in catalog.images() {
             facts.roles.insert(image.spec.role)
-            if !isThere(image.spec.manifest) { facts.missing.append("the manifest of image \(image.metadata.name)") }
+            if await !isThere(image.spec.manifest) {
+                facts.missing.append("the manifest of image \(image.metadata.name)")
+            }
         }
         return facts
     }
