@@ -116,6 +116,9 @@ public struct Conductor: Sendable {
         guard info.st_mode & 0o077 == 0 || chmod(path, 0o700) == 0 else {
             throw .stateDirectory(path, "others may read it: chmod 700 \(path)")
         }
+        guard access("\(path)/\(SiteRestore.unfinished)", F_OK) != 0 else {
+            throw .stateDirectory(path, "a restore into it was broken off; delete it and restore again")
+        }
     }
 }
 

@@ -15,7 +15,7 @@ struct ConductorCommand: AsyncParsableCommand {
             first start it makes a certificate authority (ca.pem) and the operator's token (operator.token). \
             Everything else comes from the site file: muster site apply FILE.
             """,
-        version: Conductor.version)
+        version: Conductor.version, subcommands: [BackupCommand.self, RestoreCommand.self])
 
     @Option(help: ArgumentHelp("The state directory; made with mode 0700.", valueName: "dir"))
     var stateDir = "/var/lib/muster"
@@ -181,7 +181,7 @@ struct ConductorCommand: AsyncParsableCommand {
         do { try Conductor.copyStore(of: stateDir, to: file) } catch { throw try Self.failure(error) }
     }
 
-    private static func failure(_ error: any UserFacingError) throws -> ExitCode {
+    static func failure(_ error: any UserFacingError) throws -> ExitCode {
         try FileHandle.standardError.write(contentsOf: Data("muster-conductor: \(error.publicMessage)\n".utf8))
         return .failure
     }
