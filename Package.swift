@@ -323,6 +323,13 @@ let package = Package(
             ],
             path: "Tests/Benchmarks/fleet-load"),
         program(
+            "etcd-load",
+            [
+                "Primitives", "ResourceModel", "StoreEtcd", "EtcdBed", arguments, grpc, grpcTransport, grpcProtobuf,
+                protobuf, logging,
+            ],
+            path: "Tests/Benchmarks/etcd-load"),
+        program(
             "node-bench",
             ["AgentProtocol", "HardwareInventory", "DiskImaging", "ImageChunks", "Primitives", arguments],
             path: "Tests/Benchmarks/node-bench"),
@@ -483,7 +490,11 @@ let package = Package(
             ]),
         suite(
             "StoreEtcdTests",
-            ["StoreEtcd", "EtcdBed", "ResourceModel", "ProgramRuns", "Primitives", logging, lifecycle]),
+            [
+                "StoreEtcd", "EtcdBed", "StoreMemory", "StoreSQLite", "ResourceModel", "ProgramRuns", "Primitives",
+                logging,
+                lifecycle,
+            ]),
         suite("TidyTests", []),
     ],
     swiftLanguageModes: [.v6]

@@ -32,7 +32,7 @@ import Testing
         try await store.close()
     }
 
-    @Test func `a full cluster says so, keeps nothing of the change, and is mended`() async throws {
+    @Test func `a full cluster says so, loses nothing, and is mended`() async throws {
         var options = Self.quick
         options.quota = 16 << 20
         let scene = try await EtcdScene(members: 1, options: options)
@@ -47,10 +47,11 @@ import Testing
                 last = try await store.commit(Transaction(operations: [.put(key, value)]))
             }
         }
-        #expect(try await store.get(key)?.revision == last)
+        let kept = try #require(try await store.get(key))
+        #expect(kept.revision >= last && kept.value == value)
         let alarms = try await store.administration.alarms()
         #expect(alarms.map(\.kind) == [.noSpace])
-        #expect(try await store.get(key)?.revision == last)
+        #expect(try await store.get(key) == kept)
         try await store.administration.makeRoom()
         #expect(try await store.administration.alarms().isEmpty)
         let next = try await store.commit(Transaction(operations: [.put(key, [1])]))
@@ -109,18 +110,18 @@ import Testing
         let other = try await EtcdScene(members: 1, options: Self.quick)
         var foreign = scene.configuration()
         foreign.tls = other.tls
-        foreign.patience = .seconds(1)
+        foreign.patience = .seconds(4)
         let configuration = foreign
         await #expect {
             try await EtcdStore.open(configuration, logger: quiet)
         } throws: { "\($0)".contains("certificate") || "\($0)".lowercased().contains("handshake") }
         var nobody = scene.configuration()
         nobody.endpoints = ["https://127.0.0.1:1"]
-        nobody.patience = .seconds(1)
+        nobody.patience = .seconds(2)
         let empty = nobody
         await #expect {
             try await EtcdStore.open(empty, logger: quiet)
-        } throws: { "\($0)".contains("nothing was changed") && "\($0)".contains("127.0.0.1:1") }
+        } throws: { "\($0)".contains("takes requests now") && "\($0)".contains("127.0.0.1:1") }
     }
 
     @Test func `a conductor whose user may not write is told so`() async throws {

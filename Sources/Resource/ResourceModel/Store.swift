@@ -248,7 +248,7 @@ public enum StoreError: UserFacingError, Hashable {
     case unavailable(String)
     /// The disk that holds this file is full; nothing of the change is kept.
     case diskFull(String)
-    /// The engine holds as many bytes as it may; nothing of the change is kept.
+    /// The engine holds as many bytes as it may; whether the change was made is not known.
     case quotaExceeded
     /// The store was written by a newer version than this one can keep.
     case tooNew(found: Int, supported: Int)
@@ -279,8 +279,8 @@ public enum StoreError: UserFacingError, Hashable {
             "The disk that holds \(path) is full and nothing was changed; free some space and try again."
         case .quotaExceeded:
             """
-            etcd holds as many bytes as it may (alarm NOSPACE) and nothing was changed; compact and defragment it, or \
-            raise --quota-backend-bytes, then disarm the alarm.
+            etcd holds as many bytes as it may (alarm NOSPACE) and takes no more changes; whether this one was made is \
+            not known. Compact and defragment it, or raise --quota-backend-bytes, then disarm the alarm.
             """
         case .tooNew(let found, let supported):
             "The store has format \(found), this program knows up to \(supported); run the newer version that wrote it."

@@ -227,7 +227,7 @@ public final class EtcdAdministration: Sendable {
         var request = Etcdserverpb_RangeRequest()
         request.key = EtcdKeys(prefix: configuration.prefix).mark
         request.countOnly = true
-        let current = Revision(etcd: try await connections.range(request).header.revision)
+        let current = try await connections.range(request).header.revision
         do throws(EtcdFailure) {
             try await connections.compact(through: current, physically: true)
         } catch {

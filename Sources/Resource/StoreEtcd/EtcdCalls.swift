@@ -37,10 +37,10 @@ extension EtcdConnections {
     }
 
     /// Forgets the history; `physically`: returns when it is gone from the member's database too.
-    func compact(through revision: Revision, physically: Bool = false) async throws(EtcdFailure) {
+    func compact(through revision: Int64, physically: Bool = false) async throws(EtcdFailure) {
         var request = Etcdserverpb_CompactionRequest()
         request.physical = physically
-        request.revision = revision.signed
+        request.revision = revision
         let message = request
         let response = try await call(repeatable: true) { client in
             try await Etcdserverpb_KV.Client(wrapping: client).compact(
@@ -88,7 +88,7 @@ extension StoreError {
         case .refused(.other(let error)): self = error
         case .refused: self = .unavailable("etcd refuses: \(failure.words)")
         case .notDone(let why):
-            self = .unavailable("no member of etcd takes requests now, and nothing was changed (\(why)); try again")
+            self = .unavailable("no member of etcd takes requests now (\(why)); try again")
         case .unknown(let why):
             self = .unavailable(
                 "etcd did not answer in time (\(why)); whether a change was made is not known: read before trying again"

@@ -99,8 +99,8 @@ final class EtcdConnections: Sendable {
 
     /// Calls a member, and another one when it has certainly done nothing.
     ///
-    /// A call that is `repeatable` is also made again when nobody knows whether it was done. Throws `.notDone` or
-    /// `.unknown` once the time is over.
+    /// A call that is `repeatable` is also made again when nobody knows whether it was done. Once the time is over, throws
+    /// `.notDone`, or `.unknown` for one that is not repeatable.
     func call<Result: Sendable>(
         repeatable: Bool, _ body: @escaping @Sendable (EtcdLink.Client) async throws -> Result
     ) async throws(EtcdFailure) -> Result {
@@ -121,7 +121,9 @@ final class EtcdConnections: Sendable {
             case .unknown, .notDone: demote(link)
             }
             attempts += 1
-            guard !Task.isCancelled, ContinuousClock.now < end else { throw failure }
+            guard !Task.isCancelled, ContinuousClock.now < end else {
+                throw repeatable ? .notDone(failure.words) : failure
+            }
             if attempts >= links.count { try? await Task.sleep(for: .milliseconds(50)) }
         }
     }

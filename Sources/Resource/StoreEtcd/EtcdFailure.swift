@@ -82,6 +82,7 @@ enum EtcdFailure: Error {
         case "mvcc: required revision has been compacted": return .refused(.compacted)
         case "mvcc: required revision is a future revision": return .refused(.futureRevision)
         case "mvcc: database space exceeded":
+            // The change that goes over the quota is made, and answered with this all the same (etcdserver/apply.go).
             return .refused(.other(.quotaExceeded))
         case "request is too large": return .refused(.other(.limitExceeded("etcd takes no request of this size")))
         case "too many operations in txn request":

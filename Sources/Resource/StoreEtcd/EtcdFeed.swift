@@ -138,7 +138,7 @@ extension EtcdLink {
                 var request = Etcdserverpb_WatchRequest()
                 request.createRequest.key = range.start
                 request.createRequest.rangeEnd = range.end
-                request.createRequest.startRevision = position.signed + 1
+                request.createRequest.startRevision = keys.revision(position) + 1
                 request.createRequest.fragment = true
                 try await writer.write(request)
                 // The end of what is written would end the watch.
@@ -148,7 +148,7 @@ extension EtcdLink {
                 for try await message in response.messages {
                     if message.canceled {
                         guard message.compactRevision == 0 else {
-                            return .compacted(oldest: Revision(etcd: message.compactRevision))
+                            return .compacted(oldest: keys.revision(message.compactRevision))
                         }
                         throw EtcdFailure.notDone(
                             "\(address) refuses the watch: \(message.cancelReason.printable(limit: 200))")

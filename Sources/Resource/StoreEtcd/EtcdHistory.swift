@@ -7,8 +7,10 @@ import Synchronization
 struct EtcdHistory: Sendable {
     let connections: EtcdConnections
     let keys: EtcdKeys
-    /// The store has no commit before this one.
+    /// The store's first revision.
     let base: Revision
+    /// What was before this one is of another history; zero: nothing was.
+    let begun: Revision
 
     private static let batchCountMax = 256
     private static let sizeMax = 4 << 20
@@ -29,6 +31,7 @@ struct EtcdHistory: Sendable {
     ///
     /// Throws `StoreError.compacted` when some of them are gone.
     func read(after: Revision, through: Revision) async throws -> [WatchBatch] {
+        guard after == .zero || after >= begun else { throw StoreError.compacted(oldest: begun) }
         let start = max(after, Revision(base.number - 1))
         guard start < through else { return [] }
         let end = ContinuousClock.now + connections.patience
@@ -77,7 +80,7 @@ struct EtcdHistory: Sendable {
     private func checkNotCompacted(_ revision: Revision) async throws {
         var request = Etcdserverpb_RangeRequest()
         request.key = keys.mark
-        request.revision = revision.signed
+        request.revision = keys.revision(revision)
         request.countOnly = true
         do throws(EtcdFailure) {
             _ = try await connections.rangeOrRefusal(request)

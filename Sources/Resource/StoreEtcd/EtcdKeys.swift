@@ -17,6 +17,9 @@ struct EtcdKeys: Sendable {
     let everything: Range
     private let documents: Range
     private let prefix: [UInt8]
+    /// What the store's revisions are ahead of etcd's: a store that goes on after another one, or after what a restored
+    /// copy of etcd lacks, gives no revision twice.
+    private let ahead: UInt64
 
     private static let separator = UInt8(ascii: " ")
 
@@ -25,7 +28,8 @@ struct EtcdKeys: Sendable {
         var end: Data
     }
 
-    init(prefix: String) {
+    init(prefix: String, ahead: UInt64 = 0) {
+        self.ahead = ahead
         let bytes = Array(prefix.utf8)
         self.prefix = bytes
         mark = Data(bytes + Array(" mark".utf8))
@@ -33,6 +37,14 @@ struct EtcdKeys: Sendable {
         let end = Data(bytes.dropLast() + [bytes[bytes.count - 1] + 1])
         everything = Range(start: Data(bytes), end: end)
         documents = Range(start: Data(bytes + [Self.separator + 1]), end: end)
+    }
+
+    /// The store's revision for one of etcd's, which are positive.
+    func revision(_ etcd: Int64) -> Revision { Revision(UInt64(max(0, etcd)) + ahead) }
+
+    /// etcd's revision for one of the store's; 0 for what was before etcd's first.
+    func revision(_ revision: Revision) -> Int64 {
+        revision.number > ahead ? Int64(clamping: revision.number - ahead) : 0
     }
 
     func data(_ key: ResourceKey) -> Data {
@@ -73,15 +85,8 @@ struct EtcdKeys: Sendable {
     func document(_ pair: Etcdserverpb_KeyValue) -> Document? {
         key(pair.key).map { key in
             Document(
-                key: key, revision: Revision(etcd: pair.modRevision), value: [UInt8](pair.value),
+                key: key, revision: revision(pair.modRevision), value: [UInt8](pair.value),
                 lease: pair.lease == 0 ? nil : LeaseID(pair.lease))
         }
     }
-}
-
-extension Revision {
-    /// etcd's revisions are positive.
-    init(etcd revision: Int64) { self.init(UInt64(max(0, revision))) }
-
-    var signed: Int64 { Int64(clamping: number) }
 }

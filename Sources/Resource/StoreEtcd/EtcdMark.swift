@@ -2,51 +2,86 @@ import FoundationEssentials
 import Primitives
 import ResourceModel
 
-/// The key that the store keeps for itself: which store it is, and since when.
+/// The key that the store keeps for itself: which store it is, since when, and how it counts.
 struct EtcdMark: Sendable {
-    let identity: String
-    /// The store's first revision.
-    let created: Revision
-    /// The revision at which it was written last.
-    let revision: Revision
+    /// What is written in it: the three values with blanks between them.
+    struct Content: Hashable, Sendable {
+        /// Names this history of commits.
+        var identity: String
+        /// What the store's revisions are ahead of etcd's.
+        var ahead: UInt64 = 0
+        /// etcd's revision at which this history began after another one; 0: it is the first.
+        var begun: Int64 = 0
+
+        var data: Data { Data("\(identity) \(ahead) \(begun)".utf8) }
+
+        init(identity: String, ahead: UInt64 = 0, begun: Int64 = 0) {
+            self.identity = identity
+            self.ahead = ahead
+            self.begun = begun
+        }
+
+        init?(_ data: Data) {
+            let words = String(decoding: data, as: UTF8.self).split(separator: " ")
+            guard words.count == 3, let ahead = UInt64(words[1]), let begun = Int64(words[2]) else { return nil }
+            self.init(identity: String(words[0]), ahead: ahead, begun: begun)
+        }
+    }
+
+    let content: Content
+    /// etcd's revision of the store's first commit.
+    let created: Int64
+    /// etcd's revision at which the mark was written last.
+    let revision: Int64
 
     /// Makes the mark if there is none, and writes it: the event of that write begins the caller's watch.
     static func take(_ keys: EtcdKeys, _ connections: EtcdConnections) async throws(StoreError) -> EtcdMark {
         var random = SystemRandomNumberGenerator()
         var request = Etcdserverpb_TxnRequest()
-        var absent = Etcdserverpb_Compare()
-        absent.key = keys.mark
-        absent.target = .create
-        absent.result = .equal
-        absent.createRevision = 0
-        request.compare = [absent]
-        request.success = [put(UUIDText.random(using: &random), keys), get(keys)]
+        request.compare = [unchanged(since: 0, keys)]
+        request.success = [put(Content(identity: UUIDText.random(using: &random)), keys), get(keys)]
         request.failure = [get(keys)]
-        let message = request
-        let response = try await connections.told { () throws(EtcdFailure) in
-            try await connections.transact(message, repeatable: true)
-        }
+        let response = try await transact(request, connections)
         let mark = try read(response)
-        return response.succeeded ? mark : try await write(mark.identity, keys, connections)
+        return response.succeeded ? mark : try await write(mark.content, keys, connections)
     }
 
-    /// Writes the mark anew.
+    /// Writes the mark anew; throws `StoreError.inUse` when it is not the one that it replaces.
     static func write(
-        _ identity: String, _ keys: EtcdKeys, _ connections: EtcdConnections
+        _ content: Content, _ keys: EtcdKeys, _ connections: EtcdConnections, replacing old: EtcdMark? = nil
     ) async throws(StoreError) -> EtcdMark {
         var request = Etcdserverpb_TxnRequest()
-        request.success = [put(identity, keys), get(keys)]
-        let message = request
-        return try read(
-            try await connections.told { () throws(EtcdFailure) in
-                try await connections.transact(message, repeatable: true)
-            })
+        request.compare = old.map { [unchanged(since: $0.revision, keys)] } ?? []
+        request.success = [put(content, keys), get(keys)]
+        request.failure = [get(keys)]
+        let response = try await transact(request, connections)
+        let mark = try read(response)
+        // A call whose answer was lost is made again, and refused for what it has done itself.
+        guard response.succeeded || mark.content == content else { throw .inUse("etcd's prefix of this store") }
+        return mark
     }
 
-    private static func put(_ identity: String, _ keys: EtcdKeys) -> Etcdserverpb_RequestOp {
+    private static func transact(
+        _ request: Etcdserverpb_TxnRequest, _ connections: EtcdConnections
+    ) async throws(StoreError) -> Etcdserverpb_TxnResponse {
+        try await connections.told { () throws(EtcdFailure) in
+            try await connections.transact(request, repeatable: true)
+        }
+    }
+
+    private static func unchanged(since revision: Int64, _ keys: EtcdKeys) -> Etcdserverpb_Compare {
+        var compare = Etcdserverpb_Compare()
+        compare.key = keys.mark
+        compare.target = .mod
+        compare.result = .equal
+        compare.modRevision = revision
+        return compare
+    }
+
+    private static func put(_ content: Content, _ keys: EtcdKeys) -> Etcdserverpb_RequestOp {
         var part = Etcdserverpb_RequestOp()
         part.requestPut.key = keys.mark
-        part.requestPut.value = Data(identity.utf8)
+        part.requestPut.value = content.data
         return part
     }
 
@@ -57,11 +92,9 @@ struct EtcdMark: Sendable {
     }
 
     private static func read(_ response: Etcdserverpb_TxnResponse) throws(StoreError) -> EtcdMark {
-        guard let pair = response.responses.last?.responseRange.kvs.first else {
-            throw .unavailable("etcd gave no answer that makes sense; check its version")
+        guard let pair = response.responses.last?.responseRange.kvs.first, let content = Content(pair.value) else {
+            throw .unavailable("what etcd has under the store's prefix is not a store's; check the prefix")
         }
-        return EtcdMark(
-            identity: String(decoding: pair.value, as: UTF8.self), created: Revision(etcd: pair.createRevision),
-            revision: Revision(etcd: pair.modRevision))
+        return EtcdMark(content: content, created: pair.createRevision, revision: pair.modRevision)
     }
 }

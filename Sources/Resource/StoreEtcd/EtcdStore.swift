@@ -60,10 +60,9 @@ public final class EtcdStore: ResourceStore, Service {
         _ configuration: EtcdConfiguration, clock: any WallClock = SystemWallClock(), logger: Logger
     ) async throws(StoreError) -> EtcdStore {
         let connections = try EtcdConnections(configuration, logger: logger)
-        let keys = EtcdKeys(prefix: configuration.prefix)
         do throws(StoreError) {
-            let mark = try await EtcdMark.take(keys, connections)
-            return EtcdStore(configuration, connections, keys, mark, clock, logger)
+            let mark = try await EtcdMark.take(EtcdKeys(prefix: configuration.prefix), connections)
+            return EtcdStore(configuration, connections, mark, clock, logger)
         } catch {
             connections.close()
             throw error
@@ -71,27 +70,51 @@ public final class EtcdStore: ResourceStore, Service {
     }
 
     private init(
-        _ configuration: EtcdConfiguration, _ connections: EtcdConnections, _ keys: EtcdKeys, _ mark: EtcdMark,
-        _ clock: any WallClock, _ logger: Logger
+        _ configuration: EtcdConfiguration, _ connections: EtcdConnections, _ mark: EtcdMark, _ clock: any WallClock,
+        _ logger: Logger
     ) {
         self.configuration = configuration
         self.connections = connections
+        let keys = EtcdKeys(prefix: configuration.prefix, ahead: mark.content.ahead)
         self.keys = keys
         self.clock = clock
         self.logger = logger
-        identity = mark.identity
-        state = Mutex(State(seen: mark.revision))
-        history = EtcdHistory(connections: connections, keys: keys, base: mark.created)
+        identity = mark.content.identity
+        let start = keys.revision(mark.revision)
+        state = Mutex(State(seen: start))
+        history = EtcdHistory(
+            connections: connections, keys: keys, base: keys.revision(mark.created),
+            begun: mark.content.begun == 0 ? .zero : keys.revision(mark.content.begun))
         feed = EtcdFeed(
-            startingAt: mark.revision, connections: connections, keys: keys, queueMax: configuration.watchQueueMax,
+            startingAt: start, connections: connections, keys: keys, queueMax: configuration.watchQueueMax,
             logger: logger
-        ) { _ = try await EtcdMark.write(mark.identity, keys, connections) }
+        ) { _ = try await EtcdMark.write(mark.content, keys, connections) }
         feed.start()
     }
 
     deinit {
         feed.stop(.unavailable("it has been closed"))
         connections.close()
+    }
+
+    /// Lets the store on `configuration`'s prefix, which no conductor has open, begin a new history after what it holds.
+    ///
+    /// It gets another identity, and all that is committed from now on comes after `beyond`, so that nobody who has seen
+    /// the commits of another store, or those that a restored copy of etcd lacks, takes new ones for them. Watches from
+    /// before have to list anew. Throws as `open`.
+    public static func beginNewHistory(
+        _ configuration: EtcdConfiguration, beyond: Revision, logger: Logger
+    ) async throws(StoreError) {
+        let connections = try EtcdConnections(configuration, logger: logger)
+        defer { connections.close() }
+        let keys = EtcdKeys(prefix: configuration.prefix)
+        let mark = try await EtcdMark.take(keys, connections)
+        var random = SystemRandomNumberGenerator()
+        let now = UInt64(max(0, mark.revision))
+        let content = EtcdMark.Content(
+            identity: UUIDText.random(using: &random),
+            ahead: max(mark.content.ahead, beyond.number > now ? beyond.number - now : 0), begun: mark.revision + 1)
+        _ = try await EtcdMark.write(content, keys, connections, replacing: mark)
     }
 
     /// Ends all watches and connections; calls that are under way fail.
@@ -139,7 +162,7 @@ public final class EtcdStore: ResourceStore, Service {
             guard case .refused(.leaseNotFound) = error else { throw StoreError(error) }
             throw .leaseEnded(try await endedLease(of: transaction))
         }
-        let revision = Revision(etcd: response.header.revision)
+        let revision = keys.revision(response.header.revision)
         note(revision)
         guard response.succeeded else {
             guard let key = prepared.conflict(in: response) else {
@@ -166,9 +189,9 @@ public final class EtcdStore: ResourceStore, Service {
     }
 
     public func compact(through revision: Revision) async throws(StoreError) {
-        guard revision > .zero else { return }
+        guard keys.revision(revision) > 0 else { return }
         do throws(EtcdFailure) {
-            try await connections.compact(through: revision)
+            try await connections.compact(through: keys.revision(revision))
         } catch {
             switch error {
             case .refused(.futureRevision):
@@ -186,7 +209,7 @@ public final class EtcdStore: ResourceStore, Service {
     ) async throws(StoreError) -> (response: Etcdserverpb_RangeResponse, revision: Revision) {
         let before = state.withLock { $0.seen }
         let response = try await connections.range(request)
-        let revision = Revision(etcd: response.header.revision)
+        let revision = keys.revision(response.header.revision)
         guard revision >= before else {
             throw .unavailable(
                 """

@@ -57,15 +57,15 @@ struct EtcdTransaction {
             compare.target = .create
             compare.result = .greater
             compare.createRevision = 0
-        case .unchanged(_, since: .zero):
-            // No document is of revision 0, but to etcd a key that is not there is: this never holds.
+        case .unchanged(_, let revision) where keys.revision(revision) == 0:
+            // No document is of such a revision, but to etcd a key that is not there is: this never holds.
             compare.target = .create
             compare.result = .less
             compare.createRevision = 0
         case .unchanged(_, let revision):
             compare.target = .mod
             compare.result = .equal
-            compare.modRevision = revision.signed
+            compare.modRevision = keys.revision(revision)
         }
         return compare
     }

@@ -21,7 +21,7 @@ struct WatchAssembly {
     mutating func take(_ response: Etcdserverpb_WatchResponse) -> [WatchBatch] {
         var batches: [WatchBatch] = []
         for event in response.events {
-            let found = Revision(etcd: event.kv.modRevision)
+            let found = keys.revision(event.kv.modRevision)
             // A stream that was opened anew may begin with what is known.
             guard found > position else { continue }
             if found != revision { finish(&batches) }

@@ -23,16 +23,16 @@ final class EtcdProcess: Sendable {
         let envp: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) } + [nil]
         defer {
             for pointer in argv + envp { free(pointer) }
-            for descriptor in [leash.read, output.read, output.write, errors] { close(descriptor) }
+            for descriptor in [leash.read, output.read, errors] { close(descriptor) }
         }
         shell = clinux_spawn_piped("/bin/sh", argv, envp, leash.read, output.write, errors)
         self.leash = leash.write
+        close(output.write)
         guard shell > 0 else {
             close(leash.write)
             throw EtcdBedError(
                 "\(command.joined(separator: " ")) cannot be started: \(String(cString: strerror(-shell)))")
         }
-        close(output.write)
         var bytes = [UInt8](repeating: 0, count: 32)
         let count = read(output.read, &bytes, bytes.count)
         let text = String(decoding: bytes.prefix(max(0, count)).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)

@@ -109,9 +109,9 @@ extension StoreConformance {
             try await bench.put(key("a"), key("b"), lease: lease)
             let revision = try await bench.put(key("c"))
             try require(await bench.store.get(key("a"))?.lease, is: lease, "the document's lease")
-            try await bench.pass(bench.seconds(9))
+            try await bench.pass(bench.seconds(6))
             try require(await bench.value(key("a")), is: "1", "before the end")
-            try await bench.pass(bench.seconds(2))
+            try await bench.pass(bench.seconds(5))
             let batches = try await bench.commits(1, after: revision)
             try require(batches.first?.changes, is: [.deleted(key("a")), .deleted(key("b"))], "the events")
             try await bench.requireGone(key("a"), "a after the end")
@@ -126,12 +126,12 @@ extension StoreConformance {
             let lease = try await bench.store.grantLease(timeToLive: bench.seconds(10))
             try await bench.put(key("a"), lease: lease)
             for _ in 0..<3 {
-                try await bench.pass(bench.seconds(8))
+                try await bench.pass(bench.seconds(6))
                 try await bench.store.renewLease(lease)
             }
-            try await bench.pass(bench.seconds(8))
+            try await bench.pass(bench.seconds(6))
             try require(await bench.value(key("a")), is: "1", "a renewed document")
-            try await bench.pass(bench.seconds(3))
+            try await bench.pass(bench.seconds(5))
             try await bench.requireGone(key("a"), "a document that is not renewed")
         },
         Check("a document follows the lease of its last write only") { bench in

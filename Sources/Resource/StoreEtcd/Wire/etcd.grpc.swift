@@ -18,52 +18,52 @@ import GRPCProtobuf
 
 /// Namespace containing generated types for the "etcdserverpb.KV" service.
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
-internal enum Etcdserverpb_KV: Sendable {
+package enum Etcdserverpb_KV: Sendable {
     /// Service descriptor for the "etcdserverpb.KV" service.
-    internal static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.KV")
+    package static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.KV")
     /// Namespace for method metadata.
-    internal enum Method: Sendable {
+    package enum Method: Sendable {
         /// Namespace for "Range" metadata.
-        internal enum Range: Sendable {
+        package enum Range: Sendable {
             /// Request type for "Range".
-            internal typealias Input = Etcdserverpb_RangeRequest
+            package typealias Input = Etcdserverpb_RangeRequest
             /// Response type for "Range".
-            internal typealias Output = Etcdserverpb_RangeResponse
+            package typealias Output = Etcdserverpb_RangeResponse
             /// Descriptor for "Range".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.KV"),
                 method: "Range",
                 type: .unary
             )
         }
         /// Namespace for "Txn" metadata.
-        internal enum Txn: Sendable {
+        package enum Txn: Sendable {
             /// Request type for "Txn".
-            internal typealias Input = Etcdserverpb_TxnRequest
+            package typealias Input = Etcdserverpb_TxnRequest
             /// Response type for "Txn".
-            internal typealias Output = Etcdserverpb_TxnResponse
+            package typealias Output = Etcdserverpb_TxnResponse
             /// Descriptor for "Txn".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.KV"),
                 method: "Txn",
                 type: .unary
             )
         }
         /// Namespace for "Compact" metadata.
-        internal enum Compact: Sendable {
+        package enum Compact: Sendable {
             /// Request type for "Compact".
-            internal typealias Input = Etcdserverpb_CompactionRequest
+            package typealias Input = Etcdserverpb_CompactionRequest
             /// Response type for "Compact".
-            internal typealias Output = Etcdserverpb_CompactionResponse
+            package typealias Output = Etcdserverpb_CompactionResponse
             /// Descriptor for "Compact".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.KV"),
                 method: "Compact",
                 type: .unary
             )
         }
         /// Descriptors for all methods in the "etcdserverpb.KV" service.
-        internal static let descriptors: [GRPCCore.MethodDescriptor] = [
+        package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Range.descriptor,
             Txn.descriptor,
             Compact.descriptor
@@ -74,7 +74,7 @@ internal enum Etcdserverpb_KV: Sendable {
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
 extension GRPCCore.ServiceDescriptor {
     /// Service descriptor for the "etcdserverpb.KV" service.
-    internal static let etcdserverpb_KV = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.KV")
+    package static let etcdserverpb_KV = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.KV")
 }
 
 // MARK: etcdserverpb.KV (client)
@@ -85,7 +85,7 @@ extension Etcdserverpb_KV {
     ///
     /// You don't need to implement this protocol directly, use the generated
     /// implementation, ``Client``.
-    internal protocol ClientProtocol: Sendable {
+    package protocol ClientProtocol: Sendable {
         /// Call the "Range" method.
         ///
         /// - Parameters:
@@ -149,14 +149,14 @@ extension Etcdserverpb_KV {
     /// The ``Client`` provides an implementation of ``ClientProtocol`` which wraps
     /// a `GRPCCore.GRPCCClient`. The underlying `GRPCClient` provides the long-lived
     /// means of communication with the remote peer.
-    internal struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
+    package struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
         private let client: GRPCCore.GRPCClient<Transport>
 
         /// Creates a new client wrapping the provided `GRPCCore.GRPCClient`.
         ///
         /// - Parameters:
         ///   - client: A `GRPCCore.GRPCClient` providing a communication channel to the service.
-        internal init(wrapping client: GRPCCore.GRPCClient<Transport>) {
+        package init(wrapping client: GRPCCore.GRPCClient<Transport>) {
             self.client = client
         }
 
@@ -171,7 +171,7 @@ extension Etcdserverpb_KV {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func range<Result>(
+        package func range<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_RangeRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_RangeRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_RangeResponse>,
@@ -201,7 +201,7 @@ extension Etcdserverpb_KV {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func txn<Result>(
+        package func txn<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_TxnRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_TxnRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_TxnResponse>,
@@ -231,7 +231,7 @@ extension Etcdserverpb_KV {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func compact<Result>(
+        package func compact<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_CompactionRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_CompactionRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_CompactionResponse>,
@@ -264,7 +264,7 @@ extension Etcdserverpb_KV.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func range<Result>(
+    package func range<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_RangeRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_RangeResponse>) async throws -> Result = { response in
@@ -289,7 +289,7 @@ extension Etcdserverpb_KV.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func txn<Result>(
+    package func txn<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_TxnRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_TxnResponse>) async throws -> Result = { response in
@@ -314,7 +314,7 @@ extension Etcdserverpb_KV.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func compact<Result>(
+    package func compact<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_CompactionRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_CompactionResponse>) async throws -> Result = { response in
@@ -344,7 +344,7 @@ extension Etcdserverpb_KV.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func range<Result>(
+    package func range<Result>(
         _ message: Etcdserverpb_RangeRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -373,7 +373,7 @@ extension Etcdserverpb_KV.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func txn<Result>(
+    package func txn<Result>(
         _ message: Etcdserverpb_TxnRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -402,7 +402,7 @@ extension Etcdserverpb_KV.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func compact<Result>(
+    package func compact<Result>(
         _ message: Etcdserverpb_CompactionRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -426,26 +426,26 @@ extension Etcdserverpb_KV.ClientProtocol {
 
 /// Namespace containing generated types for the "etcdserverpb.Watch" service.
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
-internal enum Etcdserverpb_Watch: Sendable {
+package enum Etcdserverpb_Watch: Sendable {
     /// Service descriptor for the "etcdserverpb.Watch" service.
-    internal static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Watch")
+    package static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Watch")
     /// Namespace for method metadata.
-    internal enum Method: Sendable {
+    package enum Method: Sendable {
         /// Namespace for "Watch" metadata.
-        internal enum Watch: Sendable {
+        package enum Watch: Sendable {
             /// Request type for "Watch".
-            internal typealias Input = Etcdserverpb_WatchRequest
+            package typealias Input = Etcdserverpb_WatchRequest
             /// Response type for "Watch".
-            internal typealias Output = Etcdserverpb_WatchResponse
+            package typealias Output = Etcdserverpb_WatchResponse
             /// Descriptor for "Watch".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Watch"),
                 method: "Watch",
                 type: .bidirectionalStreaming
             )
         }
         /// Descriptors for all methods in the "etcdserverpb.Watch" service.
-        internal static let descriptors: [GRPCCore.MethodDescriptor] = [
+        package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Watch.descriptor
         ]
     }
@@ -454,7 +454,7 @@ internal enum Etcdserverpb_Watch: Sendable {
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
 extension GRPCCore.ServiceDescriptor {
     /// Service descriptor for the "etcdserverpb.Watch" service.
-    internal static let etcdserverpb_Watch = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Watch")
+    package static let etcdserverpb_Watch = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Watch")
 }
 
 // MARK: etcdserverpb.Watch (client)
@@ -465,7 +465,7 @@ extension Etcdserverpb_Watch {
     ///
     /// You don't need to implement this protocol directly, use the generated
     /// implementation, ``Client``.
-    internal protocol ClientProtocol: Sendable {
+    package protocol ClientProtocol: Sendable {
         /// Call the "Watch" method.
         ///
         /// - Parameters:
@@ -491,14 +491,14 @@ extension Etcdserverpb_Watch {
     /// The ``Client`` provides an implementation of ``ClientProtocol`` which wraps
     /// a `GRPCCore.GRPCCClient`. The underlying `GRPCClient` provides the long-lived
     /// means of communication with the remote peer.
-    internal struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
+    package struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
         private let client: GRPCCore.GRPCClient<Transport>
 
         /// Creates a new client wrapping the provided `GRPCCore.GRPCClient`.
         ///
         /// - Parameters:
         ///   - client: A `GRPCCore.GRPCClient` providing a communication channel to the service.
-        internal init(wrapping client: GRPCCore.GRPCClient<Transport>) {
+        package init(wrapping client: GRPCCore.GRPCClient<Transport>) {
             self.client = client
         }
 
@@ -513,7 +513,7 @@ extension Etcdserverpb_Watch {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func watch<Result>(
+        package func watch<Result>(
             request: GRPCCore.StreamingClientRequest<Etcdserverpb_WatchRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_WatchRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_WatchResponse>,
@@ -544,7 +544,7 @@ extension Etcdserverpb_Watch.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func watch<Result>(
+    package func watch<Result>(
         request: GRPCCore.StreamingClientRequest<Etcdserverpb_WatchRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Etcdserverpb_WatchResponse>) async throws -> Result
@@ -573,7 +573,7 @@ extension Etcdserverpb_Watch.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func watch<Result>(
+    package func watch<Result>(
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
         requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Etcdserverpb_WatchRequest>) async throws -> Void,
@@ -595,78 +595,78 @@ extension Etcdserverpb_Watch.ClientProtocol {
 
 /// Namespace containing generated types for the "etcdserverpb.Lease" service.
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
-internal enum Etcdserverpb_Lease: Sendable {
+package enum Etcdserverpb_Lease: Sendable {
     /// Service descriptor for the "etcdserverpb.Lease" service.
-    internal static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease")
+    package static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease")
     /// Namespace for method metadata.
-    internal enum Method: Sendable {
+    package enum Method: Sendable {
         /// Namespace for "LeaseGrant" metadata.
-        internal enum LeaseGrant: Sendable {
+        package enum LeaseGrant: Sendable {
             /// Request type for "LeaseGrant".
-            internal typealias Input = Etcdserverpb_LeaseGrantRequest
+            package typealias Input = Etcdserverpb_LeaseGrantRequest
             /// Response type for "LeaseGrant".
-            internal typealias Output = Etcdserverpb_LeaseGrantResponse
+            package typealias Output = Etcdserverpb_LeaseGrantResponse
             /// Descriptor for "LeaseGrant".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease"),
                 method: "LeaseGrant",
                 type: .unary
             )
         }
         /// Namespace for "LeaseRevoke" metadata.
-        internal enum LeaseRevoke: Sendable {
+        package enum LeaseRevoke: Sendable {
             /// Request type for "LeaseRevoke".
-            internal typealias Input = Etcdserverpb_LeaseRevokeRequest
+            package typealias Input = Etcdserverpb_LeaseRevokeRequest
             /// Response type for "LeaseRevoke".
-            internal typealias Output = Etcdserverpb_LeaseRevokeResponse
+            package typealias Output = Etcdserverpb_LeaseRevokeResponse
             /// Descriptor for "LeaseRevoke".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease"),
                 method: "LeaseRevoke",
                 type: .unary
             )
         }
         /// Namespace for "LeaseKeepAlive" metadata.
-        internal enum LeaseKeepAlive: Sendable {
+        package enum LeaseKeepAlive: Sendable {
             /// Request type for "LeaseKeepAlive".
-            internal typealias Input = Etcdserverpb_LeaseKeepAliveRequest
+            package typealias Input = Etcdserverpb_LeaseKeepAliveRequest
             /// Response type for "LeaseKeepAlive".
-            internal typealias Output = Etcdserverpb_LeaseKeepAliveResponse
+            package typealias Output = Etcdserverpb_LeaseKeepAliveResponse
             /// Descriptor for "LeaseKeepAlive".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease"),
                 method: "LeaseKeepAlive",
                 type: .bidirectionalStreaming
             )
         }
         /// Namespace for "LeaseTimeToLive" metadata.
-        internal enum LeaseTimeToLive: Sendable {
+        package enum LeaseTimeToLive: Sendable {
             /// Request type for "LeaseTimeToLive".
-            internal typealias Input = Etcdserverpb_LeaseTimeToLiveRequest
+            package typealias Input = Etcdserverpb_LeaseTimeToLiveRequest
             /// Response type for "LeaseTimeToLive".
-            internal typealias Output = Etcdserverpb_LeaseTimeToLiveResponse
+            package typealias Output = Etcdserverpb_LeaseTimeToLiveResponse
             /// Descriptor for "LeaseTimeToLive".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease"),
                 method: "LeaseTimeToLive",
                 type: .unary
             )
         }
         /// Namespace for "LeaseLeases" metadata.
-        internal enum LeaseLeases: Sendable {
+        package enum LeaseLeases: Sendable {
             /// Request type for "LeaseLeases".
-            internal typealias Input = Etcdserverpb_LeaseLeasesRequest
+            package typealias Input = Etcdserverpb_LeaseLeasesRequest
             /// Response type for "LeaseLeases".
-            internal typealias Output = Etcdserverpb_LeaseLeasesResponse
+            package typealias Output = Etcdserverpb_LeaseLeasesResponse
             /// Descriptor for "LeaseLeases".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease"),
                 method: "LeaseLeases",
                 type: .unary
             )
         }
         /// Descriptors for all methods in the "etcdserverpb.Lease" service.
-        internal static let descriptors: [GRPCCore.MethodDescriptor] = [
+        package static let descriptors: [GRPCCore.MethodDescriptor] = [
             LeaseGrant.descriptor,
             LeaseRevoke.descriptor,
             LeaseKeepAlive.descriptor,
@@ -679,7 +679,7 @@ internal enum Etcdserverpb_Lease: Sendable {
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
 extension GRPCCore.ServiceDescriptor {
     /// Service descriptor for the "etcdserverpb.Lease" service.
-    internal static let etcdserverpb_Lease = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease")
+    package static let etcdserverpb_Lease = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Lease")
 }
 
 // MARK: etcdserverpb.Lease (client)
@@ -690,7 +690,7 @@ extension Etcdserverpb_Lease {
     ///
     /// You don't need to implement this protocol directly, use the generated
     /// implementation, ``Client``.
-    internal protocol ClientProtocol: Sendable {
+    package protocol ClientProtocol: Sendable {
         /// Call the "LeaseGrant" method.
         ///
         /// - Parameters:
@@ -792,14 +792,14 @@ extension Etcdserverpb_Lease {
     /// The ``Client`` provides an implementation of ``ClientProtocol`` which wraps
     /// a `GRPCCore.GRPCCClient`. The underlying `GRPCClient` provides the long-lived
     /// means of communication with the remote peer.
-    internal struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
+    package struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
         private let client: GRPCCore.GRPCClient<Transport>
 
         /// Creates a new client wrapping the provided `GRPCCore.GRPCClient`.
         ///
         /// - Parameters:
         ///   - client: A `GRPCCore.GRPCClient` providing a communication channel to the service.
-        internal init(wrapping client: GRPCCore.GRPCClient<Transport>) {
+        package init(wrapping client: GRPCCore.GRPCClient<Transport>) {
             self.client = client
         }
 
@@ -814,7 +814,7 @@ extension Etcdserverpb_Lease {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func leaseGrant<Result>(
+        package func leaseGrant<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_LeaseGrantRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_LeaseGrantRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_LeaseGrantResponse>,
@@ -844,7 +844,7 @@ extension Etcdserverpb_Lease {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func leaseRevoke<Result>(
+        package func leaseRevoke<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_LeaseRevokeRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_LeaseRevokeRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_LeaseRevokeResponse>,
@@ -874,7 +874,7 @@ extension Etcdserverpb_Lease {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func leaseKeepAlive<Result>(
+        package func leaseKeepAlive<Result>(
             request: GRPCCore.StreamingClientRequest<Etcdserverpb_LeaseKeepAliveRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_LeaseKeepAliveRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_LeaseKeepAliveResponse>,
@@ -902,7 +902,7 @@ extension Etcdserverpb_Lease {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func leaseTimeToLive<Result>(
+        package func leaseTimeToLive<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_LeaseTimeToLiveRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_LeaseTimeToLiveRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_LeaseTimeToLiveResponse>,
@@ -932,7 +932,7 @@ extension Etcdserverpb_Lease {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func leaseLeases<Result>(
+        package func leaseLeases<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_LeaseLeasesRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_LeaseLeasesRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_LeaseLeasesResponse>,
@@ -965,7 +965,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseGrant<Result>(
+    package func leaseGrant<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_LeaseGrantRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_LeaseGrantResponse>) async throws -> Result = { response in
@@ -990,7 +990,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseRevoke<Result>(
+    package func leaseRevoke<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_LeaseRevokeRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_LeaseRevokeResponse>) async throws -> Result = { response in
@@ -1015,7 +1015,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseKeepAlive<Result>(
+    package func leaseKeepAlive<Result>(
         request: GRPCCore.StreamingClientRequest<Etcdserverpb_LeaseKeepAliveRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Etcdserverpb_LeaseKeepAliveResponse>) async throws -> Result
@@ -1038,7 +1038,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseTimeToLive<Result>(
+    package func leaseTimeToLive<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_LeaseTimeToLiveRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_LeaseTimeToLiveResponse>) async throws -> Result = { response in
@@ -1063,7 +1063,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseLeases<Result>(
+    package func leaseLeases<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_LeaseLeasesRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_LeaseLeasesResponse>) async throws -> Result = { response in
@@ -1093,7 +1093,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseGrant<Result>(
+    package func leaseGrant<Result>(
         _ message: Etcdserverpb_LeaseGrantRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1122,7 +1122,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseRevoke<Result>(
+    package func leaseRevoke<Result>(
         _ message: Etcdserverpb_LeaseRevokeRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1152,7 +1152,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseKeepAlive<Result>(
+    package func leaseKeepAlive<Result>(
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
         requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Etcdserverpb_LeaseKeepAliveRequest>) async throws -> Void,
@@ -1179,7 +1179,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseTimeToLive<Result>(
+    package func leaseTimeToLive<Result>(
         _ message: Etcdserverpb_LeaseTimeToLiveRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1208,7 +1208,7 @@ extension Etcdserverpb_Lease.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func leaseLeases<Result>(
+    package func leaseLeases<Result>(
         _ message: Etcdserverpb_LeaseLeasesRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1232,78 +1232,78 @@ extension Etcdserverpb_Lease.ClientProtocol {
 
 /// Namespace containing generated types for the "etcdserverpb.Cluster" service.
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
-internal enum Etcdserverpb_Cluster: Sendable {
+package enum Etcdserverpb_Cluster: Sendable {
     /// Service descriptor for the "etcdserverpb.Cluster" service.
-    internal static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster")
+    package static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster")
     /// Namespace for method metadata.
-    internal enum Method: Sendable {
+    package enum Method: Sendable {
         /// Namespace for "MemberAdd" metadata.
-        internal enum MemberAdd: Sendable {
+        package enum MemberAdd: Sendable {
             /// Request type for "MemberAdd".
-            internal typealias Input = Etcdserverpb_MemberAddRequest
+            package typealias Input = Etcdserverpb_MemberAddRequest
             /// Response type for "MemberAdd".
-            internal typealias Output = Etcdserverpb_MemberAddResponse
+            package typealias Output = Etcdserverpb_MemberAddResponse
             /// Descriptor for "MemberAdd".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster"),
                 method: "MemberAdd",
                 type: .unary
             )
         }
         /// Namespace for "MemberRemove" metadata.
-        internal enum MemberRemove: Sendable {
+        package enum MemberRemove: Sendable {
             /// Request type for "MemberRemove".
-            internal typealias Input = Etcdserverpb_MemberRemoveRequest
+            package typealias Input = Etcdserverpb_MemberRemoveRequest
             /// Response type for "MemberRemove".
-            internal typealias Output = Etcdserverpb_MemberRemoveResponse
+            package typealias Output = Etcdserverpb_MemberRemoveResponse
             /// Descriptor for "MemberRemove".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster"),
                 method: "MemberRemove",
                 type: .unary
             )
         }
         /// Namespace for "MemberUpdate" metadata.
-        internal enum MemberUpdate: Sendable {
+        package enum MemberUpdate: Sendable {
             /// Request type for "MemberUpdate".
-            internal typealias Input = Etcdserverpb_MemberUpdateRequest
+            package typealias Input = Etcdserverpb_MemberUpdateRequest
             /// Response type for "MemberUpdate".
-            internal typealias Output = Etcdserverpb_MemberUpdateResponse
+            package typealias Output = Etcdserverpb_MemberUpdateResponse
             /// Descriptor for "MemberUpdate".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster"),
                 method: "MemberUpdate",
                 type: .unary
             )
         }
         /// Namespace for "MemberList" metadata.
-        internal enum MemberList: Sendable {
+        package enum MemberList: Sendable {
             /// Request type for "MemberList".
-            internal typealias Input = Etcdserverpb_MemberListRequest
+            package typealias Input = Etcdserverpb_MemberListRequest
             /// Response type for "MemberList".
-            internal typealias Output = Etcdserverpb_MemberListResponse
+            package typealias Output = Etcdserverpb_MemberListResponse
             /// Descriptor for "MemberList".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster"),
                 method: "MemberList",
                 type: .unary
             )
         }
         /// Namespace for "MemberPromote" metadata.
-        internal enum MemberPromote: Sendable {
+        package enum MemberPromote: Sendable {
             /// Request type for "MemberPromote".
-            internal typealias Input = Etcdserverpb_MemberPromoteRequest
+            package typealias Input = Etcdserverpb_MemberPromoteRequest
             /// Response type for "MemberPromote".
-            internal typealias Output = Etcdserverpb_MemberPromoteResponse
+            package typealias Output = Etcdserverpb_MemberPromoteResponse
             /// Descriptor for "MemberPromote".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster"),
                 method: "MemberPromote",
                 type: .unary
             )
         }
         /// Descriptors for all methods in the "etcdserverpb.Cluster" service.
-        internal static let descriptors: [GRPCCore.MethodDescriptor] = [
+        package static let descriptors: [GRPCCore.MethodDescriptor] = [
             MemberAdd.descriptor,
             MemberRemove.descriptor,
             MemberUpdate.descriptor,
@@ -1316,7 +1316,7 @@ internal enum Etcdserverpb_Cluster: Sendable {
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
 extension GRPCCore.ServiceDescriptor {
     /// Service descriptor for the "etcdserverpb.Cluster" service.
-    internal static let etcdserverpb_Cluster = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster")
+    package static let etcdserverpb_Cluster = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Cluster")
 }
 
 // MARK: etcdserverpb.Cluster (client)
@@ -1327,7 +1327,7 @@ extension Etcdserverpb_Cluster {
     ///
     /// You don't need to implement this protocol directly, use the generated
     /// implementation, ``Client``.
-    internal protocol ClientProtocol: Sendable {
+    package protocol ClientProtocol: Sendable {
         /// Call the "MemberAdd" method.
         ///
         /// - Parameters:
@@ -1429,14 +1429,14 @@ extension Etcdserverpb_Cluster {
     /// The ``Client`` provides an implementation of ``ClientProtocol`` which wraps
     /// a `GRPCCore.GRPCCClient`. The underlying `GRPCClient` provides the long-lived
     /// means of communication with the remote peer.
-    internal struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
+    package struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
         private let client: GRPCCore.GRPCClient<Transport>
 
         /// Creates a new client wrapping the provided `GRPCCore.GRPCClient`.
         ///
         /// - Parameters:
         ///   - client: A `GRPCCore.GRPCClient` providing a communication channel to the service.
-        internal init(wrapping client: GRPCCore.GRPCClient<Transport>) {
+        package init(wrapping client: GRPCCore.GRPCClient<Transport>) {
             self.client = client
         }
 
@@ -1451,7 +1451,7 @@ extension Etcdserverpb_Cluster {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func memberAdd<Result>(
+        package func memberAdd<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_MemberAddRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberAddRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberAddResponse>,
@@ -1481,7 +1481,7 @@ extension Etcdserverpb_Cluster {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func memberRemove<Result>(
+        package func memberRemove<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_MemberRemoveRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberRemoveRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberRemoveResponse>,
@@ -1511,7 +1511,7 @@ extension Etcdserverpb_Cluster {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func memberUpdate<Result>(
+        package func memberUpdate<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_MemberUpdateRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberUpdateRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberUpdateResponse>,
@@ -1541,7 +1541,7 @@ extension Etcdserverpb_Cluster {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func memberList<Result>(
+        package func memberList<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_MemberListRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberListRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberListResponse>,
@@ -1571,7 +1571,7 @@ extension Etcdserverpb_Cluster {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func memberPromote<Result>(
+        package func memberPromote<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_MemberPromoteRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MemberPromoteRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MemberPromoteResponse>,
@@ -1604,7 +1604,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberAdd<Result>(
+    package func memberAdd<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_MemberAddRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberAddResponse>) async throws -> Result = { response in
@@ -1629,7 +1629,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberRemove<Result>(
+    package func memberRemove<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_MemberRemoveRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberRemoveResponse>) async throws -> Result = { response in
@@ -1654,7 +1654,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberUpdate<Result>(
+    package func memberUpdate<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_MemberUpdateRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberUpdateResponse>) async throws -> Result = { response in
@@ -1679,7 +1679,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberList<Result>(
+    package func memberList<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_MemberListRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberListResponse>) async throws -> Result = { response in
@@ -1704,7 +1704,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberPromote<Result>(
+    package func memberPromote<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_MemberPromoteRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MemberPromoteResponse>) async throws -> Result = { response in
@@ -1734,7 +1734,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberAdd<Result>(
+    package func memberAdd<Result>(
         _ message: Etcdserverpb_MemberAddRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1763,7 +1763,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberRemove<Result>(
+    package func memberRemove<Result>(
         _ message: Etcdserverpb_MemberRemoveRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1792,7 +1792,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberUpdate<Result>(
+    package func memberUpdate<Result>(
         _ message: Etcdserverpb_MemberUpdateRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1821,7 +1821,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberList<Result>(
+    package func memberList<Result>(
         _ message: Etcdserverpb_MemberListRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1850,7 +1850,7 @@ extension Etcdserverpb_Cluster.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func memberPromote<Result>(
+    package func memberPromote<Result>(
         _ message: Etcdserverpb_MemberPromoteRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -1874,78 +1874,78 @@ extension Etcdserverpb_Cluster.ClientProtocol {
 
 /// Namespace containing generated types for the "etcdserverpb.Maintenance" service.
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
-internal enum Etcdserverpb_Maintenance: Sendable {
+package enum Etcdserverpb_Maintenance: Sendable {
     /// Service descriptor for the "etcdserverpb.Maintenance" service.
-    internal static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance")
+    package static let descriptor = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance")
     /// Namespace for method metadata.
-    internal enum Method: Sendable {
+    package enum Method: Sendable {
         /// Namespace for "Alarm" metadata.
-        internal enum Alarm: Sendable {
+        package enum Alarm: Sendable {
             /// Request type for "Alarm".
-            internal typealias Input = Etcdserverpb_AlarmRequest
+            package typealias Input = Etcdserverpb_AlarmRequest
             /// Response type for "Alarm".
-            internal typealias Output = Etcdserverpb_AlarmResponse
+            package typealias Output = Etcdserverpb_AlarmResponse
             /// Descriptor for "Alarm".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance"),
                 method: "Alarm",
                 type: .unary
             )
         }
         /// Namespace for "Status" metadata.
-        internal enum Status: Sendable {
+        package enum Status: Sendable {
             /// Request type for "Status".
-            internal typealias Input = Etcdserverpb_StatusRequest
+            package typealias Input = Etcdserverpb_StatusRequest
             /// Response type for "Status".
-            internal typealias Output = Etcdserverpb_StatusResponse
+            package typealias Output = Etcdserverpb_StatusResponse
             /// Descriptor for "Status".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance"),
                 method: "Status",
                 type: .unary
             )
         }
         /// Namespace for "Defragment" metadata.
-        internal enum Defragment: Sendable {
+        package enum Defragment: Sendable {
             /// Request type for "Defragment".
-            internal typealias Input = Etcdserverpb_DefragmentRequest
+            package typealias Input = Etcdserverpb_DefragmentRequest
             /// Response type for "Defragment".
-            internal typealias Output = Etcdserverpb_DefragmentResponse
+            package typealias Output = Etcdserverpb_DefragmentResponse
             /// Descriptor for "Defragment".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance"),
                 method: "Defragment",
                 type: .unary
             )
         }
         /// Namespace for "Snapshot" metadata.
-        internal enum Snapshot: Sendable {
+        package enum Snapshot: Sendable {
             /// Request type for "Snapshot".
-            internal typealias Input = Etcdserverpb_SnapshotRequest
+            package typealias Input = Etcdserverpb_SnapshotRequest
             /// Response type for "Snapshot".
-            internal typealias Output = Etcdserverpb_SnapshotResponse
+            package typealias Output = Etcdserverpb_SnapshotResponse
             /// Descriptor for "Snapshot".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance"),
                 method: "Snapshot",
                 type: .serverStreaming
             )
         }
         /// Namespace for "MoveLeader" metadata.
-        internal enum MoveLeader: Sendable {
+        package enum MoveLeader: Sendable {
             /// Request type for "MoveLeader".
-            internal typealias Input = Etcdserverpb_MoveLeaderRequest
+            package typealias Input = Etcdserverpb_MoveLeaderRequest
             /// Response type for "MoveLeader".
-            internal typealias Output = Etcdserverpb_MoveLeaderResponse
+            package typealias Output = Etcdserverpb_MoveLeaderResponse
             /// Descriptor for "MoveLeader".
-            internal static let descriptor = GRPCCore.MethodDescriptor(
+            package static let descriptor = GRPCCore.MethodDescriptor(
                 service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance"),
                 method: "MoveLeader",
                 type: .unary
             )
         }
         /// Descriptors for all methods in the "etcdserverpb.Maintenance" service.
-        internal static let descriptors: [GRPCCore.MethodDescriptor] = [
+        package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Alarm.descriptor,
             Status.descriptor,
             Defragment.descriptor,
@@ -1958,7 +1958,7 @@ internal enum Etcdserverpb_Maintenance: Sendable {
 @available(macOS 15.0, iOS 18.0, watchOS 11.0, tvOS 18.0, visionOS 2.0, *)
 extension GRPCCore.ServiceDescriptor {
     /// Service descriptor for the "etcdserverpb.Maintenance" service.
-    internal static let etcdserverpb_Maintenance = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance")
+    package static let etcdserverpb_Maintenance = GRPCCore.ServiceDescriptor(fullyQualifiedService: "etcdserverpb.Maintenance")
 }
 
 // MARK: etcdserverpb.Maintenance (client)
@@ -1969,7 +1969,7 @@ extension Etcdserverpb_Maintenance {
     ///
     /// You don't need to implement this protocol directly, use the generated
     /// implementation, ``Client``.
-    internal protocol ClientProtocol: Sendable {
+    package protocol ClientProtocol: Sendable {
         /// Call the "Alarm" method.
         ///
         /// - Parameters:
@@ -2071,14 +2071,14 @@ extension Etcdserverpb_Maintenance {
     /// The ``Client`` provides an implementation of ``ClientProtocol`` which wraps
     /// a `GRPCCore.GRPCCClient`. The underlying `GRPCClient` provides the long-lived
     /// means of communication with the remote peer.
-    internal struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
+    package struct Client<Transport>: ClientProtocol where Transport: GRPCCore.ClientTransport {
         private let client: GRPCCore.GRPCClient<Transport>
 
         /// Creates a new client wrapping the provided `GRPCCore.GRPCClient`.
         ///
         /// - Parameters:
         ///   - client: A `GRPCCore.GRPCClient` providing a communication channel to the service.
-        internal init(wrapping client: GRPCCore.GRPCClient<Transport>) {
+        package init(wrapping client: GRPCCore.GRPCClient<Transport>) {
             self.client = client
         }
 
@@ -2093,7 +2093,7 @@ extension Etcdserverpb_Maintenance {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func alarm<Result>(
+        package func alarm<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_AlarmRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_AlarmRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_AlarmResponse>,
@@ -2123,7 +2123,7 @@ extension Etcdserverpb_Maintenance {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func status<Result>(
+        package func status<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_StatusRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_StatusRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_StatusResponse>,
@@ -2153,7 +2153,7 @@ extension Etcdserverpb_Maintenance {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func defragment<Result>(
+        package func defragment<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_DefragmentRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_DefragmentRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_DefragmentResponse>,
@@ -2183,7 +2183,7 @@ extension Etcdserverpb_Maintenance {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func snapshot<Result>(
+        package func snapshot<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_SnapshotRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_SnapshotRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_SnapshotResponse>,
@@ -2211,7 +2211,7 @@ extension Etcdserverpb_Maintenance {
         ///       the caller. Returning from the closure will cancel the RPC if it hasn't
         ///       already finished.
         /// - Returns: The result of `handleResponse`.
-        internal func moveLeader<Result>(
+        package func moveLeader<Result>(
             request: GRPCCore.ClientRequest<Etcdserverpb_MoveLeaderRequest>,
             serializer: some GRPCCore.MessageSerializer<Etcdserverpb_MoveLeaderRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Etcdserverpb_MoveLeaderResponse>,
@@ -2244,7 +2244,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func alarm<Result>(
+    package func alarm<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_AlarmRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_AlarmResponse>) async throws -> Result = { response in
@@ -2269,7 +2269,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func status<Result>(
+    package func status<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_StatusRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_StatusResponse>) async throws -> Result = { response in
@@ -2294,7 +2294,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func defragment<Result>(
+    package func defragment<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_DefragmentRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_DefragmentResponse>) async throws -> Result = { response in
@@ -2319,7 +2319,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func snapshot<Result>(
+    package func snapshot<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_SnapshotRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Etcdserverpb_SnapshotResponse>) async throws -> Result
@@ -2342,7 +2342,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func moveLeader<Result>(
+    package func moveLeader<Result>(
         request: GRPCCore.ClientRequest<Etcdserverpb_MoveLeaderRequest>,
         options: GRPCCore.CallOptions = .defaults,
         onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Etcdserverpb_MoveLeaderResponse>) async throws -> Result = { response in
@@ -2372,7 +2372,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func alarm<Result>(
+    package func alarm<Result>(
         _ message: Etcdserverpb_AlarmRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -2401,7 +2401,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func status<Result>(
+    package func status<Result>(
         _ message: Etcdserverpb_StatusRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -2430,7 +2430,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func defragment<Result>(
+    package func defragment<Result>(
         _ message: Etcdserverpb_DefragmentRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -2459,7 +2459,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func snapshot<Result>(
+    package func snapshot<Result>(
         _ message: Etcdserverpb_SnapshotRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,
@@ -2486,7 +2486,7 @@ extension Etcdserverpb_Maintenance.ClientProtocol {
     ///       the caller. Returning from the closure will cancel the RPC if it hasn't
     ///       already finished.
     /// - Returns: The result of `handleResponse`.
-    internal func moveLeader<Result>(
+    package func moveLeader<Result>(
         _ message: Etcdserverpb_MoveLeaderRequest,
         metadata: GRPCCore.Metadata = [:],
         options: GRPCCore.CallOptions = .defaults,

@@ -12,8 +12,8 @@ bin=$(swift build --show-bin-path)
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 protoc --proto_path="$here" \
-    --plugin="$bin/protoc-gen-swift" --swift_opt=Visibility=Internal --swift_out="$out" \
-    --plugin="$bin/protoc-gen-grpc-swift-2" --grpc-swift-2_opt=Visibility=Internal,Server=false --grpc-swift-2_out="$out" \
+    --plugin="$bin/protoc-gen-swift" --swift_opt=Visibility=Package --swift_out="$out" \
+    --plugin="$bin/protoc-gen-grpc-swift-2" --grpc-swift-2_opt=Visibility=Package,Server=false --grpc-swift-2_out="$out" \
     etcd.proto
 if [ "${1:-}" = --check ]; then
     for file in etcd.pb.swift etcd.grpc.swift; do diff -u "$here/$file" "$out/$file"; done

@@ -1,0 +1,155 @@
+import EtcdBed
+import Primitives
+import ResourceModel
+import StoreEtcd
+import StoreMemory
+import StoreSQLite
+import TestSupport
+import Testing
+
+/// Documents moved between engines: all of them, byte for byte, and revisions that go on.
+@Suite(.serialized) struct StoreMigrationTests {
+    private static func document(_ number: Int) -> (ResourceKey, [UInt8]) {
+        // Members that no version of this program knows, and bytes that a decoder would write differently.
+        let text = #"{ "spec":{"a": 1.50,"later":[null,"\u00e9"]},  "number":\#(number) }"#
+        return (ResourceKey(kind: "test.kind-\(number % 7)", name: "n\(number)"), Array(text.utf8))
+    }
+
+    private static func fill(_ store: any ResourceStore, _ count: Int) async throws {
+        for part in stride(from: 0, to: count, by: 100) {
+            let documents = (part..<min(part + 100, count)).map(document)
+            _ = try await store.commit(Transaction(operations: documents.map { .put($0, $1) }))
+        }
+    }
+
+    private static func check(_ store: any ResourceStore, _ count: Int) async throws {
+        for number in stride(from: 0, to: count, by: 97) {
+            let (key, value) = document(number)
+            #expect(try await store.get(key)?.value == value)
+        }
+    }
+
+    @Test func `ten thousand documents go from SQLite to etcd and back`() async throws {
+        let count = 10_000
+        let directory = try TemporaryDirectory("migration")
+        let scene = try await EtcdScene(members: 3)
+        let first = try await SQLiteStore.open(path: directory.appending("first.sqlite"))
+        try await Self.fill(first, count)
+        let lease = try await first.grantLease(timeToLive: .seconds(60))
+        let tied = ResourceKey(kind: "test.tied", name: "a")
+        let before = try await first.commit(Transaction(operations: [.put(tied, [1], lease: lease)]))
+
+        let configuration = scene.configuration()
+        try await EtcdStore.beginNewHistory(configuration, beyond: Revision(1_000_000), logger: quiet)
+        let etcd = try await EtcdStore.open(configuration, logger: quiet)
+        let there = try await StoreMigration(from: first, to: etcd).run()
+        #expect(there.count == count && there.documents.count == 7 && there.leftOut == 1)
+        #expect(there.revision == before)
+        try await Self.check(etcd, count)
+        #expect(try await etcd.get(tied) == nil)
+        #expect(try await etcd.currentRevision() > Revision(1_000_000))
+
+        let second = try await SQLiteStore.open(path: directory.appending("second.sqlite"))
+        let back = try await StoreMigration(from: etcd, to: second).run()
+        #expect(back.documents == there.documents && back.bytes == there.bytes)
+        try await Self.check(second, count)
+        try await second.close()
+        try SQLiteStore.beginNewHistory(path: directory.appending("second.sqlite"), beyond: back.revision)
+        let reopened = try await SQLiteStore.open(path: directory.appending("second.sqlite"))
+        #expect(try await reopened.currentRevision() >= back.revision)
+        try await Self.check(reopened, count)
+        for store in [first, reopened] { try await store.close() }
+        try await etcd.close()
+    }
+
+    @Test func `a store that is not empty is not copied to; what was broken off is begun anew`() async throws {
+        let (source, target) = (MemoryStore(), MemoryStore())
+        try await Self.fill(source, 1200)
+        let stranger = ResourceKey(kind: "test.thing", name: "stranger")
+        _ = try await target.commit(Transaction(operations: [.put(stranger, [1])]))
+        await #expect(throws: MigrationError.notEmpty(stranger)) {
+            try await StoreMigration(from: source, to: target).run()
+        }
+        #expect(try await target.get(stranger)?.value == [1])
+        // As a copy that was broken off leaves it.
+        _ = try await target.commit(
+            Transaction(operations: [.put(StoreMigration.mark, [1]), .put(Self.document(3).0, [9])]))
+        #expect(try await StoreMigration.isUnfinished(in: target))
+        let report = try await StoreMigration(from: source, to: target).run()
+        #expect(report.count == 1200)
+        #expect(try await !StoreMigration.isUnfinished(in: target))
+        #expect(try await target.get(stranger) == nil)
+        try await Self.check(target, 1200)
+    }
+
+    @Test func `what is written meanwhile is found`() async throws {
+        let source = MemoryStore()
+        try await Self.fill(source, 300)
+        let meddled = MeddledStore(MemoryStore()) {
+            _ = try? await source.commit(Transaction(operations: [.put(Self.document(5).0, [1])]))
+        }
+        await #expect(throws: MigrationError.self) { try await StoreMigration(from: source, to: meddled).run() }
+        #expect(try await StoreMigration.isUnfinished(in: meddled))
+    }
+
+    @Test func `a new history gives no revision twice, and readers of the old one list anew`() async throws {
+        let scene = try await EtcdScene(members: 1)
+        let configuration = scene.configuration()
+        let key = ResourceKey(kind: "test.thing", name: "a")
+        let old = try await EtcdStore.open(configuration, logger: quiet)
+        let revision = try await old.commit(Transaction(operations: [.put(key, [1])]))
+        try await old.close()
+        try await EtcdStore.beginNewHistory(configuration, beyond: Revision(5000), logger: quiet)
+        let store = try await EtcdStore.open(configuration, logger: quiet)
+        #expect(store.identity != old.identity)
+        let document = try #require(try await store.get(key))
+        let listed = try await store.list(kind: nil, after: nil, limit: 10).revision
+        let next = try await store.commit(
+            Transaction(conditions: [.unchanged(key, since: document.revision)], operations: [.put(key, [2])]))
+        #expect(next > Revision(5000))
+        await #expect(throws: StoreError.conflict(key)) {
+            try await store.commit(
+                Transaction(conditions: [.unchanged(key, since: revision)], operations: [.put(key, [3])]))
+        }
+        for lost in [revision, Revision(4000)] {
+            await #expect(throws: StoreError.self) {
+                for try await _ in await store.watch(after: lost) { continue }
+            }
+        }
+        for try await batch in await store.watch(after: listed) where !batch.isBookmark {
+            #expect(batch.revision == next)
+            break
+        }
+        try await store.close()
+    }
+}
+
+/// A store that has something done at the first commit.
+private struct MeddledStore: ResourceStore {
+    private let store: MemoryStore
+    private let meddle: @Sendable () async -> Void
+
+    init(_ store: MemoryStore, _ meddle: @escaping @Sendable () async -> Void) {
+        self.store = store
+        self.meddle = meddle
+    }
+
+    func currentRevision() async throws(StoreError) -> Revision { try await store.currentRevision() }
+    func get(_ key: ResourceKey) async throws(StoreError) -> Document? { try await store.get(key) }
+    func list(kind: String?, after: ResourceKey?, limit: Int) async throws(StoreError) -> Page {
+        try await store.list(kind: kind, after: after, limit: limit)
+    }
+    func commit(_ transaction: Transaction) async throws(StoreError) -> Revision {
+        if transaction.operations.count > 1 { await meddle() }
+        return try await store.commit(transaction)
+    }
+    func watch(after revision: Revision) async -> AsyncThrowingStream<WatchBatch, any Error> {
+        await store.watch(after: revision)
+    }
+    func compact(through revision: Revision) async throws(StoreError) { try await store.compact(through: revision) }
+    func grantLease(timeToLive: Duration) async throws(StoreError) -> LeaseID {
+        try await store.grantLease(timeToLive: timeToLive)
+    }
+    func renewLease(_ lease: LeaseID) async throws(StoreError) { try await store.renewLease(lease) }
+    func revokeLease(_ lease: LeaseID) async throws(StoreError) { try await store.revokeLease(lease) }
+}
