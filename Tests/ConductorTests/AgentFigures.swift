@@ -10,7 +10,9 @@ import Primitives
 
 /// Every figure that agents of all roles send, from the code that makes them.
 enum AgentFigures {
-    static func all() -> [MetricsReport.Sample] { MachineMetrics.read() + network() + storage() + compute() + proxy() }
+    static func all() -> [MetricsReport.Sample] {
+        MachineMetrics.read() + network() + storage() + compute() + proxy() + controller()
+    }
 
     private static func network() -> [MetricsReport.Sample] {
         var probes = TunnelProbes()
@@ -47,6 +49,20 @@ enum AgentFigures {
         var figures = ComputeFigures()
         figures.hugePages[.mebibytes(2)] = .init(free: 1, total: 2)
         return ComputeRole.samples(figures)
+    }
+
+    private static func controller() -> [MetricsReport.Sample] {
+        let names = [
+            "etcd_server_has_leader", "etcd_server_is_leader", "etcd_mvcc_db_total_size_in_bytes",
+            "etcd_mvcc_db_total_size_in_use_in_bytes", "etcd_server_proposals_pending",
+            "etcd_server_leader_changes_seen_total", "etcd_server_proposals_committed_total",
+            "etcd_server_proposals_failed_total", "etcd_disk_wal_fsync_duration_seconds_sum",
+            "etcd_disk_wal_fsync_duration_seconds_count",
+        ]
+        let text = names.map { "\($0) 1\n" }.joined()
+        return EtcdProgram.samples(EtcdFigures(text: Array(text.utf8))) + KeepalivedProgram.samples(.master)
+            + ChronyProgram.samples(.init(source: "192.0.2.1", stratum: 3, offsetMicroseconds: 12))
+            + ConductorProgram.samples(isRunning: true)
     }
 
     private static func proxy() -> [MetricsReport.Sample] {

@@ -84,17 +84,19 @@ import Testing
             waitpid(pid, &code, 0)
         }
 
-        var service: HAProxyService {
-            HAProxyService(directory: directory("etc"), runtime: directory("run"), unit: nil)
+        var proxy: HAProxyProgram {
+            HAProxyProgram(places: .init(directory: directory.path, runtime: directory("run"), hasUnits: false))
         }
 
-        func role() -> ControllerRole {
-            ControllerRole(service: service, authority: directory("ca.pem"), clock: SystemWallClock())
+        func role() -> ControllerRole { Self.role(proxy) }
+
+        static func role(_ proxy: HAProxyProgram) -> ControllerRole {
+            ControllerRole(parts: [ControllerService(proxy)], clock: SystemWallClock())
         }
 
         deinit {
             for port in Array(conductors.keys) { kill(port) }
-            try? service.stop()
+            try? proxy.stop()
         }
     }
 
@@ -148,15 +150,15 @@ import Testing
             bench.start(9501)
             _ = Self.wait(role, "it is back") { $0.conditions.allSatisfy(\.isTrue) }
 
-            let master = bench.service.master
+            let master = bench.proxy.service.process
             let next = bench.role()
             let adopted = here { await next.apply(Self.items([9501, 9502])) }
-            #expect(adopted.isReady && bench.service.master == master && master != nil)
+            #expect(adopted.isReady && bench.proxy.service.process == master && master != nil)
             let figures = here { await next.metrics() }
             let total = figures.first { $0.name == "muster_controller_proxy_connections_total" }?.value
             #expect(total ?? 0 >= 40, "the counters of an adopted proxy go on")
             let gone = here { await next.apply([:]) }
-            #expect(gone.isReady && bench.service.master == nil)
+            #expect(gone.isReady && bench.proxy.service.process == nil)
         }
     }
 
@@ -167,21 +169,21 @@ import Testing
             let role = bench.role()
             _ = here { await role.apply(Self.items([9501])) }
             _ = Self.wait(role, "it is up") { $0.isReady }
-            let mark = bench.service.runningMark
+            let mark = bench.proxy.runningMark
             Shell.run("cd \(bench.directory.path); cp ca.pem good; echo nonsense > ca.pem")
             let status = here { await role.apply(Self.items([9501])) }
             #expect(!status.isReady)
             let message = status.conditions.first { !$0.isTrue }?.message ?? ""
             #expect(message.contains("what ran before goes on") && message.contains("ca.pem"), "\(message)")
-            #expect(bench.service.runningMark == mark && mark != nil)
+            #expect(bench.proxy.runningMark == mark && mark != nil)
             Shell.run("cd \(bench.directory.path); mv good ca.pem")
             #expect(Shell.run("cd \(bench.directory.path); python3 load.py 5") == "5 conductor 9501\n")
             let again = here { await role.apply(Self.items([9501])) }
             #expect(again.isReady, "\(again)")
             // Everything listens on 9501 already, so HAProxy cannot take that port, whatever its check says.
-            var hasty = bench.service
-            hasty.patience = .seconds(3)
-            let greedy = ControllerRole(service: hasty, authority: bench.directory("ca.pem"), clock: SystemWallClock())
+            var hasty = bench.proxy
+            hasty.service.patience = .seconds(3)
+            let greedy = Bench.role(hasty)
             let taken = here { await greedy.apply(Self.items([9501], port: 9501)) }
             #expect(taken.conditions.first?.message.contains("another program may have its port") == true, "\(taken)")
             let healed = here { await role.apply(Self.items([9501])) }
@@ -212,65 +214,6 @@ import Testing
             #expect(!answers.contains("failed") && !answers.isEmpty, "\(answers)")
             let counts = answers.split(separator: "\n").compactMap { Int($0.prefix { $0 != " " }) }
             #expect(counts.reduce(0, +) == 400 && reloads >= 2, "\(reloads) reloads")
-        }
-    }
-}
-
-/// What an actor's method answers, waited for on this thread, and carried out in its network namespace: the actor's work
-/// runs on this thread.
-private func here<Answer: Sendable>(_ work: @escaping @Sendable () async -> Answer) -> Answer {
-    let executor = ThisThread()
-    let box = Box<Answer>()
-    let task = Task(executorPreference: executor) {
-        box.answer = await work()
-        executor.finish()
-    }
-    executor.run()
-    _ = task
-    return box.answer!
-}
-
-private final class Box<Value>: @unchecked Sendable {
-    // SAFETY: written by a task that runs on the thread that reads it afterwards.
-    var answer: Value?
-}
-
-/// Runs tasks on the thread that calls `run`.
-private final class ThisThread: TaskExecutor, @unchecked Sendable {
-    // SAFETY: all is touched with the lock held.
-    private var lock = pthread_mutex_t()
-    private var changed = pthread_cond_t()
-    private var jobs: [UnownedJob] = []
-    private var isFinished = false
-
-    init() {
-        pthread_mutex_init(&lock, nil)
-        pthread_cond_init(&changed, nil)
-    }
-
-    func enqueue(_ job: consuming ExecutorJob) {
-        let job = UnownedJob(job)
-        pthread_mutex_lock(&lock)
-        jobs.append(job)
-        pthread_cond_signal(&changed)
-        pthread_mutex_unlock(&lock)
-    }
-
-    func finish() {
-        pthread_mutex_lock(&lock)
-        isFinished = true
-        pthread_cond_signal(&changed)
-        pthread_mutex_unlock(&lock)
-    }
-
-    func run() {
-        while true {
-            pthread_mutex_lock(&lock)
-            while jobs.isEmpty, !isFinished { pthread_cond_wait(&changed, &lock) }
-            let next = jobs.isEmpty ? nil : jobs.removeFirst()
-            pthread_mutex_unlock(&lock)
-            guard let next else { return }
-            next.runSynchronously(on: asUnownedTaskExecutor())
         }
     }
 }

@@ -10,8 +10,23 @@ import Testing
         authority: "/state/muster/ca.pem", socket: "/run/muster/haproxy/stats.sock")
 
     static func text(_ conductors: [String], port: UInt16 = 9443, digest: String = "d") throws -> (String, String) {
-        try HAProxyConfiguration.text(
-            for: ProxyItem(port: port, conductors: conductors), paths: paths, authorityDigest: digest)
+        let item = ProxyItem(port: port, conductors: conductors)
+        try item.validate()
+        let made = HAProxyConfiguration.text(for: item, paths: paths, authorityDigest: digest)
+        return (made.text, made.mark)
+    }
+
+    @Test("With three further ports and the readiness port: the whole configuration as it is frozen")
+    func goldenWithPasses() throws {
+        let hosts = ["10.77.0.1", "10.77.0.2", "10.77.0.3"]
+        let item = ProxyItem(
+            port: 9443, conductors: hosts.map { "\($0):19443" },
+            passes: [("agents", 7443 as UInt16), ("provisioning", 8443), ("boot", 8080)].map { name, port in
+                ProxyItem.Pass(name: name, port: port, servers: hosts.map { "\($0):\(10_000 + Int(port))" })
+            }, readinessPort: 9444)
+        try item.validate()
+        let made = HAProxyConfiguration.text(for: item, paths: Self.paths, authorityDigest: "d")
+        try GoldenFile.compare(made.text, with: "node/haproxy-passes.cfg")
     }
 
     @Test("Three conductors: the whole configuration as it is frozen")
@@ -40,7 +55,27 @@ import Testing
             (1...17).map { "10.77.0.\($0):9443" },
         ])
     func bad(_ conductors: [String]) {
-        #expect(throws: HAProxyConfiguration.BadItem.self) { try Self.text(conductors) }
+        #expect(throws: InvalidValue.self) { try Self.text(conductors) }
+    }
+
+    @Test("Ports beside the API's are bounded, have names of their own and never one port twice")
+    func badPasses() {
+        typealias Pass = ProxyItem.Pass
+        let good = Pass(name: "agents", port: 7443, servers: ["10.77.0.1:7443"])
+        let bad: [[Pass]] = [
+            [good, good], [Pass(name: "agents", port: 9443, servers: good.servers)],
+            [Pass(name: "api", port: 7443, servers: good.servers)],
+            [Pass(name: "a b", port: 7443, servers: good.servers)], [Pass(name: "agents", port: 7443, servers: [])],
+            (1...5).map { Pass(name: "p\($0)", port: UInt16(7000 + $0), servers: good.servers) },
+        ]
+        for passes in bad {
+            #expect(throws: InvalidValue.self, "\(passes)") {
+                try ProxyItem(port: 9443, conductors: ["10.77.0.1:9443"], passes: passes).validate()
+            }
+        }
+        #expect(throws: Never.self) {
+            try ProxyItem(port: 9443, conductors: ["10.77.0.1:9443"], passes: [good]).validate()
+        }
     }
 
     static let csv = #"""

@@ -141,25 +141,3 @@ public struct StoragePoolItem: Codable, Sendable, Hashable {
         self.disks = disks
     }
 }
-
-/// `controller.proxy`: HAProxy before the conductors' API. Key `proxy`.
-public struct ProxyItem: Codable, Sendable, Hashable {
-    /// The item's kind and key in the view.
-    public static let kind = "controller.proxy"
-    /// The key in the view.
-    public static let key = "proxy"
-    /// The port when the site names none.
-    public static let portDefault: UInt16 = 9443
-    /// The most conductors.
-    public static let conductorCountMax = 16
-    /// The port that it listens on, on every address of the node.
-    public var port: UInt16
-    /// The conductors' API, each `address:port`, sorted.
-    public var conductors: [String]
-
-    /// A proxy.
-    public init(port: UInt16, conductors: [String]) {
-        self.port = port
-        self.conductors = conductors
-    }
-}

@@ -9,27 +9,35 @@ public struct RoleFacts: Codable, Sendable, Hashable {
     public var storage: StorageFacts?
     /// The proxy of a controller node.
     public var proxy: ProxyFacts?
+    /// The other services of a controller node.
+    public var controller: ControllerFacts?
 
     /// Facts.
-    public init(compute: ComputeFacts? = nil, storage: StorageFacts? = nil, proxy: ProxyFacts? = nil) {
+    public init(
+        compute: ComputeFacts? = nil, storage: StorageFacts? = nil, proxy: ProxyFacts? = nil,
+        controller: ControllerFacts? = nil
+    ) {
         self.compute = compute
         self.storage = storage
         self.proxy = proxy
+        self.controller = controller
     }
 
     /// These facts with every list and text cut to its limit; a report of a node is never trusted to be small.
     public var bounded: RoleFacts {
-        RoleFacts(compute: compute?.bounded, storage: storage?.bounded, proxy: proxy?.bounded)
+        RoleFacts(
+            compute: compute?.bounded, storage: storage?.bounded, proxy: proxy?.bounded,
+            controller: controller?.bounded)
     }
 
     /// Whether there is nothing in them.
-    public var isEmpty: Bool { compute == nil && storage == nil && proxy == nil }
+    public var isEmpty: Bool { compute == nil && storage == nil && proxy == nil && controller == nil }
 
     /// The facts of several roles together.
     public static func merged(_ all: [RoleFacts]) -> RoleFacts {
         RoleFacts(
             compute: all.lazy.compactMap(\.compute).first, storage: all.lazy.compactMap(\.storage).first,
-            proxy: all.lazy.compactMap(\.proxy).first)
+            proxy: all.lazy.compactMap(\.proxy).first, controller: all.lazy.compactMap(\.controller).first)
     }
 
     /// These facts, bounded, with their lists made shorter until all is at most `limit` long in JSON; a role's facts
@@ -43,6 +51,7 @@ public struct RoleFacts: Codable, Sendable, Hashable {
         for _ in 0..<8 where isTooLong() { facts.compute?.halve() }
         if isTooLong() { facts.storage = nil }
         if isTooLong() { facts.proxy = nil }
+        if isTooLong() { facts.controller = nil }
         return facts
     }
 }

@@ -1,4 +1,3 @@
-import Glibc
 import LinuxSystem
 import Primitives
 
@@ -86,44 +85,8 @@ struct HAProxyStatistics: Hashable, Sendable {
 
 /// HAProxy's socket for questions: one question a connection.
 enum HAProxySocket {
-    /// The most bytes of an answer.
-    static let answerSizeMax = 1 << 20
-
-    /// The answer to `question`; blocks, 2 s at most for each part. Throws `SystemError` when nobody answers.
+    /// The answer to `question`. Throws `SystemError` when nobody answers.
     static func ask(_ question: String, at path: String) throws(SystemError) -> [UInt8] {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw SystemError("ask HAProxy", errno: errno) }
-        defer { close(descriptor) }
-        var patience = timeval(tv_sec: 2, tv_usec: 0)
-        let size = socklen_t(MemoryLayout<timeval>.size)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, size)
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, size)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let name = Array(path.utf8)
-        guard name.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw SystemError("ask HAProxy at \(path)", errno: ENAMETOOLONG)
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name) }
-        let connected = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard connected == 0 else { throw SystemError("ask HAProxy at \(path)", errno: errno) }
-        let bytes = Array((question + "\n").utf8)
-        guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
-            throw SystemError("ask HAProxy at \(path)", errno: errno)
-        }
-        var answer: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 65_536)
-        while answer.count < answerSizeMax {
-            let count = recv(descriptor, &buffer, min(buffer.count, answerSizeMax - answer.count), 0)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw SystemError("read HAProxy's answer", errno: errno) }
-            if count == 0 { break }
-            answer += buffer[0..<count]
-        }
-        return answer
+        try LocalQuestion.ask(question, at: path, of: "HAProxy")
     }
 }
