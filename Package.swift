@@ -145,6 +145,7 @@ let package = Package(
                 "Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "FleetContract",
                 yams,
             ]),
+        module("Domain", "ControlPlane", ["Primitives"]),
 
         // Adapter: drivers and servers that face hardware.
         module(
@@ -495,6 +496,7 @@ let package = Package(
                 logging,
                 lifecycle,
             ]),
+        suite("ControlPlaneTests", ["ControlPlane", "Primitives"]),
         suite("TidyTests", []),
     ],
     swiftLanguageModes: [.v6]
