@@ -69,4 +69,62 @@ import Testing
         #expect(items(controller, conductors: [])["proxy"] != nil, "no segment yet: the proxy that runs stays")
         #expect(items(storage)["proxy"] == nil)
     }
+
+    /// A control plane of `n1` and `n2`, which run all, and of `n3`, whose member joins.
+    private func plane() throws -> ControlPlaneRecord {
+        let peers = try (1...3).map { number in
+            EtcdMemberItem.Peer(name: "n\(number)", address: try SocketAddress("10.0.0.\(number):2380"))
+        }
+        func assignment(_ number: Int, _ founding: EtcdMemberItem.Founding, _ count: Int) throws
+            -> ControlPlaneRecord.Assignment
+        {
+            ControlPlaneRecord.Assignment(
+                controller: "n\(number)", address: try IPv4Address("10.0.0.\(number)"),
+                member: .init(
+                    incarnation: "m\(number)", founding: founding, cluster: Array(peers.prefix(count))),
+                runsConductor: number < 3)
+        }
+        return ControlPlaneRecord(
+            created: Timestamp(millisecondsSinceEpoch: 0),
+            spec: .init(
+                controllers: ["n1", "n2", "n3"],
+                vip: .init(address: try IPv4Address("10.0.0.100"), prefixLength: 24)),
+            status: .init(
+                phase: .changing,
+                assignments: [
+                    try assignment(1, .new, 2), try assignment(2, .new, 2), try assignment(3, .existing, 3),
+                ], published: ["n1", "n2"], token: "site-1"))
+    }
+
+    @Test func aControllerSeesItsOwnPartOfTheControlPlaneAndNobodyElseAny() throws {
+        let plane = try plane()
+        func items(_ node: Node) -> [String: NodeView.Item] {
+            NodeViewProjection.view(
+                of: node, site: Site.Spec(name: "lab", sshKeys: []), controlPlane: plane, revision: Revision(1)
+            ).items
+        }
+        let first = items(try node(1, .controller))
+        let member = try #require(first[EtcdMemberItem.key]).decode(EtcdMemberItem.self)
+        let conductor = try #require(first[ConductorItem.key]).decode(ConductorItem.self)
+        let proxy = try #require(first[ProxyItem.key]).decode(ProxyItem.self)
+        let vip = try #require(first[VIPItem.key]).decode(VIPItem.self)
+        let time = try #require(first[TimeItem.key]).decode(TimeItem.self)
+        for item in [member, conductor, proxy, vip, time] as [any ControllerItem] { try item.validate() }
+        #expect(member.founding == .new && member.cluster.count == 2 && member.token == "site-1")
+        #expect(conductor.store.map(\.description) == ["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"])
+        #expect(conductor.endpoint == "https://10.0.0.100:9443" && conductor.ports.api == 19443)
+        #expect(proxy.port == 9443 && proxy.conductors == ["10.0.0.1:19443", "10.0.0.2:19443"])
+        #expect(proxy.passes?.map(\.name) == ["agents", "provisioning", "boot"])
+        #expect(proxy.passes?.map(\.port) == [7443, 8443, 8080])
+        #expect(vip.peers.map(\.description) == ["10.0.0.2"] && vip.priority == 200)
+        #expect(time.peers == vip.peers)
+
+        let joining = items(try node(3, .controller))
+        #expect(joining[EtcdMemberItem.key] != nil && joining[ConductorItem.key] == nil)
+        #expect(joining[VIPItem.key] == nil && joining[ProxyItem.key] == nil, "nobody is told of it yet")
+        let other = items(try node(4, .controller))
+        #expect(
+            Set(other.values.map(\.kind)).isDisjoint(with: [EtcdMemberItem.kind, VIPItem.kind, ConductorItem.kind]))
+        #expect(items(try node(1, .compute))[EtcdMemberItem.key] == nil, "a node that is no controller has no part")
+    }
 }

@@ -133,10 +133,30 @@ import Testing
                     metadata: metadata("controller-1"),
                     spec: ConductorEndpoint.Spec(
                         agents: ["10.77.0.1:7443"], provisioning: ["10.77.0.1:8443"], api: ["10.77.0.1:9443"]))),
+            line(controlPlane()),
         ]
     }
 
     /// Secrets, tokens and the log of who did what.
+    private static func controlPlane() throws -> ControlPlaneRecord {
+        let address = try IPv4Address("10.77.0.11")
+        let peer = EtcdMemberItem.Peer(name: "ctl-1", address: SocketAddress(host: address, port: 2380))
+        return ControlPlaneRecord(
+            created: time,
+            spec: .init(
+                controllers: ["ctl-1", "ctl-2", "ctl-3"], retired: ["8e9e05c52164694d"],
+                vip: .init(address: try IPv4Address("10.77.0.10"), prefixLength: 24)),
+            status: .init(
+                phase: .changing,
+                assignments: [
+                    .init(
+                        controller: "ctl-1", address: address,
+                        member: .init(incarnation: "founder", founding: .new, cluster: [peer]), runsConductor: true)
+                ], published: ["ctl-1"],
+                plan: [.init(step: "let ctl-2 vote", voters: "2 of 2 vote, 2 are needed, 0 may fail")], since: time,
+                problem: "The store's member on ctl-2 does not answer.", token: "site-1"))
+    }
+
     private static func identityDocuments() throws -> [String] {
         let envelope = SecretEnvelope(
             keyID: "k1", wrappedKey: Data([UInt8](0..<60)), nonce: Data([UInt8](0..<12)),
@@ -266,6 +286,7 @@ import Testing
                 ConductorRecord.self, LeaderRecord.self, Lease.self, SegmentEvent.self, SKU.self, TPMAuthority.self,
                 ConductorEndpoint.self, Secret.self, OperatorToken.self,
                 EnrolmentToken.self, AuditEvent.self, NodeCertificates.self, SiteAuthority.self,
+                ControlPlaneRecord.self,
             ] + cloud
         let lines = try Self.frozen("documents.tsv")
         #expect(lines.count == types.count)

@@ -191,7 +191,9 @@ struct AgentHub: AgentPortDelegate, Service {
         }
         return NodeViewProjection.view(
             of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
-            conductors: conductors, trust: ground.trust, agentPorts: ground.agentPorts, revision: ground.now.revision)
+            conductors: conductors, trust: ground.trust, agentPorts: ground.agentPorts,
+            controlPlane: ground.now.get(ControlPlaneRecord.self, ControlPlaneRecord.name),
+            revision: ground.now.revision)
     }
 
     /// Publishes the views that changes of the catalog concern, and ends streams of nodes that are gone, until cancelled.

@@ -30,6 +30,7 @@ struct ViewGround: Sendable {
     /// What a change of concerns all nodes.
     private static let commonKinds = [
         Site.kind, SiteAuthority.kind, PlaneNetwork.kind, NodeNetwork.kind, ConductorEndpoint.kind,
+        ControlPlaneRecord.kind,
     ]
 
     /// Takes the next snapshot, in which `change` has happened; which nodes' views may be others by that.

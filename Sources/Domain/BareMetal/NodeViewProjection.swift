@@ -6,12 +6,12 @@ import ResourceModel
 /// Makes a node's view from the catalog: a pure function.
 public enum NodeViewProjection {
     /// What `node` may see at `revision`, given the site, its networks, the ends of all tunnels, the API's addresses
-    /// (`host:port`) of the conductors as this node reaches them, and the bodies of the site's `TrustItem` and
-    /// `ConductorsItem`.
+    /// (`host:port`) of the conductors as this node reaches them, the bodies of the site's `TrustItem` and
+    /// `ConductorsItem`, and the control plane, if the site has one.
     public static func view(
         of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), ends: TunnelEnds = TunnelEnds(),
         conductors: [String] = [], trust: JSONValue? = nil, agentPorts: JSONValue? = nil,
-        revision: Revision
+        controlPlane: ControlPlaneRecord? = nil, revision: Revision
     ) -> NodeView {
         var items: [String: NodeView.Item] = [:]
         let generation = node.metadata.generation
@@ -47,12 +47,23 @@ public enum NodeViewProjection {
                 encoding: StoragePoolItem(owner: owner, disks: disks))
         }
         if node.spec.role == .controller {
-            let port = site?.proxyPort.flatMap { UInt16(exactly: $0) } ?? ProxyItem.portDefault
-            items[ProxyItem.key] = try? NodeView.Item(
-                kind: ProxyItem.kind, generation: generation,
-                encoding: ProxyItem(
-                    port: port, conductors: Array(conductors.sorted().prefix(ProxyItem.conductorCountMax))))
+            for (key, item) in controllerItems(of: node, site, networks, conductors, controlPlane) {
+                items[key] = try? NodeView.Item(kind: type(of: item).kind, generation: generation, encoding: item)
+            }
         }
         return NodeView(revision: revision, generation: generation, items: items)
+    }
+
+    /// What a controller runs: what the control plane says, and a proxy for the conductors that are known otherwise.
+    private static func controllerItems(
+        of node: Node, _ site: Site.Spec?, _ networks: NetworkCatalog, _ conductors: [String],
+        _ plane: ControlPlaneRecord?
+    ) -> [String: any ControllerItem] {
+        let served = networks.networks.values.map(\.network).sorted { $0.description < $1.description }
+        let items = plane.map { ControllerViews.items(of: node, in: $0, site: site, networks: served) } ?? [:]
+        guard items.isEmpty else { return items }
+        let port = site?.proxyPort.flatMap { UInt16(exactly: $0) } ?? ProxyItem.portDefault
+        let known = Array(conductors.sorted().prefix(ProxyItem.conductorCountMax))
+        return [ProxyItem.key: ProxyItem(port: port, conductors: known)]
     }
 }
