@@ -4,9 +4,11 @@ RACK ?= Inventory/example-rack/rack.yaml
 MINUTES ?= 5
 SWIFT_RELEASE := swift build -c release --static-swift-stdlib
 PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
+# What three controllers in namespaces are made of.
+BED_PROGRAMS := muster-conductor muster muster-bed clock-skew
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
-.PHONY: help setup build demo demo-down test test-rack test-apis judge format lint fuzz soak bench bench-node bench-apis clean
+.PHONY: help setup build demo demo-down demo-ha demo-ha-down test test-ha soak-ha bench-ha test-rack test-apis judge format lint fuzz soak bench bench-node bench-apis clean
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +25,26 @@ demo: build ## From bare machines to active nodes on a virtual rack; RACK=FILE t
 demo-down: ## Removes everything that the demo made.
 	@./demo.sh --down "$(RACK)"
 
+demo-ha: setup ## Three controllers in namespaces: the leader is killed, stopped and cut off under a writer; a report says what that cost.
+	@for program in $(BED_PROGRAMS); do $(SWIFT_RELEASE) --product $$program || exit 1; done
+	@./demo-ha.sh
+
+demo-ha-down: ## Removes everything that demo-ha made.
+	@./demo-ha.sh --down
+
 test: setup ## Runs every test, the whole path on a virtual rack included; debug build only.
 	@./test.sh
 
 test-rack: setup ## What `make test` leaves out: whole deployments on every firmware, IPMI, bonds, a relay, a TPM, Secure Boot, four roles, a conductor that is killed.
 	@./test.sh --rack
+
+test-ha: setup ## Twenty seeded schedules of faults on three controllers, all answers judged; SEED=n begins with another seed.
+	@for program in $(BED_PROGRAMS); do swift build --product $$program || exit 1; done
+	@.build/debug/muster-bed soak --directory .muster/test-ha --schedules 20 --seed $(or $(SEED),1)
+
+soak-ha: setup ## The same with new seeds, for MINUTES minutes.
+	@for program in $(BED_PROGRAMS); do swift build --product $$program || exit 1; done
+	@.build/debug/muster-bed soak --directory .muster/soak-ha --minutes $(MINUTES)
 
 test-apis: setup ## OpenStack's own clients and schemathesis against one conductor; makes a Python environment in the cache.
 	@swift build --product muster-conductor
@@ -66,6 +83,10 @@ bench-apis: ## What a request of identity and bare metal costs, beside Keystone 
 	@$(SWIFT_RELEASE) --product muster-conductor
 	@PEERS=$$(Tests/Scenarios/venv.sh api-peers Tests/Benchmarks/requirements-peers.txt) && export PEERS && \
 		Tests/Benchmarks/apis.py --conductor $(CURDIR)/.build/release/muster-conductor $(ONLY)
+
+bench-ha: setup ## What three controllers cost, and what losing one does; ONLY="writes failover" runs some sections.
+	@for program in $(BED_PROGRAMS) fleet-load agent-load; do $(SWIFT_RELEASE) --product $$program || exit 1; done
+	@Tests/Benchmarks/ha.py $(ONLY)
 
 clean: ## Removes what builds and demos have left in this folder.
 	@rm -rf .build .cache .muster

@@ -62,6 +62,7 @@ let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-
 
 let package = Package(
     name: "muster",
+    products: [.library(name: "clock-skew", type: .dynamic, targets: ["CClockSkew"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
@@ -94,6 +95,8 @@ let package = Package(
         library("CCrypt", pkgConfig: "libxcrypt", apt: "libcrypt-dev"),
         library("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev"),
         .target(name: "CLinux", path: "Sources/System/CLinux"),
+        // Preloaded by the bed into conductors whose clock shall be wrong; nothing links it.
+        .target(name: "CClockSkew", path: "Sources/System/CClockSkew"),
 
         // Base: values that everything else is made of.
         module("Base", "Primitives"),
@@ -309,6 +312,11 @@ let package = Package(
             "Testing", "EtcdBed", ["Primitives", "ProgramRuns", "CLinux", x509, asn1, crypto]),
         module(
             "Testing", "VirtualRack", ["Primitives", "WireCoding", "CLinux", yams, subprocess, systemPackage, logging]),
+        module("Testing", "Histories", ["Primitives"]),
+        module(
+            "Testing", "ControlPlaneBed",
+            ["Primitives", "Histories", "VirtualRack", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL]),
+        program("muster-bed", ["ControlPlaneBed", "Primitives", arguments]),
         program(
             "agent-load",
             [
@@ -497,6 +505,8 @@ let package = Package(
                 lifecycle,
             ]),
         suite("ControlPlaneTests", ["ControlPlane", "Primitives"]),
+        suite("HistoryTests", ["Histories", "Primitives"]),
+        suite("ControlPlaneBedTests", ["ControlPlaneBed", "VirtualRack"]),
         suite("TidyTests", []),
     ],
     swiftLanguageModes: [.v6]

@@ -14,12 +14,12 @@ public struct CommandOutcome: Sendable, Hashable {
 }
 
 /// Runs other programs to their end.
-enum Commands {
-    static let outputLimit = 4 << 20
+package enum Commands {
+    package static let outputLimit = 4 << 20
 
     /// Runs `command` (program and arguments), feeding `input`; throws `RackError` when it cannot be started or takes
     /// longer than `timeout`, in which case it is killed.
-    static func outcome(
+    package static func outcome(
         _ command: [String], input: String = "", timeout: Duration = .seconds(60)
     ) async throws -> CommandOutcome {
         try await withTimeout(timeout, what: line(command)) {
@@ -45,7 +45,7 @@ enum Commands {
 
     /// Like `outcome`, and throws `RackError.commandFailed` when the exit status is not 0.
     @discardableResult
-    static func run(
+    package static func run(
         _ command: [String], input: String = "", timeout: Duration = .seconds(60)
     ) async throws -> String {
         let outcome = try await outcome(command, input: input, timeout: timeout)
@@ -58,7 +58,7 @@ enum Commands {
     }
 
     /// Runs `body`, and throws `RackError.timedOut` after cancelling it when it takes longer than `limit`.
-    static func withTimeout<Value: Sendable>(
+    package static func withTimeout<Value: Sendable>(
         _ limit: Duration, what: String, _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         try await withThrowingTaskGroup(of: Value?.self) { group in
@@ -85,24 +85,24 @@ enum Commands {
         return ends.readEnd
     }
 
-    static func executable(_ program: String) -> Executable {
+    package static func executable(_ program: String) -> Executable {
         program.hasPrefix("/") ? .path(FilePath(program)) : find(program).map { .path(FilePath($0)) } ?? .name(program)
     }
 
     /// The absolute path of a program in PATH or where Debian keeps system programs.
-    static func find(_ program: String) -> String? {
+    package static func find(_ program: String) -> String? {
         if program.hasPrefix("/") { return access(program, X_OK) == 0 ? program : nil }
         let path = getenv("PATH").map { String(cString: $0) } ?? ""
         let folders = path.split(separator: ":").map(String.init) + ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         return folders.map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
     }
 
-    static func line(_ command: [String]) -> String {
+    package static func line(_ command: [String]) -> String {
         command.joined(separator: " ").printable(limit: 300)
     }
 
     /// The last `limit` characters without surrounding white space.
-    static func tail(_ text: String, limit: Int) -> String {
+    package static func tail(_ text: String, limit: Int) -> String {
         let characters = text.drop { $0.isWhitespace }
         let end = characters.lastIndex { !$0.isWhitespace }.map(characters.index(after:)) ?? characters.startIndex
         return String(characters[..<end].suffix(limit))

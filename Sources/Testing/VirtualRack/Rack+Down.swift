@@ -109,12 +109,12 @@ extension Rack {
 }
 
 /// Which file, directory or namespace a path leads to, whatever its name.
-struct FileIdentity: Hashable {
+package struct FileIdentity: Hashable {
     private let device: UInt64
     private let number: UInt64
 
     /// Nil when the path leads nowhere.
-    init?(_ path: String) {
+    package init?(_ path: String) {
         var found = stat()
         guard stat(path, &found) == 0 else { return nil }
         device = UInt64(found.st_dev)

@@ -15,6 +15,16 @@ public struct RackProcess: Sendable, Hashable {
     public let logFile: String
     let startTime: UInt64
 
+    /// A process that runs already; nil when there is none of that number.
+    package init?(name: String, running pid: Int32, logFile: String = "") {
+        guard let start = Self.startTime(ofRunning: pid) else { return nil }
+        self.init(name: name, pid: pid, logFile: logFile, startTime: start)
+    }
+
+    init(name: String, pid: Int32, logFile: String, startTime: UInt64) {
+        (self.name, self.pid, self.logFile, self.startTime) = (name, pid, logFile, startTime)
+    }
+
     /// Whether it has not ended.
     public var isRunning: Bool { Self.startTime(ofRunning: pid) == startTime }
 
@@ -42,7 +52,7 @@ public struct RackProcess: Sendable, Hashable {
     }
 
     /// Field 22 of /proc/PID/stat (proc(5)), nil when there is no such process or it is a zombie.
-    static func startTime(ofRunning pid: Int32) -> UInt64? {
+    package static func startTime(ofRunning pid: Int32) -> UInt64? {
         guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }
         let text = String(decoding: data, as: UTF8.self)
         // The second field, the program's name, may hold anything; the last parenthesis ends it.
@@ -56,7 +66,7 @@ public struct RackProcess: Sendable, Hashable {
 extension RackProcess: Codable {}
 
 /// Polls `condition` until it holds, with `pause` between; throws `RackError.timedOut` after `limit`.
-func waitUntil(
+package func waitUntil(
     _ what: @autoclosure () -> String, within limit: Duration, hint: @autoclosure () -> String = "",
     every pause: Duration = .milliseconds(25), _ condition: () async throws -> Bool
 ) async throws {
@@ -69,14 +79,14 @@ func waitUntil(
 }
 
 /// Starts detached programs.
-enum Launch {
+package enum Launch {
     /// Namespaces of a process that a program can be started in.
-    enum Namespace: String, CaseIterable {
+    package enum Namespace: String, CaseIterable {
         case net, pid, mnt
     }
 
     /// Starts `command` in the given namespaces of process `anchor`, or, without one, in new ones of all kinds.
-    static func detached(
+    package static func detached(
         _ command: [String], name: String, environment: [String: String], directory: String, logFile: String,
         inside anchor: Int32?, _ namespaces: [Namespace]
     ) throws(RackError) -> RackProcess {
@@ -107,7 +117,7 @@ enum Launch {
     }
 
     /// This process's environment.
-    static var environment: [String: String] { ProcessInfo.processInfo.environment }
+    package static var environment: [String: String] { ProcessInfo.processInfo.environment }
 
     private static func text(_ number: Int32) -> String { String(cString: strerror(number)) }
 
