@@ -267,7 +267,8 @@ let package = Package(
         module(
             "App", "ConductorServer",
             [
-                "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "BlobStore", "CatalogBareMetal",
+                "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "StoreEtcd", "BlobStore",
+                "CatalogBareMetal",
                 "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
                 "BootServer", "TPMVerification", "OpenIDIssuers", "BlobPeers",
@@ -484,7 +485,7 @@ let package = Package(
                 "Identity", "Policy", "IdentityAPI", "BareMetalAPI",
                 "CatalogIdentity",
                 "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime",
-                "StoreMemory", "StoreSQLite",
+                "StoreMemory", "StoreSQLite", "StoreEtcd", "EtcdBed",
                 "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioPosix,
                 nioHTTP1, nioSSL,
                 logging, arguments, "ProgramRuns", crypto, x509, asn1,

@@ -338,6 +338,11 @@ struct Walk {
             let input = inputs[Int.random(in: 0..<inputs.count, using: &random)]
             do { try walk.take(input) } catch is InvalidTransition { continue }
             let status = walk.node.status
+            // The conductor that leads reads off the node what is to be done, whoever committed the step.
+            for order in walk.orders {
+                if case .power = order { continue }
+                #expect(NodeMachine.owed(walk.node) == order, "seed \(seed) step \(step): \(status.state)")
+            }
             let rests = [.active, .manageable].contains(status.state)
             #expect(rests || status.wait != nil, "seed \(seed) step \(step): \(status.state) after \(input)")
             if let wait = status.wait {

@@ -1,11 +1,13 @@
 import BlobPeers
 import BlobStore
+import CatalogBareMetal
 import Glibc
 import Identity
 import Logging
 import Primitives
 import ReconcileRuntime
 import ResourceModel
+import StoreEtcd
 import StoreSQLite
 
 /// A conductor: composes the store, the reconcilers, the boot server, the agent port and the API, and runs them.
@@ -38,47 +40,59 @@ public struct Conductor: Sendable {
     public func run() async throws {
         try preparePrivateDirectory()
         allowOpenFiles()
+        guard let etcd = configuration.etcd else { return try await runAlone() }
+        let store = try await EtcdStore.open(etcd, clock: clock, logger: logger)
+        do { try await serve(on: .shared(store)) } catch {
+            try? await store.close()
+            throw error
+        }
+        try await store.close()
+    }
+
+    /// Runs on a store in the state directory.
+    private func runAlone() async throws {
         let mark = StoreMarkFile(directory: configuration.stateDirectory)
         let (store, accepted) = try await mark.openStore(
             acceptsOlder: configuration.acceptsOlderStore, clock: clock, logger: logger)
-        let startedAt = try await store.currentRevision()
-        let files = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
-        let vault = try await SecretVault.open(
-            store: store, keyFile: "\(configuration.stateDirectory)/master.key", clock: clock)
-        let keys = AuthorityVault(vault: vault, name: "Muster", clock: clock)
-        let authorities = SiteAuthorities(try await AuthorityController.open(store: store, keys: keys))
-        try Self.writeAuthorities(authorities.now, in: configuration)
-        let operators = OperatorTokens(store: store, clock: clock)
-        try await operators.load()
-        let tokenFile = "\(configuration.stateDirectory)/operator.token"
-        if try await !operators.ensureFirstOperator(file: tokenFile) {
-            logger.notice(
-                "\(tokenFile) holds a token that was replaced or revoked; delete it to get a new one at the next start")
-        }
         let watch = StoreWatch(store: store, mark: mark, clock: clock, logger: logger)
-        let cache = ResourceCache(
-            store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
-        let identity = try await CloudIdentity.open(
-            store: store, cache: cache, vault: vault, audit: AuditLog(store: store, clock: clock),
-            configuration: configuration, clock: clock, logger: logger)
-        let peerKey = try await PeerKey.open(in: vault)
-        let name = configuration.conductorName
-        let access = HTTPBlobPeers(name: name, key: peerKey) { authorities.now.bundlePEM }
-        let blobs = SiteBlobs(files, name: name, peers: { [] }, access: access)
-        let parts = try ConductorParts(
-            configuration: configuration, store: store, watch: watch, blobs: blobs, cache: cache,
-            identity: identity, vault: vault, keys: keys,
-            authorities: authorities, operators: operators, mediaKey: try await MediaDesk.key(in: vault),
-            peerKey: peerKey, startedAt: startedAt, clock: clock, logger: logger)
-        if let accepted { try await parts.audit.record(accepted) }
+        // An agent that has seen more than the store has now had another store.
+        let startedAt = try await store.currentRevision()
+        try await serve(on: .embedded(store, watch), startedAt: startedAt) { audit in
+            if let accepted { try await audit.record(accepted) }
+            watch.saveMark()
+        }
         watch.saveMark()
-        do { try await parts.run() } catch {
+        try await store.close()
+    }
+
+    private func serve(
+        on engine: StoreEngine, startedAt: Revision? = nil,
+        opened: (AuditLog) async throws -> Void = { _ in }
+    ) async throws {
+        var random = RandomSource.system
+        let run = UUIDText.random(using: &random)
+        let site = try await SiteFoundation.open(engine, configuration, run: run, clock: clock, logger: logger)
+        let files = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
+        let (name, authorities, cache) = (configuration.conductorName, site.authorities, site.cache)
+        let access = HTTPBlobPeers(name: name, key: site.peerKey) { authorities.now.bundlePEM }
+        let isShared = engine.isShared
+        let peers: @Sendable () -> [BlobPeer] = {
+            guard isShared else { return [] }
+            return cache.all(ConductorRecord.self).filter { $0.metadata.name != name }
+                .map { BlobPeer(name: $0.metadata.name, url: $0.spec.addresses.api) }
+        }
+        do {
+            let parts = try ConductorParts(
+                configuration: configuration, engine: engine, site: site,
+                blobs: SiteBlobs(files, name: name, peers: peers, access: access), run: run,
+                startedAt: startedAt, clock: clock, logger: logger)
+            try await opened(parts.audit)
+            try await parts.run()
+        } catch {
             try? await access.close()
             throw error
         }
         try await access.close()
-        watch.saveMark()
-        try await store.close()
     }
 
     /// Keeps `ca.pem`, which operators and Prometheus trust, what it should be; a file that is right already is left, also

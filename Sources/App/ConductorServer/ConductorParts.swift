@@ -25,126 +25,88 @@ import TPMVerification
 
 /// Everything that runs in one conductor, wired together.
 struct ConductorParts {
-    private let configuration: ConductorConfiguration
+    let configuration: ConductorConfiguration
+    private let engine: StoreEngine
     private let store: any ResourceStore
-    private let blobs: SiteBlobs
+    let blobs: SiteBlobs
     private let blobFigures: BlobFigures
     private let peerKey: SecretText
-    private let identity: CloudIdentity
-    private let vault: SecretVault
-    private let keys: AuthorityVault
-    private let authorities: SiteAuthorities
+    let identity: CloudIdentity
+    let vault: SecretVault
+    let keys: AuthorityVault
+    let authorities: SiteAuthorities
     private let register: CertificateRegister
-    private let operators: OperatorTokens
-    private let clock: any WallClock
+    let operators: OperatorTokens
+    let clock: any WallClock
     /// When this run of the conductor began.
-    private let begun: Timestamp
+    let begun: Timestamp
     /// Tells this run from others; see `Node.Stream`.
-    private let run: String
-    private let logger: Logger
-    private let catalog: LiveCatalog
+    let run: String
+    /// The campaign for what one conductor does; nil: there is no other.
+    let leadership: Leadership?
+    let logger: Logger
+    let catalog: LiveCatalog
     private let controller: NodeController
-    private let bmcs: BMCController
-    private let opener: BMCOpener
-    private let sensors = BMCSensors()
-    private let turns = BMCTurns()
+    let opener: BMCOpener
+    let sensors = BMCSensors()
+    let turns = BMCTurns()
     private let addresses: AddressController
-    private let hub: AgentHub
+    let hub: AgentHub
     private let consoleDesk: ConsoleDesk
     private let agentPort: AgentPortServer
     private let registrar: Registrar
     let audit: AuditLog
-    private let watch: StoreWatch
     private let attestation: AttestationDesk
-    private let progress = LiveProgress()
-    private let certificate: ServerCertificate
+    let progress = LiveProgress()
+    let certificate: ServerCertificate
     private let programs: BootPrograms
-    private let media: MediaDesk
+    let media: MediaDesk
     private let bootCounters = BootCounters()
     private let missingPrograms: [MissingProgram]
 
     init(
-        configuration: ConductorConfiguration, store: any ResourceStore, watch: StoreWatch, blobs: SiteBlobs,
-        cache: ResourceCache, identity: CloudIdentity, vault: SecretVault, keys: AuthorityVault,
-        authorities: SiteAuthorities, operators: OperatorTokens,
-        mediaKey: SecretText, peerKey: SecretText, startedAt: Revision? = nil, clock: any WallClock,
-        logger: Logger
+        configuration: ConductorConfiguration, engine: StoreEngine, site: SiteFoundation, blobs: SiteBlobs,
+        run: String, startedAt: Revision? = nil, clock: any WallClock, logger: Logger
     ) throws {
+        let (store, cache, authorities) = (engine.store, site.cache, site.authorities)
         self.configuration = configuration
+        self.engine = engine
         self.store = store
-        self.watch = watch
         self.blobs = blobs
         blobFigures = BlobFigures(blobs)
-        self.peerKey = peerKey
-        self.identity = identity
-        self.vault = vault
-        self.keys = keys
+        peerKey = site.peerKey
+        self.run = run
+        identity = site.identity
+        vault = site.vault
+        keys = site.keys
         self.authorities = authorities
         register = CertificateRegister(store: store, clock: clock)
-        self.operators = operators
+        operators = site.operators
+        let leadership =
+            engine.isShared
+            ? Leadership(store: store, name: Self.leadershipName, holder: run, wallClock: clock, logger: logger) : nil
+        self.leadership = leadership
         self.clock = clock
         begun = clock.now
         self.logger = logger
         (programs, missingPrograms) = Self.bootPrograms(configuration, logger)
-        let catalog = LiveCatalog(cache: cache)
+        let isShared = engine.isShared
+        let catalog = LiveCatalog(cache: cache, local: { isShared ? LocalAddresses.all() : [] })
         self.catalog = catalog
         let media = MediaDesk(
             catalog: catalog, ports: configuration.ports, authorityDigest: { authorities.now.issuing.fingerprint },
-            key: mediaKey)
+            key: site.mediaKey)
         self.media = media
-        let medium: MediumURL = { try media.url(of: $0) }
         let opener = BMCOpener(logger: logger)
         self.opener = opener
         let door = BMCDoor(
-            opener: { try opener.driver(of: $0, password: $1) }, passwords: VaultPasswords(vault: vault, store: store),
-            turns: turns)
-        let driver: @Sendable (BMC) async throws -> any BMCDriver = { door.driver(of: $0) }
-        var random = RandomSource.system
-        let run = UUIDText.random(using: &random)
-        self.run = run
+            opener: { try opener.driver(of: $0, password: $1) },
+            passwords: VaultPasswords(vault: site.vault, store: store), turns: turns)
         let writer = NodeWriter(store: store)
-        controller = NodeController(
-            writer: writer, nodes: { catalog.nodes() }, node: { catalog.node($0) },
-            late: { catalog.lateNodes(at: $0) },
-            changes: { catalog.nodeChanges() },
-            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver, medium: medium), clock: clock,
-            runs: { [run] }, logger: logger)
+        controller = Self.nodeController(
+            writer, { door.driver(of: $0) }, duty: .takesInputs, catalog: catalog, media: media,
+            isShared: engine.isShared, run: run, clock: clock, logger: logger)
         let controller = controller
-        let alarms = AuditLog(store: store, clock: clock)
-        bmcs = BMCController(
-            store: store, bmcs: { catalog.bmcs() }, nodes: { catalog.nodes(ofBMC: $0) },
-            passwordVersion: { catalog.passwordVersion(of: $0) }, driver: driver,
-            powerRead: { node, reading in
-                do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
-                    logger.warning("\(node.spec.name): its power was not noted: \(error)")
-                }
-            },
-            certificateChanged: { bmc, node, message in
-                var operations: [Transaction.Operation] = []
-                do {
-                    let event = try (node?.id).map {
-                        writer.events.event(
-                            node: $0, type: "BMCCertificateChanged", message: message, now: clock.now)
-                    }
-                    if let event { operations.append(try Stored(new: event).put()) }
-                    operations.append(
-                        try alarms.operation(
-                            AuditEventSpec(
-                                who: "conductor", verb: "refuse certificate", resource: bmc.key, outcome: .denied,
-                                summary: message)))
-                    _ = try await store.commit(Transaction(operations: operations))
-                } catch {
-                    logger.error("\(bmc.metadata.name): its event was not written: \(error)")
-                }
-            }, sensors: sensors, medium: medium,
-            passwords: PasswordRotator(
-                store: store, book: door.passwords, bmcs: { catalog.bmcs() },
-                driver: { try opener.driver(of: $0.spec, password: $1) },
-                record: { bmc, outcome in
-                    try Self.tell(
-                        outcome, of: bmc, node: catalog.nodes(ofBMC: bmc.metadata.name).first, events: writer.events,
-                        audit: alarms, now: clock.now)
-                }, turns: turns, clock: clock, logger: logger), clock: clock, logger: logger)
         addresses = AddressController(
             store: store, catalog: catalog.addresses, changes: { catalog.addressChanges() }, clock: clock,
             logger: logger)
@@ -188,6 +150,7 @@ struct ConductorParts {
                 }
             },
             recorded: {
+                guard leadership.map({ $0.current != nil }) ?? true else { return [] }
                 let names = Set(catalog.bmcs().filter { $0.spec.recordsConsole == true }.map(\.metadata.name))
                 guard !names.isEmpty else { return [] }
                 return catalog.nodes().filter { $0.bmcName.map(names.contains) == true }
@@ -206,25 +169,19 @@ struct ConductorParts {
             isRevoked: { catalog.isRefused($0, serial: $1) })
     }
 
-    /// The events of a change of a BMC's password: who asked, and how it has ended.
-    private static func tell(
-        _ outcome: PasswordRotator.Outcome, of bmc: BMC, node: Node?, events: EventSequence, audit: AuditLog,
-        now: Timestamp
-    ) throws -> [Transaction.Operation] {
-        let asked = outcome.order.source == .site ? "the site file's, applied by" : "asked for by"
-        let message = outcome.failure ?? "the password of '\(bmc.metadata.name)' is another one now"
-        let summary = "\(asked) \(outcome.order.by), \(outcome.order.at): \(message)"
-        var operations = [
-            try audit.operation(
-                AuditEventSpec(
-                    who: "conductor", verb: "rotate password", resource: bmc.key,
-                    outcome: outcome.failure.map { .failed(message: $0) } ?? .ok, summary: summary))
-        ]
-        if let id = try (node?.id) {
-            let type = outcome.failure == nil ? "BMCPasswordChanged" : "BMCPasswordNotChanged"
-            operations.append(try Stored(new: events.event(node: id, type: type, message: summary, now: now)).put())
-        }
-        return operations
+    /// A controller of nodes.
+    static func nodeController(
+        _ writer: NodeWriter, _ driver: @escaping @Sendable (BMC) async throws -> any BMCDriver,
+        duty: NodeController.Duty, catalog: LiveCatalog, media: MediaDesk, isShared: Bool, run: String,
+        clock: any WallClock, logger: Logger
+    ) -> NodeController {
+        NodeController(
+            writer: writer, nodes: { catalog.nodes() }, node: { catalog.node($0) },
+            late: { catalog.lateNodes(at: $0) },
+            changes: { catalog.nodeChanges() },
+            power: BMCAccess(bmcs: { catalog.bmcs() }, driver: driver, medium: { try media.url(of: $0) }), clock: clock,
+            runs: { isShared ? Set(catalog.conductors().map(\.spec.run)).union([run]) : [run] }, duty: duty,
+            logger: logger)
     }
 
     func run() async throws {
@@ -235,25 +192,27 @@ struct ConductorParts {
         // A server that knew nothing yet would tell a machine that its session is over.
         try await catalog.cache.load()
         try await agentPort.listen()
-        let (controller, blobs) = (controller, blobs)
-        let rules = RuleFollower(
-            catalog: catalog, readInventory: { await StoredInventory.read($0, in: blobs) },
-            submit: { try await controller.submit($0, to: $1) }, logger: logger)
-        let services: [any Service] = [
-            watch, BMCSessionsEnd(opener: opener), catalog.cache, registration(), consoleDesk, controller, rules, bmcs,
-            addresses, hub,
-            agentPort,
-            certificate, authorityController(),
-            provisioning(),
+        let parts = self
+        var duty: (@Sendable (String) -> SegmentDuty)?
+        let campaigns = SegmentCampaigns(catalog: catalog, store: store, holder: run, logger: logger)
+        if engine.isShared { duty = { campaigns.duty(on: $0) } }
+        // Stopped from the last to the first: who leads makes way once its work has ended, and the store goes last.
+        var services = engine.services
+        services += [BMCSessionsEnd(opener: opener), catalog.cache]
+        services += followers()
+        if engine.isShared { services.append(campaigns) }
+        services += [
+            registration(), consoleDesk,
+            LeaderWork(leadership: leadership, store: store, services: { parts.leaderServices($0) }), hub, agentPort,
+            certificate, provisioning(),
             bootFiles().application(host: "0.0.0.0", port: configuration.ports.boot),
             operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, files: tftpFiles(),
-                counters: bootCounters, logger: logger),
-            IdentityUpkeep(backend: identity.backend),
+                counters: bootCounters, duty: duty, logger: logger),
             Housekeeper(
-                catalog: catalog, store: store, blobs: blobs, audit: audit, register: register, clock: clock,
-                logger: logger),
+                catalog: catalog, store: store, blobs: blobs, audit: audit, register: register, duties: [.blobs],
+                clock: clock, logger: logger),
             BlobReplicator(catalog: catalog, blobs: blobs, figures: blobFigures, logger: logger),
         ]
         logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
@@ -268,25 +227,10 @@ struct ConductorParts {
     private func registration() -> ConductorRegistration {
         let cache = catalog.cache
         return ConductorRegistration(
-            store: store, isShared: false, name: configuration.conductorName,
+            store: store, isShared: engine.isShared, name: configuration.conductorName,
             spec: ConductorRecord.Spec(
                 run: run, version: Conductor.version, started: begun, addresses: configuration.addresses),
             lag: { try await ContinuousClock().measure { try await cache.barrier() } }, logger: logger)
-    }
-
-    private func authorityController() -> AuthorityController {
-        let (catalog, configuration, certificate, progress) = (catalog, configuration, certificate, progress)
-        let (clock, hub) = (clock, hub)
-        return AuthorityController(
-            store: store, keys: keys, authorities: authorities,
-            dependents: { [begun] in
-                catalog.dependents(of: $0, heard: { progress.lastHeard($0) ?? begun }, now: clock.now)
-            },
-            inForce: { set in
-                try certificate.renewIfDue()
-                try Conductor.writeAuthorities(set, in: configuration)
-                hub.endRefused()
-            }, audit: audit, clock: clock, logger: logger)
     }
 
     // MARK: Servers
@@ -396,10 +340,10 @@ struct ConductorParts {
             operators: operators, clock: clock, live: live,
             conductor: ConductorInfo(
                 version: Conductor.version, run: run,
-                samples: { [bootCounters, watch, blobFigures] in
+                samples: { [bootCounters, engine, blobFigures] in
                     let machines = bootCounters.samples + hub.counters.samples + hub.logs.samples
-                    return machines + watch.samples + blobFigures.samples + keystone.samples + bareMetal.samples
-                }, isStoreWritable: { [watch] in watch.isWritable }, leader: { [run] in run }),
+                    return machines + engine.samples() + blobFigures.samples + keystone.samples + bareMetal.samples
+                }, isStoreWritable: engine.isWritable, leader: leader),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
             siteCheck: { await checks.findings($0) },

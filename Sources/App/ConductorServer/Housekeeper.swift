@@ -14,9 +14,18 @@ struct Housekeeper: Service {
     let blobs: SiteBlobs
     let audit: AuditLog
     let register: CertificateRegister
+    var duties: Set<Duty> = [.catalog, .blobs]
     let clock: any WallClock
     let logger: Logger
     let manifests = ManifestMemory()
+
+    /// What is looked after.
+    enum Duty: Sendable, Hashable {
+        /// What all conductors share.
+        case catalog
+        /// The files of this conductor.
+        case blobs
+    }
 
     static let interval: Duration = .seconds(600)
     /// Younger blobs may belong to something that is about to be made.
@@ -30,11 +39,8 @@ struct Housekeeper: Service {
             while true {
                 try await Task.sleep(for: Self.interval)
                 do {
-                    try await pruneEvents()
-                    try await pruneSegments()
-                    _ = try await audit.prune(before: clock.now.advanced(by: .zero - Self.auditAge))
-                    try await register.prune { catalog.node($0) != nil }
-                    try await sweepBlobs()
+                    if duties.contains(.catalog) { try await prune() }
+                    if duties.contains(.blobs) { try await sweepBlobs() }
                 } catch let error as CancellationError {
                     throw error
                 } catch {
@@ -42,6 +48,13 @@ struct Housekeeper: Service {
                 }
             }
         }
+    }
+
+    private func prune() async throws {
+        try await pruneEvents()
+        try await pruneSegments()
+        _ = try await audit.prune(before: clock.now.advanced(by: .zero - Self.auditAge))
+        try await register.prune { catalog.node($0) != nil }
     }
 
     /// Deletes each node's events beyond `NodeEvent.countMax`, oldest first.

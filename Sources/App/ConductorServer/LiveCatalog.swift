@@ -24,7 +24,7 @@ struct LiveCatalog: Sendable {
             IdentityConflict.self,
             Lease.self, Secret.self, PlaneNetwork.self, NodeNetwork.self, AddressAssignment.self, SKU.self,
             NodeCertificates.self, SiteAuthority.self, TPMAuthority.self, ConductorEndpoint.self, ConductorRecord.self,
-            ControlPlaneRecord.self,
+            LeaderRecord.self, OperatorToken.self, ControlPlaneRecord.self,
         ] + IronicAPI.cachedKinds + IdentityDirectory.kinds
 
     /// Nodes by the marks of their identity; see `IdentityFusion.marks`.

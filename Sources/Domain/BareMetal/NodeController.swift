@@ -27,7 +27,9 @@ public enum NodeChanges: Sendable, Hashable {
 /// Takes what happens to nodes, writes it through `NodeWriter`, then has the effects carried out and feeds their
 /// answers back.
 ///
-/// An effect that a crash swallows is asked for again: at start every node gets `NodeInput.resumed`.
+/// Any conductor takes inputs, by a controller that only commits. One conductor leads, and its controller carries out what
+/// is owed by what is committed (`NodeMachine.owed`), whoever committed it: a conductor that dies after its commit has
+/// swallowed nothing. What a leader swallows is asked for again by the next: it feeds each node `NodeInput.resumed`.
 public struct NodeController: Service {
     private let writer: NodeWriter
     private let nodes: @Sendable () -> [Node]
@@ -43,15 +45,42 @@ public struct NodeController: Service {
     let effects: AsyncStream<PendingEffect>
     private let effectQueue: AsyncStream<PendingEffect>.Continuation
 
-    /// The power orders that are queued or under way.
-    private let powerOrders = PowerOrders()
+    private let orders = Orders()
+    private let duty: Duty
 
-    private final class PowerOrders: Sendable {
-        private let orders = Mutex<Set<String>>([])
+    /// What a controller does beside committing steps.
+    public enum Duty: Sendable, Hashable {
+        /// Carries out what follows from them, and looks after all nodes.
+        case leads
+        /// Nothing: the controller of the conductor that leads does.
+        case takesInputs
+    }
 
-        /// False when it is under way already.
-        func begin(_ order: String) -> Bool { orders.withLock { $0.insert(order).inserted } }
-        func end(_ order: String) { orders.withLock { _ = $0.remove(order) } }
+    /// Which orders need not be queued once more.
+    private final class Orders: Sendable {
+        private struct State {
+            var powerOrders: Set<String> = []
+            /// The newest effect of each node that was queued, by what it can be told from the next.
+            var newest: [String: String] = [:]
+        }
+
+        private let state = Mutex(State())
+
+        /// False when it is under way already, or, for what is read off the node again and again, was done.
+        func begin(_ pending: PendingEffect) -> Bool {
+            state.withLock { state in
+                if let order = pending.powerOrder { return state.powerOrders.insert(order).inserted }
+                return state.newest.updateValue(pending.mark, forKey: pending.node.metadata.name) != pending.mark
+            }
+        }
+
+        /// It may be asked for again.
+        func end(_ pending: PendingEffect, isDone: Bool) {
+            state.withLock { state in
+                if let order = pending.powerOrder { state.powerOrders.remove(order) }
+                if !isDone { state.newest[pending.node.metadata.name] = nil }
+            }
+        }
     }
 
     struct PendingEffect: Sendable {
@@ -62,6 +91,11 @@ public struct NodeController: Service {
         var powerOrder: String? {
             guard case .power(let number, _) = effect else { return nil }
             return "\(node.metadata.name)/\(number)"
+        }
+
+        /// Tells the effect from the next one of the same kind: each wait has a deadline of its own.
+        var mark: String {
+            "\(effect) \(node.status.state) \(node.status.wait?.deadline.millisecondsSinceEpoch ?? 0)"
         }
     }
 
@@ -81,13 +115,14 @@ public struct NodeController: Service {
     ///   - node: one of them.
     ///   - late: those whose deadline has come at a time.
     ///   - changes: begins with `.all` once the nodes are known, then tells which have changed; may coalesce.
+    ///   - duty: what it does beside committing steps.
     ///   - runs: the runs of conductors that are there, this one included; see `Node.Stream`.
     ///   - pause: waits until the store may take writes again.
     public init(
         writer: NodeWriter, nodes: @escaping @Sendable () -> [Node], node: @escaping @Sendable (NodeID) -> Node?,
         late: @escaping @Sendable (Timestamp) -> [Node],
         changes: @escaping @Sendable () -> AsyncStream<NodeChanges>, power: any MachinePower, clock: any WallClock,
-        runs: @escaping @Sendable () -> Set<String>, logger: Logger,
+        runs: @escaping @Sendable () -> Set<String>, duty: Duty = .leads, logger: Logger,
         pause: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) }
     ) {
         self.pause = pause
@@ -99,6 +134,7 @@ public struct NodeController: Service {
         self.power = power
         self.clock = clock
         self.runs = runs
+        self.duty = duty
         self.logger = logger
         (effects, effectQueue) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(Self.effectQueueMax))
     }
@@ -112,24 +148,20 @@ public struct NodeController: Service {
         for event in written.events {
             logger.info("\(written.node.spec.name): \(event.spec.message)", metadata: ["event": "\(event.spec.type)"])
         }
-        enqueue(written.effects, for: written.node)
+        if duty == .leads { enqueue(written.effects, for: written.node) }
         return written.node
     }
 
     private func enqueue(_ effects: [NodeEffect], for node: Node) {
         for effect in effects {
             let pending = PendingEffect(node: node, effect: effect)
-            // A power order is asked for until it is done; it must not be carried out as often.
-            if let order = pending.powerOrder, !powerOrders.begin(order) { continue }
+            // An order is asked for until it is done; it must not be carried out as often.
+            guard orders.begin(pending) else { continue }
             if case .dropped = effectQueue.yield(pending) {
-                finish(pending)
+                orders.end(pending, isDone: false)
                 logger.error("the queue of BMC orders is full; \(node.spec.name)'s order is asked for again later")
             }
         }
-    }
-
-    private func finish(_ pending: PendingEffect) {
-        if let order = pending.powerOrder { powerOrders.end(order) }
     }
 
     /// Carries effects out, follows specifications and watches deadlines until it is cancelled.
@@ -195,13 +227,15 @@ public struct NodeController: Service {
     /// Follows what is asked for and has not been followed yet.
     func followSpecifications(_ changes: NodeChanges) async {
         switch changes {
-        case .all:
-            for node in nodes() where NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
-        case .some(let ids):
-            for id in ids {
-                if let node = node(id), NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
-            }
+        case .all: for node in nodes() { await attend(to: node) }
+        case .some(let ids): for id in ids { if let node = node(id) { await attend(to: node) } }
         }
+    }
+
+    /// Also does what the steps of other controllers have left to do.
+    private func attend(to node: Node) async {
+        if let effect = NodeMachine.owed(node) { enqueue([effect], for: node) }
+        if NodeMachine.needsAttention(node) { await attempt(.specified, on: node) }
     }
 
     /// Looks at deadlines each second, and now and then for specifications that a failure of the store kept back.
@@ -257,7 +291,7 @@ public struct NodeController: Service {
 
     /// Does what is to be done, and tells the node what came of it.
     func carryOut(_ pending: PendingEffect) async {
-        defer { finish(pending) }
+        defer { orders.end(pending, isDone: true) }
         guard let answer = await pending.effect.carriedOut(by: power, for: pending.node) else { return }
         await tell(answer, to: pending.node)
     }

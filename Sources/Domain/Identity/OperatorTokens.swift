@@ -50,6 +50,9 @@ public final class OperatorTokens: Sendable {
         }
     }
 
+    /// Whether there is such an operator, with a token in force or not.
+    public func isKnown(_ name: String) -> Bool { cache.withLock { $0[name] != nil } }
+
     /// Takes over what another conductor has changed.
     public func apply(_ batch: WatchBatch) throws(StoreError) {
         for change in batch.changes {

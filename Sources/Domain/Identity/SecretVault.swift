@@ -28,6 +28,11 @@ public struct SecretVault: Sendable {
         self.random = random
     }
 
+    /// The same vault over another view of its store.
+    public func over(_ store: any ResourceStore) -> SecretVault {
+        SecretVault(store: store, keys: keys, clock: clock, random: random)
+    }
+
     /// Opens the vault at start: loads the key file, or makes it when the store holds no secret yet.
     ///
     /// Throws `VaultError.keyFileMissing` when there are secrets and no file, `.wrongKey` when the file does not hold
@@ -259,10 +264,11 @@ public enum VaultError: UserFacingError, Hashable {
         case .tooLarge(let name):
             "The secret '\(name)' is larger than \(SecretVault.plaintextSizeMax) bytes."
         case .keyFileMissing(let path):
-            "The store holds secrets, but the key file \(path) is gone. Put it back from a backup."
+            "The store holds secrets, but the key file \(path) is gone. Put it back from a backup, or copy "
+                + "it from the state directory of another conductor of this site."
         case .wrongKey(let name, let keyID, let file):
             "The secret '\(name)' is sealed with master key \(keyID), which \(file) does not hold. "
-                + "Put the right key file back from a backup."
+                + "Put the right key file back from a backup, or copy it from another conductor of this site."
         case .file(let error): error.publicMessage
         case .store(let error): error.publicMessage
         }

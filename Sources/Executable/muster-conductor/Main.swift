@@ -15,7 +15,7 @@ struct ConductorCommand: AsyncParsableCommand {
             first start it makes a certificate authority (ca.pem) and the operator's token (operator.token). \
             Everything else comes from the site file: muster site apply FILE.
             """,
-        version: Conductor.version, subcommands: [BackupCommand.self, RestoreCommand.self])
+        version: Conductor.version, subcommands: [BackupCommand.self, RestoreCommand.self, MigrateCommand.self])
 
     @Option(help: ArgumentHelp("The state directory; made with mode 0700.", valueName: "dir"))
     var stateDir = "/var/lib/muster"
@@ -39,6 +39,8 @@ struct ConductorCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "A further name or address for the server's certificate; may be given again.", valueName: "name"))
     var name: [String] = []
+
+    @OptionGroup var store: EtcdOptions
 
     @Option(
         help: ArgumentHelp(
@@ -129,6 +131,9 @@ struct ConductorCommand: AsyncParsableCommand {
         guard ports.allSatisfy({ (1...65535).contains($0) }), Set(ports).count == ports.count else {
             throw ValidationError("The four ports must be different and 1 to 65535.")
         }
+        guard store.etcd.isEmpty || !acceptOlderStore && copyStore == nil else {
+            throw ValidationError("--accept-older-store and --copy-store are about a store in the state directory.")
+        }
         guard conductorName.map(Self.isName) ?? true else {
             throw ValidationError("A conductor's name has 1 to 200 printable characters, no blank and no '/'.")
         }
@@ -157,6 +162,10 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.names = name
         if let conductorName { configuration.conductorName = conductorName }
         configuration.advertisedHost = advertise
+        if !store.etcd.isEmpty {
+            configuration.useEtcd(
+                store.etcd, authority: store.etcdCA, certificate: store.etcdCert, key: store.etcdKey)
+        }
         configuration.localLoader = localLoader
         configuration.acceptsOlderStore = acceptOlderStore
         configuration.connectionsPerAddress = connectionsPerAddress

@@ -47,12 +47,18 @@ struct BackupTests {
             let after = try #require(try await bed.nodes()?["m1"])
             #expect(after.id == before.id && after.state == "active")
             #expect(try await scene.metric("muster_agents_ahead_of_store") == "0")
-            try await waitUntil(.seconds(30)) { (try? await scene.metric("muster_blobs_named"))?.map { $0 != "0" } ?? false }
+            for _ in 0..<300 where (try? await scene.metric("muster_blobs_named"))?.map({ $0 == "0" }) ?? true {
+                try await Task.sleep(for: .milliseconds(100))
+            }
+            #expect(try await scene.metric("muster_blobs_named") != "0")
             #expect(try await scene.metric("muster_blobs_missing") == "0")
             // The vault opens: the BMC takes the password that is in it.
-            try await waitUntil(.seconds(60)) {
-                (try? await scene.type("muster bmc show m1-bmc --json").output.contains("\"on\"")) ?? false
+            var isOn = false
+            for _ in 0..<120 where !isOn {
+                isOn = (try? await scene.type("muster bmc show m1-bmc --json").output.contains("\"on\"")) ?? false
+                if !isOn { try await Task.sleep(for: .milliseconds(500)) }
             }
+            #expect(isOn)
             let audit = try await scene.type("muster audit list")
             #expect(audit.output.contains("restore"), "\(audit.output)")
         }
@@ -64,11 +70,15 @@ struct BackupTests {
         let state = scene.path("elsewhere")
         let whole = try Data(contentsOf: URL(fileURLWithPath: file))
         for (what, content) in [
-            ("changed", whole.prefix(whole.count / 2) + [whole[whole.count / 2] ^ 1] + whole.dropFirst(whole.count / 2 + 1)),
+            (
+                "changed",
+                whole.prefix(whole.count / 2) + [whole[whole.count / 2] ^ 1] + whole.dropFirst(whole.count / 2 + 1)
+            ),
             ("cut", whole.dropLast(100)),
         ] {
             try Data(content).write(to: URL(fileURLWithPath: scene.path(what)))
-            let answer = try await scene.type("muster-conductor restore \(scene.path(what)) --state-dir \(state) \(keys)")
+            let answer = try await scene.type(
+                "muster-conductor restore \(scene.path(what)) --state-dir \(state) \(keys)")
             #expect(answer.status == 1 && answer.output.contains("was changed or cut off"), "\(answer.output)")
         }
         try scene.write("other", "another passphrase than that\n")

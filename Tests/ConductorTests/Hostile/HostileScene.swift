@@ -92,12 +92,16 @@ struct HostileScene {
             store: store, cache: cache, vault: vault, audit: audit, configuration: configuration, clock: clock,
             logger: logger)
         parts = try ConductorParts(
-            configuration: configuration, store: store,
-            watch: StoreWatch(
-                store: store, mark: StoreMarkFile(directory: directory.path), clock: clock, logger: logger),
-            blobs: SiteBlobs(alone: blobs), cache: cache, identity: identity, vault: vault, keys: keys, authorities: authorities,
-            operators: operators,
-            mediaKey: SecretText("key"), peerKey: SecretText("peers"), clock: clock, logger: logger)
+            configuration: configuration,
+            engine: .embedded(
+                store,
+                StoreWatch(
+                    store: store, mark: StoreMarkFile(directory: directory.path), clock: clock, logger: logger)),
+            site: SiteFoundation(
+                cache: cache, vault: vault, keys: keys, authorities: authorities, operators: operators,
+                identity: identity, mediaKey: SecretText("key"), peerKey: SecretText("peers")),
+            blobs: SiteBlobs(alone: blobs), run: "test", clock: clock,
+            logger: logger)
     }
 
     /// Puts a node in service into the store, and gives it a certificate.

@@ -50,6 +50,26 @@ struct ReadmeCommand: Sendable {
             "muster-conductor --state-dir /var/lib/muster", ["/var/lib/muster": "@state"], adding: "--help",
             shows: "--state-dir", because: "the scene's conductor was started by it already"),
         .typed(
+            "muster-conductor backup --to FILE --passphrase-file PASS", adding: "--help", shows: "--blobs",
+            because: "BackupTests makes a backup and restores it"),
+        .typed(
+            "muster-conductor restore FILE --passphrase-file PASS --list", adding: "--help", shows: "--list",
+            because: "BackupTests does"),
+        .typed(
+            "muster-conductor restore FILE --passphrase-file PASS --state-dir EMPTY", adding: "--help",
+            shows: "--state-dir", because: "BackupTests does"),
+        .named("muster-conductor restore"),
+        .typed(
+            "muster-conductor migrate --to etcd --etcd https://10.0.0.1:2379 --etcd-ca CA --etcd-cert CERT --etcd-key KEY",
+            adding: "--help", shows: "--to <etcd|sqlite>", because: "StoreMoveTests moves a site there and back"),
+        .typed(
+            "muster-conductor --conductor-name c1 --etcd https://10.0.0.1:2379 --etcd https://10.0.0.2:2379 --etcd-ca CA "
+                + "--etcd-cert CERT --etcd-key KEY",
+            adding: "--help", shows: "--conductor-name", because: "ConductorClusterTests starts two on a cluster"),
+        .typed(
+            "muster-conductor migrate --to sqlite --etcd https://10.0.0.1:2379", adding: "--help", shows: "--to",
+            because: "StoreMoveTests moves a site there and back"),
+        .typed(
             "muster image push NAME --role network --file node-network.raw",
             ["NAME": "node-network", "node-network.raw": "@image"], shows: "Sent "),
         .typed("muster site validate FILE", ["FILE": "@site"], shows: "all right"),
@@ -58,6 +78,7 @@ struct ReadmeCommand: Sendable {
             "muster site check FILE", ["FILE": "@site"], exit: 1, shows: "there is no kernel and ramdisk",
             because: "nobody has pushed a ramdisk, and no BMC answers"),
         .typed("muster node list", shows: "compute-1"),
+        .typed("muster conductor list", shows: "LEADS"),
         .typed("muster node inventory NAME", ["NAME": "compute-1"], shows: "S6XNNE0T3101"),
         .typed("muster node show NAME", ["NAME": "compute-1"], shows: "PowerEdge R650"),
         .named("muster node show"),
@@ -151,6 +172,7 @@ struct ReadmeCommand: Sendable {
             "make demo RACK=Inventory/example-rack/rack-b.yaml",
             because: "it takes minutes; the virtual rack's tests do the same"),
         .made("make demo-down", because: "no demo is up"),
+        .made("make demo-ha", because: "it takes minutes"),
         .made("make test", because: "it runs this"),
         .made("make test-rack", because: "it takes minutes"),
         .made("make bench", because: "it measures"),

@@ -47,6 +47,11 @@ public final class TokenDesk: Sendable {
     /// What seals receipts of logins that need more methods.
     var receiptSealer: TokenSealer { sealers.withLock { $0.receipt } }
 
+    /// Takes the ring that the cache shows, which another conductor may have turned.
+    public func followKeys() {
+        if let ring = keys?.ring(in: IdentityDirectory(cache.snapshot())) { _ = use(ring) }
+    }
+
     /// Takes another ring of keys; returns false, and does nothing, when it is the same.
     @discardableResult
     public func use(_ ring: TokenKeyRing) -> Bool {

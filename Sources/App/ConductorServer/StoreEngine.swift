@@ -1,0 +1,43 @@
+import AgentProtocol
+import Primitives
+import ResourceModel
+import ServiceLifecycle
+import StoreEtcd
+import StoreSQLite
+
+/// The store that a conductor works on, with what its engine needs and tells.
+struct StoreEngine: Sendable {
+    let store: any ResourceStore
+    /// Whether other conductors work on the same store.
+    let isShared: Bool
+    /// What runs for the engine, longer than all that use the store.
+    let services: [any Service]
+    /// The engine's figures.
+    let samples: @Sendable () -> [MetricsReport.Sample]
+    /// Whether writes succeed, as far as is known.
+    let isWritable: @Sendable () -> Bool
+
+    /// A file of this conductor's own.
+    static func embedded(_ store: SQLiteStore, _ watch: StoreWatch) -> StoreEngine {
+        StoreEngine(
+            store: store, isShared: false, services: [watch], samples: { watch.samples },
+            isWritable: { watch.isWritable })
+    }
+
+    /// A cluster that all conductors of the site work on.
+    static func shared(_ store: EtcdStore) -> StoreEngine {
+        let isWritable: @Sendable () -> Bool = { takesWrites(store.health) }
+        return StoreEngine(
+            store: store, isShared: true, services: [store],
+            samples: { [.init(name: "muster_store_writable", value: isWritable() ? 1 : 0)] }, isWritable: isWritable)
+    }
+
+    /// Whether members have a leader and none has run out of the space that it may take. Before the first look it is
+    /// taken to be so.
+    private static func takesWrites(_ health: EtcdStore.Health) -> Bool {
+        let states = health.members.compactMap(\.status)
+        guard !health.members.isEmpty else { return true }
+        return states.contains { $0.leader != nil }
+            && !states.contains { $0.errors.contains { $0.contains("NOSPACE") } }
+    }
+}

@@ -1,0 +1,38 @@
+import ArgumentParser
+import ConductorServer
+import Logging
+
+/// `muster-conductor migrate`.
+struct MigrateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "migrate", abstract: "Move the catalog between the state directory and an etcd cluster.",
+        discussion: """
+            Stop the conductors first; agents go on with what they have, and reconnect afterwards. Every document is compared \
+            with its copy, and the old store stays as it was. A move that was broken off is begun anew by running this again.
+            """)
+
+    /// Where to.
+    enum Target: String, ExpressibleByArgument, CaseIterable {
+        case etcd
+        case sqlite
+    }
+
+    @Option(help: ArgumentHelp("Where to.", valueName: "etcd|sqlite"))
+    var to: Target
+
+    @Option(help: ArgumentHelp("The conductor's state directory.", valueName: "dir"))
+    var stateDir = "/var/lib/muster"
+
+    @OptionGroup var etcd: EtcdOptions
+
+    func run() async throws {
+        var logger = Logger(label: "migrate") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = .warning
+        try await ConductorCommand.telling {
+            let lines = try await Conductor.move(
+                to == .etcd ? .toEtcd : .toSQLite, stateDirectory: stateDir, etcd: etcd.etcd, authority: etcd.etcdCA,
+                certificate: etcd.etcdCert, key: etcd.etcdKey, logger: logger)
+            for line in lines { print(line) }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+import ClientSDK
+import EtcdBed
+import FleetContract
+import Foundation
+import Glibc
+import Primitives
+import TestSupport
+import Testing
+
+/// The catalog goes from the state directory into etcd and back, and the site is the same afterwards.
+@Suite(
+    .serialized,
+    .enabled(if: geteuid() == 0 && access("/usr/bin/etcd", X_OK) == 0, "needs root and the package etcd-server"))
+struct StoreMoveTests {
+    /// A state directory with the ports of its conductor.
+    private struct Place {
+        let state: String
+        let ports = RunningConductor.freePorts()
+        let etcd: [String]
+
+        /// Runs a conductor for as long as `body` runs.
+        func serve(_ more: [String], _ body: (FleetClient) async throws -> Void) async throws {
+            let running = try RunningConductor(
+                state: state, ports: ports, more: ["--conductor-name", "only", "--password-cost", "8"] + more)
+            defer { _ = running.end() }
+            try await waitUntil(.seconds(60)) { [ports] in RunningConductor.accepts(ports[0]) }
+            let token = try String(contentsOfFile: "\(state)/operator.token", encoding: .utf8)
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+            let client = try FleetClient(
+                .init(api: "https://127.0.0.1:\(ports[0])", token: token, authorityFile: "\(state)/ca.pem"))
+            let result: Result<Void, any Error>
+            do { result = .success(try await body(client)) } catch { result = .failure(error) }
+            await client.shutdown()
+            try result.get()
+        }
+
+        /// Runs `muster-conductor migrate`.
+        func migrate(to target: String) throws -> (status: Int32, output: String) {
+            let process = Process()
+            let output = Pipe()
+            process.executableURL = URL(fileURLWithPath: RunningConductor.package + "/.build/debug/muster-conductor")
+            process.arguments = ["migrate", "--to", target, "--state-dir", state] + etcd
+            process.standardOutput = output
+            process.standardError = output
+            try process.run()
+            let text = output.fileHandleForReading.readDataToEndOfFile()
+            process.waitUntilExit()
+            return (process.terminationStatus, String(decoding: text, as: UTF8.self))
+        }
+    }
+
+    private static func site(_ name: String) -> SiteDocument {
+        SiteDocument(
+            site: .init(name: "lab", sshKeys: []), segments: [], bmcs: [],
+            rules: [.init(name: name, spec: .init(order: 1, match: [], role: .network))])
+    }
+
+    @Test(.timeLimit(.minutes(3))) func `a site moves into etcd and back, and nothing is lost`() async throws {
+        let cluster = try EtcdTestCluster(members: 1)
+        try await cluster.start()
+        defer { cluster.stop() }
+        let directory = try TemporaryDirectory("store-move")
+        let certificates = try #require(cluster.certificates)
+        let place = Place(
+            state: directory.appending("state"),
+            etcd: cluster.endpoints.flatMap { ["--etcd", $0] } + [
+                "--etcd-ca", certificates.authority, "--etcd-cert", certificates.certificate, "--etcd-key",
+                certificates.key,
+            ])
+        #expect(try place.migrate(to: "etcd").output.contains("There is no store"))
+        try await place.serve([]) { _ = try await $0.applySite(Self.site("one")) }
+        let authority = try String(contentsOfFile: "\(place.state)/ca.pem", encoding: .utf8)
+
+        let there = try place.migrate(to: "etcd")
+        #expect(there.status == 0 && there.output.contains("copied and compared"), "\(there.output)")
+        try await place.serve(place.etcd) { client in
+            #expect(try await client.rules().map(\.name) == ["one"])
+            _ = try await client.applySite(Self.site("two"))
+            try await waitUntil(.seconds(20)) { try await client.conductors().map(\.name) == ["only"] }
+            #expect(try place.migrate(to: "sqlite").output.contains("Conductors run on the cluster: only"))
+        }
+        var back = try place.migrate(to: "sqlite")
+        for _ in 0..<20 where back.status != 0 && back.output.contains("Conductors run") {
+            try await Task.sleep(for: .seconds(1))
+            back = try place.migrate(to: "sqlite")
+        }
+        #expect(back.status == 0, "\(back.output)")
+        try await place.serve([]) { #expect(try await $0.rules().map(\.name) == ["two"]) }
+        #expect(try String(contentsOfFile: "\(place.state)/ca.pem", encoding: .utf8) == authority)
+        #expect(try place.migrate(to: "etcd").output.contains("not empty"))
+    }
+}
