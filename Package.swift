@@ -268,8 +268,7 @@ let package = Package(
             "App", "ConductorServer",
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "StoreEtcd", "BlobStore",
-                "CatalogBareMetal",
-                "FleetContract",
+                "CatalogBareMetal", "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
                 "BootServer", "TPMVerification", "OpenIDIssuers", "BlobPeers",
                 "AgentPort", "APISupport", "BareMetalAPI", "FleetAPI", "IdentityAPI", "Policy", "Dashboard",
@@ -298,7 +297,7 @@ let package = Package(
             ["Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol"]),
 
         program("muster", ["CLICommands"]),
-        program("muster-conductor", ["ConductorServer", "Primitives", arguments, logging]),
+        program("muster-conductor", ["ConductorServer", "StoreEtcd", "Primitives", arguments, logging]),
         program("discovery-agent", ["Discovery", "LinuxSystem"]),
         program("network-agent", ["NodeAgent", "RoleNetwork", "LinuxSystem", "Primitives"]),
         program("compute-agent", ["NodeAgent", "RoleCompute", "RoleNetwork"]),

@@ -19,7 +19,7 @@ import Testing
         "Node": ["Base", "System", "Protocol", "Contract", "Node", "Resource"],
         "App": ["Base", "System", "Protocol", "Resource", "Contract", "Domain", "Adapter", "API", "App"],
         "Testing": ["Base", "System", "Protocol", "Resource", "Contract", "Testing"],
-        "Executable": ["Base", "Node", "App", "Testing"],
+        "Executable": ["Base", "Resource", "Node", "App", "Testing"],
     ]
 
     /// Which targets may use a fenced package's modules, and no others.

@@ -30,7 +30,8 @@ public final class HTTPBlobPeers: BlobPeerAccess, Service {
     private let name: String
     private let key: SecretText
     private let authorities: @Sendable () -> String
-    private let client: HTTPClient
+    /// Made with the first request, so that a conductor that does not get that far has nothing to close.
+    private let connections = Mutex(Connections.none)
     private let trust = Mutex<(pem: String, tls: TLSConfiguration)?>(nil)
 
     /// The access of the conductor `name`, with the site's shared `key`; `authorities` are the certificates in PEM that
@@ -39,13 +40,32 @@ public final class HTTPBlobPeers: BlobPeerAccess, Service {
         self.name = name
         self.key = key
         self.authorities = authorities
-        var configuration = HTTPClient.Configuration(
-            redirectConfiguration: .disallow, timeout: .init(connect: .seconds(3), read: Self.silenceMax))
-        configuration.httpVersion = .http1Only
-        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 16
-        configuration.connectionPool.idleTimeout = .seconds(30)
-        configuration.connectionPool.retryConnectionEstablishment = false
-        client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }
+
+    private enum Connections {
+        case none
+        case open(HTTPClient)
+        case closed
+    }
+
+    /// The client; throws once it was closed.
+    private func client() throws -> HTTPClient {
+        try connections.withLock { connections in
+            switch connections {
+            case .open(let client): return client
+            case .closed: throw HTTPClientError.alreadyShutdown
+            case .none: break
+            }
+            var configuration = HTTPClient.Configuration(
+                redirectConfiguration: .disallow, timeout: .init(connect: .seconds(3), read: Self.silenceMax))
+            configuration.httpVersion = .http1Only
+            configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 16
+            configuration.connectionPool.idleTimeout = .seconds(30)
+            configuration.connectionPool.retryConnectionEstablishment = false
+            let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+            connections = .open(client)
+            return client
+        }
     }
 
     /// Waits for the end, and closes the connections.
@@ -55,7 +75,13 @@ public final class HTTPBlobPeers: BlobPeerAccess, Service {
     }
 
     /// Closes the connections; nothing is fetched afterwards.
-    public func close() async throws { try await client.shutdown() }
+    public func close() async throws {
+        let open = connections.withLock { connections in
+            defer { connections = .closed }
+            return connections
+        }
+        if case .open(let client) = open { try await client.shutdown() }
+    }
 
     public func fetch(
         _ digest: Digest, from peer: BlobPeer, offset: UInt64,
@@ -63,7 +89,7 @@ public final class HTTPBlobPeers: BlobPeerAccess, Service {
     ) async throws -> Bool {
         var request = try request("\(peer.url)\(Self.path)/\(digest.hex)")
         if offset > 0 { request.headers.add(name: "Range", value: "bytes=\(offset)-") }
-        let response = try await client.execute(request, deadline: .now() + Self.transferMax)
+        let response = try await client().execute(request, deadline: .now() + Self.transferMax)
         switch response.status {
         case .ok where offset == 0: break
         case .partialContent where response.headers.first(name: "Content-Range")?.hasPrefix("bytes \(offset)-") == true:
@@ -82,7 +108,7 @@ public final class HTTPBlobPeers: BlobPeerAccess, Service {
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/json")
         request.body = .bytes(ByteBuffer(bytes: try JSONEncoder().encode(question)))
-        let response = try await client.execute(request, deadline: .now() + .seconds(60))
+        let response = try await client().execute(request, deadline: .now() + .seconds(60))
         guard response.status == .ok else {
             throw BlobPeerError(status: Int(response.status.code), text: try await Self.text(of: response))
         }

@@ -21,12 +21,9 @@ extension Conductor {
     ///
     /// Throws `MigrationError`, `StoreMoveError`, `StoreError`, `StoreMarkError` and `PrivateFileError`.
     public static func move(
-        _ move: StoreMove, stateDirectory: String, etcd endpoints: [String], authority: String?, certificate: String?,
-        key: String?, clock: any WallClock = SystemWallClock(), logger: Logger
+        _ move: StoreMove, stateDirectory: String, etcd: EtcdConfiguration, clock: any WallClock = SystemWallClock(),
+        logger: Logger
     ) async throws -> [String] {
-        var configuration = ConductorConfiguration(stateDirectory: stateDirectory)
-        configuration.useEtcd(endpoints, authority: authority, certificate: certificate, key: key)
-        guard let etcd = configuration.etcd else { throw StoreMoveError.noEtcd }
         switch move {
         case .toEtcd: return try await moveToEtcd(StoreMarkFile(directory: stateDirectory), etcd, clock, logger)
         case .toSQLite: return try await moveToSQLite(StoreMarkFile(directory: stateDirectory), etcd, clock, logger)
@@ -110,7 +107,6 @@ extension EtcdStore: ClosableStore {}
 
 /// Why the catalog is not moved.
 enum StoreMoveError: UserFacingError, Hashable {
-    case noEtcd
     case noStore(String)
     case inTheWay(String)
     case conductorsRun([String])
@@ -118,7 +114,6 @@ enum StoreMoveError: UserFacingError, Hashable {
 
     var publicMessage: String {
         switch self {
-        case .noEtcd: "Name the members of the cluster: --etcd https://HOST:2379, again for each."
         case .noStore(let path): "There is no store at \(path); give the conductor's state directory with --state-dir."
         case .inTheWay(let path):
             "There is a store at \(path) already; move it away first, or take another --state-dir."

@@ -1,6 +1,3 @@
-import BlobPeers
-import BlobStore
-import CatalogBareMetal
 import Glibc
 import Identity
 import Logging
@@ -72,27 +69,13 @@ public struct Conductor: Sendable {
         var random = RandomSource.system
         let run = UUIDText.random(using: &random)
         let site = try await SiteFoundation.open(engine, configuration, run: run, clock: clock, logger: logger)
-        let files = try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs")
-        let (name, authorities, cache) = (configuration.conductorName, site.authorities, site.cache)
-        let access = HTTPBlobPeers(name: name, key: site.peerKey) { authorities.now.bundlePEM }
-        let isShared = engine.isShared
-        let peers: @Sendable () -> [BlobPeer] = {
-            guard isShared else { return [] }
-            return cache.all(ConductorRecord.self).filter { $0.metadata.name != name }
-                .map { BlobPeer(name: $0.metadata.name, url: $0.spec.addresses.api) }
-        }
-        do {
-            let parts = try ConductorParts(
-                configuration: configuration, engine: engine, site: site,
-                blobs: SiteBlobs(files, name: name, peers: peers, access: access), run: run,
-                startedAt: startedAt, clock: clock, logger: logger)
-            try await opened(parts.audit)
-            try await parts.run()
-        } catch {
-            try? await access.close()
-            throw error
-        }
-        try await access.close()
+        let blobs = try await ConductorBlobs.open(
+            configuration, vault: site.vault, cache: site.cache, authorities: site.authorities, clock: clock)
+        let parts = try ConductorParts(
+            configuration: configuration, engine: engine, site: site, blobs: blobs, run: run, startedAt: startedAt,
+            clock: clock, logger: logger)
+        try await opened(parts.audit)
+        try await parts.run()
     }
 
     /// Keeps `ca.pem`, which operators and Prometheus trust, what it should be; a file that is right already is left, also

@@ -25,7 +25,7 @@ public struct ConductorConfiguration: Sendable {
     /// Whether a store that is older than the one that was there, or another one, is taken all the same.
     public var acceptsOlderStore = false
     /// The cluster that this and other conductors keep the catalog in; nil: a file in the state directory, for one conductor.
-    private(set) var etcd: EtcdConfiguration?
+    public var etcd: EtcdConfiguration?
     /// Debian's shim (package shim-signed), for segments with Secure Boot.
     public var signedShim = "/usr/lib/shim/shimx64.efi.signed"
     /// Debian's signed GRUB for network boot (package grub-efi-amd64-signed).
@@ -67,15 +67,6 @@ public struct ConductorConfiguration: Sendable {
         if let host = advertisedHost ?? names.first { return host }
         if apiHost != "0.0.0.0" { return apiHost }
         return LocalAddresses.all().first { $0 != IPv4Address(0x7F00_0001) }?.description ?? "127.0.0.1"
-    }
-
-    /// Keeps the catalog in an etcd cluster, with these paths of certificates; none for `http://` URLs.
-    public mutating func useEtcd(_ endpoints: [String], authority: String?, certificate: String?, key: String?) {
-        var tls: EtcdTLS?
-        if let authority, let certificate, let key {
-            tls = EtcdTLS(authority: authority, certificate: certificate, key: key)
-        }
-        etcd = EtcdConfiguration(endpoints: endpoints, tls: tls)
     }
 
     /// Where this conductor is reached.

@@ -4,6 +4,7 @@ import AgentProtocol
 import BMCDrivers
 import BareMetal
 import BareMetalAPI
+import BlobPeers
 import BlobStore
 import BootServer
 import CatalogBareMetal
@@ -31,6 +32,7 @@ struct ConductorParts {
     let blobs: SiteBlobs
     private let blobFigures: BlobFigures
     private let peerKey: SecretText
+    private let peerAccess: HTTPBlobPeers
     let identity: CloudIdentity
     let vault: SecretVault
     let keys: AuthorityVault
@@ -65,16 +67,17 @@ struct ConductorParts {
     private let missingPrograms: [MissingProgram]
 
     init(
-        configuration: ConductorConfiguration, engine: StoreEngine, site: SiteFoundation, blobs: SiteBlobs,
+        configuration: ConductorConfiguration, engine: StoreEngine, site: SiteFoundation, blobs shared: ConductorBlobs,
         run: String, startedAt: Revision? = nil, clock: any WallClock, logger: Logger
     ) throws {
         let (store, cache, authorities) = (engine.store, site.cache, site.authorities)
         self.configuration = configuration
         self.engine = engine
         self.store = store
+        let blobs = shared.site
         self.blobs = blobs
         blobFigures = BlobFigures(blobs)
-        peerKey = site.peerKey
+        (peerKey, peerAccess) = (shared.key, shared.access)
         self.run = run
         identity = site.identity
         vault = site.vault
@@ -120,7 +123,8 @@ struct ConductorParts {
             attest: { attestation.finding(of: $0, trust: catalog.tpmTrust()) }, clock: clock)
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
-            authorities: authorities, names: configuration.names, clock: clock, logger: logger)
+            authorities: authorities, names: configuration.names + [configuration.advertisedHost].compactMap(\.self),
+            clock: clock, logger: logger)
         let logs = NodeLogs(directory: "\(configuration.stateDirectory)/logs", clock: clock)
         hub = AgentHub(
             catalog: catalog, controller: controller,
@@ -213,7 +217,7 @@ struct ConductorParts {
             Housekeeper(
                 catalog: catalog, store: store, blobs: blobs, audit: audit, register: register, duties: [.blobs],
                 clock: clock, logger: logger),
-            BlobReplicator(catalog: catalog, blobs: blobs, figures: blobFigures, logger: logger),
+            peerAccess, BlobReplicator(catalog: catalog, blobs: blobs, figures: blobFigures, logger: logger),
         ]
         logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
         try await ServiceGroup(

@@ -76,7 +76,7 @@ struct ConductorRegistration: Service {
     private func register() async throws -> Held {
         let lease = isShared ? try await store.grantLease(timeToLive: ConductorRecord.timeToLive) : nil
         let status = ConductorRecord.Status()
-        if isShared { try await noteEndpoint() }
+        if isShared { try await noteEndpoint() } else { try await forgetOthers() }
         return Held(lease: lease, revision: try await write(status, lease: lease, []), status: status)
     }
 
@@ -91,6 +91,14 @@ struct ConductorRegistration: Service {
         var next = found ?? Stored(new: ConductorEndpoint(metadata: metadata, spec: endpoint))
         next.value.spec = endpoint
         _ = try await store.commit(Transaction(conditions: [next.unchanged], operations: [next.put()]))
+    }
+
+    /// Deletes what earlier runs under other names, which were killed, have left in a store of its own: there is nobody else.
+    private func forgetOthers() async throws {
+        let others = try await store.fetchAll(ConductorRecord.self).filter { $0.value.metadata.name != name }
+        for other in others {
+            _ = try await store.commit(Transaction(operations: [.delete(other.value.key)]))
+        }
     }
 
     private func write(

@@ -14,8 +14,6 @@ struct SiteFoundation: Sendable {
     let operators: OperatorTokens
     let identity: CloudIdentity
     let mediaKey: SecretText
-    /// By which conductors give each other blobs.
-    let peerKey: SecretText
 
     /// The only conductor that makes what is missing at this moment, on a store that several share.
     private static let start = "start"
@@ -58,9 +56,11 @@ struct SiteFoundation: Sendable {
         let identity = try await CloudIdentity.open(
             store: store, cache: cache, vault: vault, audit: AuditLog(store: store, clock: clock),
             configuration: configuration, clock: clock, logger: logger)
+        // Made in this turn, so that all conductors have the same.
+        _ = try await PeerKey.open(in: vault)
         return SiteFoundation(
             cache: cache, vault: vault, keys: keys, authorities: authorities, operators: operators, identity: identity,
-            mediaKey: try await MediaDesk.key(in: vault), peerKey: try await PeerKey.open(in: vault))
+            mediaKey: try await MediaDesk.key(in: vault))
     }
 
     /// Sees to it that there is an operator. On a shared store a conductor without the file leaves the token alone that

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ConductorServer
 import Foundation
+import Logging
 import Primitives
 
 /// What a backup is opened with: one of the two.
@@ -48,10 +49,13 @@ struct BackupCommand: AsyncParsableCommand {
     var blobs = BackupBlobs.manifests
 
     @OptionGroup var keys: BackupKeyOptions
+    @OptionGroup var cluster: EtcdOptions
 
     func run() async throws {
         try await ConductorCommand.telling {
-            let lines = try await Conductor.backUp(stateDir, to: to, key: keys.key, blobs: blobs)
+            let lines = try await Conductor.backUp(
+                stateDir, etcd: cluster.configuration, to: to, key: keys.key, blobs: blobs,
+                logger: ConductorCommand.quietLogger)
             print("\(to) is written: " + (lines.first ?? ""))
             for line in lines.dropFirst() where !line.hasPrefix(" ") { print(line) }
         }
@@ -77,6 +81,7 @@ struct RestoreCommand: AsyncParsableCommand {
     var list = false
 
     @OptionGroup var keys: BackupKeyOptions
+    @OptionGroup var cluster: EtcdOptions
 
     func run() async throws {
         try await ConductorCommand.telling {
@@ -84,7 +89,9 @@ struct RestoreCommand: AsyncParsableCommand {
             let lines =
                 list
                 ? try Conductor.listBackup(file, key: key)
-                : try await Conductor.restore(file, key: key, into: stateDir)
+                : try await Conductor.restore(
+                    file, key: key, into: stateDir, etcd: cluster.configuration,
+                    logger: ConductorCommand.quietLogger)
             for line in lines { print(line) }
             if !list { print("It is restored into \(stateDir); start the conductor with that.") }
         }
@@ -94,6 +101,13 @@ struct RestoreCommand: AsyncParsableCommand {
 extension BackupBlobs: ExpressibleByArgument {}
 
 extension ConductorCommand {
+    /// Tells what goes wrong, and nothing else.
+    static var quietLogger: Logger {
+        var logger = Logger(label: "conductor") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = .warning
+        return logger
+    }
+
     /// Does `work`; an error for people is told to them.
     static func telling(_ work: () async throws -> Void) async throws {
         do { try await work() } catch let error as any UserFacingError { throw try failure(error) }

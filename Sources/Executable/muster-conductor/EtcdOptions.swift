@@ -1,4 +1,5 @@
 import ArgumentParser
+import StoreEtcd
 
 /// The cluster that several conductors keep the catalog in.
 struct EtcdOptions: ParsableArguments {
@@ -14,7 +15,7 @@ struct EtcdOptions: ParsableArguments {
         help: ArgumentHelp("The authorities that etcd's members are believed by, PEM.", valueName: "file"))
     var etcdCA: String?
 
-    @Option(help: ArgumentHelp("This conductor's certificate for etcd, PEM.", valueName: "file"))
+    @Option(help: ArgumentHelp("A certificate for etcd, PEM.", valueName: "file"))
     var etcdCert: String?
 
     @Option(help: ArgumentHelp("The key of that certificate, PEM.", valueName: "file"))
@@ -25,5 +26,13 @@ struct EtcdOptions: ParsableArguments {
         guard certificates == 0 || certificates == 3 && !etcd.isEmpty else {
             throw ValidationError("--etcd-ca, --etcd-cert and --etcd-key go together, with --etcd.")
         }
+    }
+
+    /// nil: the catalog is in the state directory.
+    var configuration: EtcdConfiguration? {
+        guard !etcd.isEmpty else { return nil }
+        guard let etcdCA, let etcdCert, let etcdKey else { return EtcdConfiguration(endpoints: etcd, tls: nil) }
+        return EtcdConfiguration(
+            endpoints: etcd, tls: EtcdTLS(authority: etcdCA, certificate: etcdCert, key: etcdKey))
     }
 }

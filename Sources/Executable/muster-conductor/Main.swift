@@ -4,18 +4,17 @@ import Foundation
 import Logging
 import Primitives
 
-/// The conductor's command line.
-@main
+/// Runs the conductor: what `muster-conductor` does when it is told nothing else.
 struct ConductorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "muster-conductor",
+        commandName: "run",
         abstract: "Discovers, registers, deploys and looks after bare-metal machines.",
         discussion: """
             Keeps its whole state in one directory: the catalog, the images, the keys (0600) and the logs. At the \
             first start it makes a certificate authority (ca.pem) and the operator's token (operator.token). \
             Everything else comes from the site file: muster site apply FILE.
             """,
-        version: Conductor.version, subcommands: [BackupCommand.self, RestoreCommand.self, MigrateCommand.self])
+        version: Conductor.version)
 
     @Option(help: ArgumentHelp("The state directory; made with mode 0700.", valueName: "dir"))
     var stateDir = "/var/lib/muster"
@@ -162,10 +161,7 @@ struct ConductorCommand: AsyncParsableCommand {
         configuration.names = name
         if let conductorName { configuration.conductorName = conductorName }
         configuration.advertisedHost = advertise
-        if !store.etcd.isEmpty {
-            configuration.useEtcd(
-                store.etcd, authority: store.etcdCA, certificate: store.etcdCert, key: store.etcdKey)
-        }
+        configuration.etcd = store.configuration
         configuration.localLoader = localLoader
         configuration.acceptsOlderStore = acceptOlderStore
         configuration.connectionsPerAddress = connectionsPerAddress

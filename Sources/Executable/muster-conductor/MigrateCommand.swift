@@ -1,6 +1,5 @@
 import ArgumentParser
 import ConductorServer
-import Logging
 
 /// `muster-conductor migrate`.
 struct MigrateCommand: AsyncParsableCommand {
@@ -23,15 +22,20 @@ struct MigrateCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The conductor's state directory.", valueName: "dir"))
     var stateDir = "/var/lib/muster"
 
-    @OptionGroup var etcd: EtcdOptions
+    @OptionGroup var cluster: EtcdOptions
+
+    func validate() throws {
+        guard !cluster.etcd.isEmpty else {
+            throw ValidationError("Name the members of the cluster: --etcd https://HOST:2379, again for each.")
+        }
+    }
 
     func run() async throws {
-        var logger = Logger(label: "migrate") { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = .warning
+        guard let etcd = cluster.configuration else { return }
         try await ConductorCommand.telling {
             let lines = try await Conductor.move(
-                to == .etcd ? .toEtcd : .toSQLite, stateDirectory: stateDir, etcd: etcd.etcd, authority: etcd.etcdCA,
-                certificate: etcd.etcdCert, key: etcd.etcdKey, logger: logger)
+                to == .etcd ? .toEtcd : .toSQLite, stateDirectory: stateDir, etcd: etcd,
+                logger: ConductorCommand.quietLogger)
             for line in lines { print(line) }
         }
     }

@@ -1,4 +1,5 @@
 import AgentProtocol
+import CatalogBareMetal
 import FleetContract
 import Foundation
 import Primitives
@@ -47,20 +48,25 @@ struct BackupTests {
             let after = try #require(try await bed.nodes()?["m1"])
             #expect(after.id == before.id && after.state == "active")
             #expect(try await scene.metric("muster_agents_ahead_of_store") == "0")
-            for _ in 0..<300 where (try? await scene.metric("muster_blobs_named"))?.map({ $0 == "0" }) ?? true {
-                try await Task.sleep(for: .milliseconds(100))
+            try await wait("the blobs are looked at") {
+                try await scene.metric("muster_blobs_named").map { $0 != "0" } ?? false
             }
-            #expect(try await scene.metric("muster_blobs_named") != "0")
             #expect(try await scene.metric("muster_blobs_missing") == "0")
-            // The vault opens: the BMC takes the password that is in it.
-            var isOn = false
-            for _ in 0..<120 where !isOn {
-                isOn = (try? await scene.type("muster bmc show m1-bmc --json").output.contains("\"on\"")) ?? false
-                if !isOn { try await Task.sleep(for: .milliseconds(500)) }
-            }
-            #expect(isOn)
             let audit = try await scene.type("muster audit list")
             #expect(audit.output.contains("restore"), "\(audit.output)")
+            // The vault opens: the BMC takes the password that is in it, and does as it is told.
+            try await bed.insist("node power m1 off")
+            try await wait("the machine is off") {
+                try await bed.json(BMCDetail.self, "bmc show m1-bmc")?.bmc.status.power == .off
+            }
+        }
+    }
+
+    private func wait(_ what: String, _ isSo: () async throws -> Bool) async throws {
+        let end = ContinuousClock.now + .seconds(60)
+        while try await !isSo() {
+            guard ContinuousClock.now < end else { throw CrashError(what: "not within a minute: \(what)") }
+            try await Task.sleep(for: .milliseconds(200))
         }
     }
 

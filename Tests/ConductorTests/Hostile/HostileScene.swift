@@ -1,5 +1,6 @@
 import AgentProtocol
 import AsyncHTTPClient
+import BlobPeers
 import BlobStore
 import CatalogBareMetal
 import Crypto
@@ -99,8 +100,11 @@ struct HostileScene {
                     store: store, mark: StoreMarkFile(directory: directory.path), clock: clock, logger: logger)),
             site: SiteFoundation(
                 cache: cache, vault: vault, keys: keys, authorities: authorities, operators: operators,
-                identity: identity, mediaKey: SecretText("key"), peerKey: SecretText("peers")),
-            blobs: SiteBlobs(alone: blobs), run: "test", clock: clock,
+                identity: identity, mediaKey: SecretText("key")),
+            blobs: ConductorBlobs(
+                site: SiteBlobs(alone: blobs),
+                access: HTTPBlobPeers(name: "alone", key: SecretText("peers")) { "" }, key: SecretText("peers")),
+            run: "test", clock: clock,
             logger: logger)
     }
 

@@ -4,6 +4,7 @@ import BlobPeers
 import BlobStore
 import BootServer
 import CatalogBareMetal
+import Foundation
 import Glibc
 import Hummingbird
 import HummingbirdCore
@@ -71,15 +72,23 @@ final class PeerBed: Sendable {
         let directory = try TemporaryDirectory("peers")
         let store = MemoryStore(clock: clock)
         let registry = PeerRegistry()
-        let key = SecretText(String(repeating: "k", count: 64))
-        let authorities = SiteAuthorities(try .only(CertificateAuthority.makeRoot(name: "site")))
+        let vault = try await SecretVault.open(store: store, keyFile: directory.appending("master.key"))
+        let key = try await PeerKey.open(in: vault)
+        let authorities = SiteAuthorities(
+            try await AuthorityController.open(
+                store: store, keys: AuthorityVault(vault: vault, name: "site", clock: SystemWallClock())))
         let audit = AuditLog(store: store, clock: clock)
         let certificate = try ServerCertificate(
             authorities: authorities, names: ["localhost"], clock: SystemWallClock(), logger: logger)
         var members: [Member] = []
         for number in 0..<count {
             let name = "c\(number)"
-            let files = try FileBlobStore(directory: directory.appending(name), clock: clock)
+            let state = directory.appending(name)
+            try FileManager.default.createDirectory(atPath: state, withIntermediateDirectories: true)
+            try FileManager.default.copyItem(
+                atPath: directory.appending("master.key"), toPath: "\(state)/master.key")
+            chmod("\(state)/master.key", 0o600)
+            let files = try FileBlobStore(directory: "\(state)/blobs", clock: clock)
             let http = HTTPBlobPeers(name: name, key: key) { authorities.now.bundlePEM }
             let access = CountingAccess(http)
             let site = SiteBlobs(files, name: name, peers: { registry.peers.withLock { $0 } }, access: access)
@@ -201,8 +210,11 @@ final class CountingAccess: BlobPeerAccess {
 extension PeerBed {
     /// Where the file of a blob is.
     func path(of digest: Digest, on number: Int) -> String {
-        "\(directory.appending("c\(number)"))/blobs/\(digest.hex.prefix(2))/\(digest.hex)"
+        "\(state(of: number))/blobs/blobs/\(digest.hex.prefix(2))/\(digest.hex)"
     }
+
+    /// A conductor's state directory.
+    func state(of number: Int) -> String { directory.appending("c\(number)") }
 
     /// The manifests of images.
     var manifests: [Digest] { members[0].catalog.images().map(\.spec.manifest) }

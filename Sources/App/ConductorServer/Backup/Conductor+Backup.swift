@@ -1,35 +1,90 @@
+import BlobPeers
+import BlobStore
+import CatalogBareMetal
+import FoundationEssentials
 import Glibc
 import Identity
+import Logging
 import Primitives
 import ResourceModel
+import StoreEtcd
 import StoreSQLite
 
 extension Conductor {
-    /// Seals a site's documents, keys and blobs into one file, while a conductor may be using the state directory; returns
-    /// what is in it, as lines for people.
+    /// Seals a site's documents, keys and blobs into one file, while conductors may be using them; returns what is in it, as
+    /// lines for people.
     ///
-    /// Throws `BackupError`, `SealedFileError`, `PrivateFileError`, `StoreError` and `BlobError`.
+    /// The documents are those of `etcd`, or of the store in the state directory; blobs that are not in that are then fetched
+    /// from the site's other conductors. Throws `BackupError`, `SealedFileError`, `PrivateFileError`, `VaultError`,
+    /// `StoreError` and `BlobError`.
     public static func backUp(
-        _ stateDirectory: String, to path: String, key: BackupKey, blobs: BackupBlobs,
-        clock: any WallClock = SystemWallClock()
+        _ stateDirectory: String, etcd: EtcdConfiguration? = nil, to path: String, key: BackupKey, blobs: BackupBlobs,
+        clock: any WallClock = SystemWallClock(), logger: Logger
     ) async throws -> [String] {
         let sealing = try key.read()
-        let copy = "\(stateDirectory)/backup-copy.sqlite"
-        defer { removeStore(copy) }
-        removeStore(copy)
         guard try PrivateFile.read("\(stateDirectory)/master.key") != nil else {
             throw BackupError.noState(stateDirectory)
         }
+        if let etcd {
+            let store = try await EtcdStore.open(etcd, clock: clock, logger: logger)
+            return try await closing(store) {
+                try await backUp(stateDirectory, shared: store, to: path, sealing, blobs, clock).lines
+            }
+        }
+        let copy = "\(stateDirectory)/backup-copy.sqlite"
+        defer { removeStore(copy) }
+        removeStore(copy)
         try SQLiteStore.copy(path: StoreMarkFile(directory: stateDirectory).storePath, to: copy)
         let store = try await SQLiteStore.open(path: copy, clock: clock)
-        let backup = SiteBackup(store: store, stateDirectory: stateDirectory, clock: clock)
-        let counts: BackupCounts
-        do { counts = try await backup.write(to: path, key: sealing, blobs: blobs) } catch {
+        return try await closing(store) {
+            let backup = SiteBackup(store: store, stateDirectory: stateDirectory, clock: clock)
+            return try await backup.write(to: path, key: sealing, blobs: blobs).lines
+        }
+    }
+
+    /// Backs up a site of several conductors.
+    static func backUp(
+        _ stateDirectory: String, shared store: any ResourceStore, to path: String, _ key: SealedFileKey,
+        _ blobs: BackupBlobs, _ clock: any WallClock
+    ) async throws -> BackupCounts {
+        let vault = try await SecretVault.open(store: store, keyFile: "\(stateDirectory)/master.key", clock: clock)
+        let keys = AuthorityVault(vault: vault, name: "Muster", clock: clock)
+        let authorities = SiteAuthorities(try await AuthorityController.open(store: store, keys: keys))
+        let name = "backup"
+        let access = HTTPBlobPeers(name: name, key: try await PeerKey.open(in: vault)) { authorities.now.bundlePEM }
+        let folder = "\(stateDirectory)/backup-blobs"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        var backup = SiteBackup(store: store, stateDirectory: stateDirectory, clock: clock)
+        backup.others = { snapshot in
+            let peers = try snapshot.all(ConductorRecord.self).map {
+                BlobPeer(name: $0.metadata.name, url: $0.spec.addresses.api)
+            }
+            let files = try FileBlobStore(directory: folder, clock: clock)
+            let site = SiteBlobs(files, name: name, peers: { peers }, access: access)
+            return BackupPeers(blobs: site, folder: BlobFolder(directory: folder))
+        }
+        do {
+            let counts = try await backup.write(to: path, key: key, blobs: blobs)
+            try await access.close()
+            return counts
+        } catch {
+            try? await access.close()
+            throw error
+        }
+    }
+
+    /// Does `work` and closes `store`, however that ends.
+    private static func closing<Result>(
+        _ store: any ClosableStore, _ work: () async throws -> Result
+    ) async throws -> Result {
+        do {
+            let result = try await work()
+            try await store.close()
+            return result
+        } catch {
             try? await store.close()
             throw error
         }
-        try await store.close()
-        return counts.lines
     }
 
     /// Reads and checks a whole backup, and tells what is in it, as lines for people. Throws as `restore`.
@@ -38,21 +93,35 @@ extension Conductor {
         return summary.lines + counts.lines
     }
 
-    /// Makes a site of a backup in a state directory that is empty or not there; the whole backup is checked before
-    /// anything is written. Returns what was in it, as lines for people.
+    /// Makes a site of a backup in a state directory that is empty or not there, and in `etcd` where that is given, which must
+    /// have no document; the whole backup is checked before anything is written. Returns what was in it, as lines for people.
     ///
+    /// The revisions of a store in the state directory go on far beyond those of the backup. Those of a cluster are etcd's
+    /// own: where they are lower, agents tell that they have seen later ones, and take what they are told all the same.
     /// Throws `BackupError`, `SealedFileError`, `PrivateFileError`, `StoreError` and `BlobError`.
     public static func restore(
-        _ path: String, key: BackupKey, into stateDirectory: String, clock: any WallClock = SystemWallClock()
+        _ path: String, key: BackupKey, into stateDirectory: String, etcd: EtcdConfiguration? = nil,
+        clock: any WallClock = SystemWallClock(), logger: Logger
     ) async throws -> [String] {
         let restore = SiteRestore(path: path, key: try key.read(), clock: clock)
         let (summary, counts) = try restore.check()
-        let storePath = StoreMarkFile(directory: stateDirectory).storePath
-        try await restore.run(into: stateDirectory, summary) { _ in
-            try await SQLiteStore.open(path: storePath, clock: clock)
-        } seal: { store, beyond in
-            try await (store as? SQLiteStore)?.close()
-            try SQLiteStore.beginNewHistory(path: storePath, beyond: beyond, clock: clock)
+        if let etcd {
+            let store = try await EtcdStore.open(etcd, clock: clock, logger: logger)
+            try await closing(store) {
+                try await restore.run(into: stateDirectory, summary) {
+                    store
+                } seal: { _ in
+                }
+            }
+        } else {
+            let storePath = StoreMarkFile(directory: stateDirectory).storePath
+            try await restore.run(into: stateDirectory, summary) {
+                try await SQLiteStore.open(path: storePath, clock: clock)
+            } seal: { store in
+                try await store.close()
+                let beyond = Revision(summary.revision.number + StoreMarkFile.historyGap)
+                try SQLiteStore.beginNewHistory(path: storePath, beyond: beyond, clock: clock)
+            }
         }
         return summary.lines + counts.lines
     }
@@ -61,6 +130,14 @@ extension Conductor {
         for suffix in ["", "-wal", "-shm", ".lock"] { unlink(path + suffix) }
     }
 }
+
+/// A store that is closed when it is done with.
+protocol ClosableStore: ResourceStore {
+    func close() async throws(StoreError)
+}
+
+extension SQLiteStore: ClosableStore {}
+extension EtcdStore: ClosableStore {}
 
 /// Where the key of a backup is.
 public enum BackupKey: Sendable {

@@ -16,6 +16,8 @@ struct SiteBackup {
     let store: any ResourceStore
     let stateDirectory: String
     let clock: any WallClock
+    /// Where blobs are read that are not in the state directory; nil: nowhere.
+    var others: @Sendable (StoreSnapshot) async throws -> BackupPeers? = { _ in nil }
 
     /// Writes the backup to `path`, in the place of one that is there, and tells what is in it.
     ///
@@ -42,10 +44,12 @@ struct SiteBackup {
             try file.append(value)
             counts.documents[key.kind, default: 0] += 1
         }
-        let folder = BlobFolder(directory: "\(stateDirectory)/blobs")
-        let named = try Self.named(by: snapshot, in: folder, choice)
+        let blobs = BackupBlobSource(
+            own: BlobFolder(directory: "\(stateDirectory)/blobs"),
+            peers: choice == .none ? nil : try await others(snapshot))
+        let named = try await Self.named(by: snapshot, in: blobs, choice)
         for digest in named.all.sorted() {
-            guard var blob = try folder.open(digest) else {
+            guard var blob = try await blobs.open(digest) else {
                 if named.needed.contains(digest) { counts.missingBlobs += 1 }
                 continue
             }
@@ -66,8 +70,8 @@ struct SiteBackup {
 
     /// The blobs that go into the backup, and those of them without which an image or a ramdisk is not whole.
     private static func named(
-        by snapshot: StoreSnapshot, in folder: BlobFolder, _ choice: BackupBlobs
-    ) throws -> (all: Set<Digest>, needed: Set<Digest>) {
+        by snapshot: StoreSnapshot, in blobs: BackupBlobSource, _ choice: BackupBlobs
+    ) async throws -> (all: Set<Digest>, needed: Set<Digest>) {
         guard choice != .none else { return ([], []) }
         var needed = Set(try snapshot.all(NodeImage.self).map(\.spec.manifest))
         var manifests = needed
@@ -80,7 +84,7 @@ struct SiteBackup {
         guard choice == .all else { return (manifests.union(inventories), needed) }
         var chunks: Set<Digest> = []
         for manifest in manifests {
-            guard let bytes = try folder.bytes(manifest) else { continue }
+            guard let bytes = try await blobs.bytes(manifest) else { continue }
             let own = try ChunkManifest(decoding: bytes, named: manifest).chunks.map(\.blob)
             chunks.formUnion(own)
             if needed.contains(manifest) { needed.formUnion(own) }
@@ -93,11 +97,45 @@ struct SiteBackup {
     }
 }
 
+/// Blobs of the state directory, and of other conductors where it lacks them.
+private struct BackupBlobSource {
+    let own: BlobFolder
+    let peers: BackupPeers?
+
+    func open(_ digest: Digest) async throws -> BlobReading? {
+        if let blob = try own.open(digest) { return blob }
+        guard let peers, try await peers.fetch(digest) else { return nil }
+        return try peers.folder.open(digest)
+    }
+
+    func bytes(_ digest: Digest) async throws -> [UInt8]? {
+        if let bytes = try own.bytes(digest) { return bytes }
+        guard let peers, try await peers.fetch(digest) else { return nil }
+        return try peers.folder.bytes(digest)
+    }
+}
+
+/// The conductors that a backup fetches blobs from, and the folder where it puts them meanwhile.
+struct BackupPeers: Sendable {
+    let blobs: SiteBlobs
+    let folder: BlobFolder
+
+    /// Fetches a blob into the folder; false: no conductor has it.
+    func fetch(_ digest: Digest) async throws(BlobError) -> Bool {
+        do { try await blobs.ensure(digest) } catch {
+            guard case .missing = error else { throw error }
+            return false
+        }
+        return true
+    }
+}
+
 extension StoreSnapshot {
-    /// The resources of a type; throws `StoreError.undecodable`.
+    /// The resources of a type, those of a lease too; throws `StoreError.undecodable`.
     func all<R: Resource>(_ type: R.Type) throws(StoreError) -> [R] {
         var found: [R] = []
-        for (key, value) in documents where key.kind == R.kind {
+        for (key, value) in documents.merging(leased, uniquingKeysWith: { first, _ in first }) where key.kind == R.kind
+        {
             found.append(try Stored<R>(Document(key: key, revision: revision, value: value)).value)
         }
         return found

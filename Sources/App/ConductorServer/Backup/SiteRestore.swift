@@ -58,16 +58,15 @@ struct SiteRestore {
     }
 
     /// Writes all of a backup that `check` has found good into `stateDirectory` and, through `open`, a store; nothing of either
-    /// may be there. `seal` begins the store's new history after a revision.
+    /// may be there. `seal` begins the store's new history.
     ///
     /// A restore that is broken off is done again from the start, into an empty place.
-    func run(
-        into stateDirectory: String, _ summary: BackupSummary,
-        open: (_ stateDirectory: String) async throws -> any ResourceStore,
-        seal: (_ store: any ResourceStore, _ beyond: Revision) async throws -> Void
+    func run<Store: ResourceStore>(
+        into stateDirectory: String, _ summary: BackupSummary, open: () async throws -> Store,
+        seal: (Store) async throws -> Void
     ) async throws {
         try Self.prepare(stateDirectory)
-        let store = try await open(stateDirectory)
+        let store = try await open()
         guard try await store.list(kind: nil, after: nil, limit: 1).documents.isEmpty else {
             throw BackupError.occupied("A catalog")
         }
@@ -98,7 +97,7 @@ struct SiteRestore {
             AuditEventSpec(
                 who: "conductor", verb: "restore", resource: ResourceKey(kind: "store", name: "backup"), outcome: .ok,
                 summary: words))
-        try await seal(store, Revision(summary.revision.number + StoreMarkFile.historyGap))
+        try await seal(store)
         unlink("\(stateDirectory)/\(Self.unfinished)")
     }
 

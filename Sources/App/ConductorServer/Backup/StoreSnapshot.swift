@@ -8,6 +8,8 @@ struct StoreSnapshot: Sendable {
     var revision: Revision
     /// The documents by key; none that is tied to a lease, whose holder is not in a backup.
     var documents: [ResourceKey: [UInt8]] = [:]
+    /// Those that are tied to a lease.
+    var leased: [ResourceKey: [UInt8]] = [:]
 
     /// How long the watch may take to show what the pages have shown.
     static let patience: Duration = .seconds(30)
@@ -21,10 +23,10 @@ struct StoreSnapshot: Sendable {
         let first = page.revision
         let changes = await store.watch(after: first)
         var snapshot = StoreSnapshot(revision: first)
-        var leased: Set<ResourceKey> = []
         func put(_ document: Document) {
-            snapshot.documents[document.key] = document.value
-            if document.lease == nil { leased.remove(document.key) } else { leased.insert(document.key) }
+            let isLeased = document.lease != nil
+            snapshot.documents[document.key] = isLeased ? nil : document.value
+            snapshot.leased[document.key] = isLeased ? document.value : nil
         }
         page.documents.forEach(put)
         while page.hasMore, let last = page.documents.last {
@@ -37,12 +39,11 @@ struct StoreSnapshot: Sendable {
                 for change in batch.changes {
                     switch change {
                     case .put(let document): put(document)
-                    case .deleted(let key): snapshot.documents[key] = nil
+                    case .deleted(let key): (snapshot.documents[key], snapshot.leased[key]) = (nil, nil)
                     }
                 }
             }
         }
-        for key in leased { snapshot.documents[key] = nil }
         return snapshot
     }
 
