@@ -6,7 +6,7 @@ conductor read at another), failover (gaps of the API and of the virtual address
 nodes), memory. The controllers are network namespaces of this machine (muster-bed), made and removed here; members,
 conductors and load share its processors and its disk. Prints Markdown; --out FILE writes it too.
 """
-import argparse, http.client, json, os, re, shutil, signal, ssl, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONTROLLERS = {"c1": "10.98.0.1", "c2": "10.98.0.2", "c3": "10.98.0.3"}
@@ -17,7 +17,7 @@ function setup(t) thread = thread + 1; t:set("id", thread) end
 function request()
   n = n + 1
   return wrk.format("PUT", "/identity/v3/regions/%s-" .. id .. "-" .. n,
-    {["Authorization"] = "Bearer %s", ["Content-Type"] = "application/json"}, '{"region":{}}')
+    {["X-Auth-Token"] = "%s", ["Content-Type"] = "application/json"}, '{"region":{}}')
 end
 """
 
@@ -33,8 +33,8 @@ class Bed:
         self.do("up", "--controllers", "3")
         record = json.load(open(f"{self.folder}/bed.json"))
         self.holders = {name: process["pid"] for name, process in record["holders"].items()}
-        self.token = open(f"{self.folder}/c1/conductor/operator.token").read().strip()
         self.ca = f"{self.folder}/c1/conductor/ca.pem"
+        self.token = sign_in(self, VIRTUAL, f"{self.folder}/c1/conductor")
         return self
 
     def __exit__(self, *_):
@@ -68,10 +68,10 @@ class Embedded:
                 "--name", CLIENT, "--api-rate", "0", "--log-level", "warning"), stdout=log, stderr=log)
         self.ca = f"{self.state}/ca.pem"
         for _ in range(300):
-            if os.path.exists(self.ca) and curl(self.bed, self.ca, "", f"https://{CLIENT}:9443/fleet/v1"):
+            if os.path.exists(self.ca) and answers(self.bed, self.ca, f"https://{CLIENT}:9443/fleet/v1"):
                 break
             time.sleep(0.1)
-        self.token = open(f"{self.state}/operator.token").read().strip()
+        self.token = sign_in(self.bed, CLIENT, self.state)
         return self
 
     def __exit__(self, *_):
@@ -79,9 +79,21 @@ class Embedded:
         self.child.wait()
 
 
-def curl(bed, ca, token, url):
-    words = ["curl", "-sf", "-m", "2", "--cacert", ca, "-o", "/dev/null", "-H", f"Authorization: Bearer {token}", url]
-    return subprocess.run(bed.inside("client", *words)).returncode == 0
+def answers(bed, ca, url):
+    return subprocess.run(bed.inside("client", "curl", "-sf", "-m", "2", "--cacert", ca, "-o", "/dev/null", url)).returncode == 0
+
+
+def sign_in(bed, address, state):
+    """A token of the cloud's first administrator."""
+    password = re.search(r"password: '([^']*)'", open(f"{state}/clouds.yaml").read()).group(1)
+    user = {"name": "admin", "password": password, "domain": {"id": "default"}}
+    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": {"system": {"all": True}}}}
+    text = subprocess.run(
+        bed.inside(
+            "client", "curl", "-sf", "--cacert", f"{state}/ca.pem", "-D", "-", "-o", "/dev/null", "-H",
+            "Content-Type: application/json", "--data-binary", "@-", f"https://{address}:9443/identity/v3/auth/tokens"),
+        input=json.dumps(body), text=True, capture_output=True, check=True).stdout
+    return re.search(r"(?im)^x-subject-token: (\S+)", text).group(1)
 
 
 def wrk(bed, url, connections, seconds, script, environment=None):
@@ -123,7 +135,7 @@ def barrier(bed, out):
         for clients in (1, 64):
             rate, p50, p99, _ = wrk(
                 bed, f"https://{address}:9443/identity/v3/regions/RegionOne", clients, bed.options.seconds, script,
-                {"HEADERS": f"Authorization: Bearer {token}"})
+                {"HEADERS": f"X-Auth-Token: {token}"})
             figures[name, clients] = p50
             out(f"| {name} | {clients} | {rate:.0f} | {p50:.2f} | {p99:.1f} |")
     measure("etcd", CONTROLLERS["c1"], bed.token)
@@ -139,7 +151,7 @@ import http.client, json, ssl, sys, time
 ca, token, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 context = ssl.create_default_context(cafile=ca)
 one, other = (http.client.HTTPSConnection(host, 9443, context=context, timeout=10) for host in sys.argv[4:6])
-headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
+headers = {"X-Auth-Token": token, "Content-Type": "application/json"}
 def call(connection, method, path, body=None):
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
@@ -204,7 +216,7 @@ local n = 0
 function request()
   n = n + 1
   return wrk.format("POST", "/baremetal/v1/nodes",
-    {["Authorization"] = "Bearer %s", ["Content-Type"] = "application/json", ["X-OpenStack-Ironic-API-Version"] = "1.81"},
+    {["X-Auth-Token"] = "%s", ["Content-Type"] = "application/json", ["X-OpenStack-Ironic-API-Version"] = "1.81"},
     '{"driver":"fake-hardware","name":"n' .. n .. '","extra":{"rack":"r1","note":"' .. string.rep("x", 500) .. '"}}')
 end
 """
@@ -241,7 +253,7 @@ def memory(bed, out):
 def main():
     sections = {"writes": writes, "barrier": barrier, "lag": lag, "failover": failover, "start": start, "memory": memory}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", choices=[[], *sections])
+    parser.add_argument("sections", nargs="*", metavar="SECTION")
     parser.add_argument("--bin", default=f"{ROOT}/.build/release")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)

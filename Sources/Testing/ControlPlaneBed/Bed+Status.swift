@@ -104,7 +104,7 @@ extension Bed {
     public func leadingConductor() async -> String? {
         struct Answer: Decodable {
             struct Conductor: Decodable { var name: String; var isLeader: Bool }
-            var conductors: [Conductor]
+            var items: [Conductor]
         }
         return await withTaskGroup(of: String?.self) { group in
             for name in plan.controllers {
@@ -112,7 +112,7 @@ extension Bed {
                     guard let text = await get("/fleet/v1/conductors", of: name),
                         let answer = try? JSONDecoder().decode(Answer.self, from: Data(text.utf8))
                     else { return nil }
-                    return answer.conductors.first(where: \.isLeader)?.name
+                    return answer.items.first(where: \.isLeader)?.name
                 }
             }
             for await name in group { if let name { return name } }
