@@ -10,7 +10,7 @@ import argparse, json, os, re, shutil, signal, statistics, subprocess, sys, temp
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONTROLLERS = {"c1": "10.98.0.1", "c2": "10.98.0.2", "c3": "10.98.0.3"}
-CLIENT, VIRTUAL = "10.98.0.200", "10.98.0.100"
+CLIENT, VIRTUAL = "10.98.0.200", "10.98.0.100:443"
 PUT = """
 local n, thread = 0, 0
 function setup(t) thread = thread + 1; t:set("id", thread) end
@@ -71,7 +71,7 @@ class Embedded:
             if os.path.exists(self.ca) and answers(self.bed, self.ca, f"https://{CLIENT}:9443/fleet/v1"):
                 break
             time.sleep(0.1)
-        self.token = sign_in(self.bed, CLIENT, self.state)
+        self.token = sign_in(self.bed, f"{CLIENT}:9443", self.state)
         return self
 
     def __exit__(self, *_):
@@ -91,7 +91,7 @@ def sign_in(bed, address, state):
     text = subprocess.run(
         bed.inside(
             "client", "curl", "-sf", "--cacert", f"{state}/ca.pem", "-D", "-", "-o", "/dev/null", "-H",
-            "Content-Type: application/json", "--data-binary", "@-", f"https://{address}:9443/identity/v3/auth/tokens"),
+            "Content-Type: application/json", "--data-binary", "@-", f"https://{address}/identity/v3/auth/tokens"),
         input=json.dumps(body), text=True, capture_output=True, check=True).stdout
     return re.search(r"(?im)^x-subject-token: (\S+)", text).group(1)
 

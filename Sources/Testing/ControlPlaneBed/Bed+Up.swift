@@ -154,7 +154,8 @@ extension Bed {
     func waitForAPI(at address: String, hint name: String, within limit: Duration = .seconds(90)) async throws {
         let program = process(name)
         try await waitUntil(
-            "An answer of https://\(address):\(BedPlan.apiPort)", within: limit, hint: program?.logTail() ?? "",
+            "An answer of https://\(address):\(BedPlan.port(at: address))", within: limit,
+            hint: program?.logTail() ?? "",
             every: .milliseconds(100)
         ) {
             if let program, !program.isRunning {
@@ -166,7 +167,7 @@ extension Bed {
 
     /// Whether a conductor answers at an address, seen from the client; its store has to answer it for that.
     public func answers(at address: String) async throws -> Bool {
-        let url = "https://\(address):\(BedPlan.apiPort)/fleet/v1"
+        let url = "https://\(address):\(BedPlan.port(at: address))/fleet/v1"
         let command = [
             "curl", "--silent", "--fail", "--max-time", "2", "--cacert", plan.authority, "-o", "/dev/null", url,
         ]

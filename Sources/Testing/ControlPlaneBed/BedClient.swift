@@ -37,7 +37,7 @@ struct BedClient: Sendable {
     func shutdown() async { try? await http.shutdown() }
 
     func call(_ method: String, _ path: String, _ body: JSONValue? = nil, at address: String) async -> Reply {
-        var request = HTTPClientRequest(url: "https://\(address):\(BedPlan.apiPort)\(path)")
+        var request = HTTPClientRequest(url: "https://\(address):\(BedPlan.port(at: address))\(path)")
         request.method = HTTPMethod(rawValue: method)
         if !token.isEmpty { request.headers.add(name: "X-Auth-Token", value: token) }
         request.headers.add(name: "X-OpenStack-Ironic-API-Version", value: "1.81")
@@ -76,7 +76,7 @@ struct BedClient: Sendable {
         let identity: JSONValue = ["methods": ["password"], "password": ["user": user]]
         let body: JSONValue = ["auth": ["identity": identity, "scope": ["system": ["all": true]]]]
         var request = HTTPClientRequest(
-            url: "https://\(BedPlan.virtualAddress):\(BedPlan.apiPort)/identity/v3/auth/tokens")
+            url: "https://\(BedPlan.virtualAddress):\(BedPlan.virtualPort)/identity/v3/auth/tokens")
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/json")
         request.body = .bytes(ByteBuffer(bytes: body.text))

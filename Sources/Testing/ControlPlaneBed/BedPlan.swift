@@ -6,8 +6,12 @@ public struct BedPlan: Sendable, Hashable {
     public static let virtualAddress = "10.98.0.100"
     /// The client's own address.
     static let clientAddress = "10.98.0.200"
-    /// The port of the API, at each conductor and at the virtual address.
+    /// The port of the API at each conductor.
     public static let apiPort = 9443
+    /// The port of the API at the virtual address: another one, as a conductor that starts there wants its own for itself.
+    public static let virtualPort = 443
+    /// The port of the API at an address.
+    static func port(at address: String) -> Int { address == virtualAddress ? virtualPort : apiPort }
     /// Where HAProxy passes agents' streams on; conductors listen at 7443 on all addresses.
     static let agentPort = 7444
 
@@ -75,7 +79,8 @@ public struct BedPlan: Sendable, Hashable {
         var words = [
             "\(programs)/muster-conductor", "--state-dir", "\(folder(name))/conductor", "--api-host",
             address(of: name), "--name", address(of: name), "--name", Self.virtualAddress, "--conductor-name", name,
-            "--endpoint", "https://\(Self.virtualAddress):\(Self.apiPort)", "--api-rate", "0", "--log-level", "info",
+            "--endpoint", "https://\(Self.virtualAddress):\(Self.virtualPort)", "--api-rate", "0", "--log-level",
+            "info",
             "--local-loader", "/nonexistent",
         ]
         // Its own member first.
@@ -135,7 +140,7 @@ public struct BedPlan: Sendable, Hashable {
                 http-check expect status 200
                 default-server check check-ssl verify required ca-file \(authority) inter 500ms fastinter 250ms fall 2 rise 1 on-marked-down shutdown-sessions
             frontend api
-                bind \(Self.virtualAddress):\(Self.apiPort)
+                bind \(Self.virtualAddress):\(Self.virtualPort)
                 default_backend conductors
             backend conductors
             \(servers(Self.apiPort))

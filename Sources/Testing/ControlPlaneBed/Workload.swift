@@ -239,7 +239,8 @@ public final class Workload: Sendable {
     private func probeAddress() async {
         let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(.milliseconds(250))
         while !isOver() {
-            if let channel = try? await bootstrap.connect(host: BedPlan.virtualAddress, port: BedPlan.apiPort).get() {
+            if let channel = try? await bootstrap.connect(host: BedPlan.virtualAddress, port: BedPlan.virtualPort).get()
+            {
                 record.withLock { $0.connections.append(monotonicNanoseconds()) }
                 try? await channel.close()
             }
