@@ -42,6 +42,15 @@ public struct NodeMachine: Sendable {
         }
         walk.keepHandsOff()
         walk.expectOperator()
+        // What an early part of the step asked for may be overtaken by a later one: a machine that an approval has let go on
+        // is not to be booted anew.
+        let owed = Self.owed(walk.node)
+        walk.effects.removeAll { effect in
+            switch effect {
+            case .verifyBMC, .boot: effect != owed
+            case .power, .record, .keep: false
+            }
+        }
         return (walk.node, walk.effects)
     }
 
