@@ -148,7 +148,7 @@ let package = Package(
                 "Primitives", "ResourceModel", "CatalogBareMetal", "CatalogIdentity", "AgentProtocol", "FleetContract",
                 yams,
             ]),
-        module("Domain", "ControlPlane", ["Primitives"]),
+        module("Domain", "ControlPlane", ["Primitives", "ResourceModel", "CatalogBareMetal", "AgentProtocol"]),
 
         // Adapter: drivers and servers that face hardware.
         module(
@@ -450,7 +450,7 @@ let package = Package(
             [
                 "CLinux", "LinuxSystem", "HardwareInventory", "IPMI", "LLDP", "DiskImaging", "Discovery", "RoleNetwork",
                 "RoleStorage", "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks",
-                "Primitives",
+                "Primitives", "ControlPlane", "BareMetal", "CatalogBareMetal", "ResourceModel", "StoreMemory",
                 "WireCoding", nioCore, nioPosix, logging,
             ]),
         suite(
@@ -504,7 +504,11 @@ let package = Package(
                 logging,
                 lifecycle,
             ]),
-        suite("ControlPlaneTests", ["ControlPlane", "Primitives"]),
+        suite(
+            "ControlPlaneTests",
+            [
+                "ControlPlane", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "StoreMemory", "Primitives",
+            ]),
         suite("HistoryTests", ["Histories", "Primitives"]),
         suite("ControlPlaneBedTests", ["ControlPlaneBed", "VirtualRack"]),
         suite("TidyTests", []),
