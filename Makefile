@@ -8,7 +8,7 @@ PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent ne
 BED_PROGRAMS := muster-conductor muster muster-bed clock-skew
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
-.PHONY: help setup build demo demo-down demo-ha demo-ha-down test test-ha soak-ha bench-ha test-rack test-apis judge format lint fuzz soak bench bench-node bench-apis clean
+.PHONY: help setup build demo demo-down demo-ha demo-ha-down test test-ha soak-ha bench-ha test-rack test-apis judge format lint wire fuzz soak bench bench-node bench-apis clean
 
 help: ## Shows this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ format: ## Formats the sources.
 
 lint: ## Says what is not formatted.
 	@swift format lint --strict -r Package.swift Sources Tests
+
+wire: setup ## Says whether etcd's client is what its generators make of etcd.proto.
+	@Sources/Resource/StoreEtcd/Wire/regenerate.sh --check
 
 fuzz: setup ## Fuzzes all that reads foreign bytes for MINUTES minutes.
 	@Tests/Fuzz/run.sh $$(( $(MINUTES) * 60 ))

@@ -500,7 +500,8 @@ let package = Package(
         suite(
             "StoreEtcdTests",
             [
-                "StoreEtcd", "EtcdBed", "StoreMemory", "StoreSQLite", "ResourceModel", "ProgramRuns", "Primitives",
+                "StoreEtcd", "EtcdBed", "StoreMemory", "StoreSQLite", "ConductorServer", "ResourceModel", "ProgramRuns",
+                "Primitives",
                 logging,
                 lifecycle,
             ]),

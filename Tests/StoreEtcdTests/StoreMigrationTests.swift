@@ -1,3 +1,4 @@
+import ConductorServer
 import EtcdBed
 import Primitives
 import ResourceModel
@@ -33,33 +34,44 @@ import Testing
         let count = 10_000
         let directory = try TemporaryDirectory("migration")
         let scene = try await EtcdScene(members: 3)
-        let first = try await SQLiteStore.open(path: directory.appending("first.sqlite"))
+        let file = directory.appending("first.sqlite")
+        let first = try await SQLiteStore.open(path: file)
         try await Self.fill(first, count)
         let lease = try await first.grantLease(timeToLive: .seconds(60))
         let tied = ResourceKey(kind: "test.tied", name: "a")
         let before = try await first.commit(Transaction(operations: [.put(tied, [1], lease: lease)]))
 
         let configuration = scene.configuration()
-        try await EtcdStore.beginNewHistory(configuration, beyond: Revision(1_000_000), logger: quiet)
-        let etcd = try await EtcdStore.open(configuration, logger: quiet)
-        let there = try await StoreMigration(from: first, to: etcd).run()
+        await #expect(throws: StoreError.inUse(file)) {
+            try await StoreMove.toEtcd(file, configuration, logger: quiet)
+        }
+        try await first.close()
+        let there = try await StoreMove.toEtcd(file, configuration, logger: quiet)
         #expect(there.count == count && there.documents.count == 7 && there.leftOut == 1)
         #expect(there.revision == before)
+        let etcd = try await EtcdStore.open(configuration, logger: quiet)
         try await Self.check(etcd, count)
         #expect(try await etcd.get(tied) == nil)
-        #expect(try await etcd.currentRevision() > Revision(1_000_000))
+        #expect(try await etcd.currentRevision() > before)
+        await #expect(throws: MigrationError.notEmpty(Self.document(0).0)) {
+            try await StoreMove.toEtcd(file, configuration, logger: quiet)
+        }
+        #expect(try await StoreMigration.isUnfinished(in: etcd) == false)
 
-        let second = try await SQLiteStore.open(path: directory.appending("second.sqlite"))
-        let back = try await StoreMigration(from: etcd, to: second).run()
-        #expect(back.documents == there.documents && back.bytes == there.bytes)
-        try await Self.check(second, count)
-        try await second.close()
-        try SQLiteStore.beginNewHistory(path: directory.appending("second.sqlite"), beyond: back.revision)
-        let reopened = try await SQLiteStore.open(path: directory.appending("second.sqlite"))
-        #expect(try await reopened.currentRevision() >= back.revision)
-        try await Self.check(reopened, count)
-        for store in [first, reopened] { try await store.close() }
+        let other = directory.appending("second.sqlite")
+        let conductor = try await etcd.grantLease(timeToLive: .seconds(60))
+        _ = try await etcd.commit(Transaction(operations: [.put(tied, [1], lease: conductor)]))
+        await #expect(throws: MigrationError.inUse(tied)) {
+            try await StoreMove.toSQLite(other, configuration, logger: quiet)
+        }
+        try await etcd.revokeLease(conductor)
         try await etcd.close()
+        let back = try await StoreMove.toSQLite(other, configuration, logger: quiet)
+        #expect(back.documents == there.documents && back.bytes == there.bytes)
+        let second = try await SQLiteStore.open(path: other)
+        try await Self.check(second, count)
+        #expect(try await second.currentRevision() >= back.revision)
+        try await second.close()
     }
 
     @Test func `a store that is not empty is not copied to; what was broken off is begun anew`() async throws {

@@ -23,16 +23,19 @@ public struct StoreMigration: Sendable {
 
     private let source: any ResourceStore
     private let target: any ResourceStore
+    private let refusesLeases: Bool
 
     /// Stands in the target from the first copied document to the last verified one.
     public static let mark = ResourceKey(kind: "store.migration", name: "unfinished")
     private static let documentCountMax = 100
     private static let underWayMax = 4
 
-    /// A migration that has not begun.
-    public init(from source: any ResourceStore, to target: any ResourceStore) {
+    /// A migration that has not begun; `refusesLeases`: a document that is tied to a lease is taken for the sign of somebody
+    /// who still uses the source.
+    public init(from source: any ResourceStore, to target: any ResourceStore, refusesLeases: Bool = false) {
         self.source = source
         self.target = target
+        self.refusesLeases = refusesLeases
     }
 
     /// Whether a migration into `store` was broken off: it has not all documents, and is to be migrated to again.
@@ -52,6 +55,14 @@ public struct StoreMigration: Sendable {
         guard try await source.currentRevision() == report.revision else { throw MigrationError.sourceChanged }
         _ = try await target.commit(Transaction(operations: [.delete(Self.mark)]))
         return report
+    }
+
+    /// Throws `MigrationError.notEmpty` when there are documents in the target, but for those of an unfinished migration.
+    public func check() async throws {
+        guard try await !Self.isUnfinished(in: target) else { return }
+        if let first = try await target.list(kind: nil, after: nil, limit: 1).documents.first {
+            throw MigrationError.notEmpty(first.key)
+        }
     }
 
     /// Empties a target that an earlier migration has left unfinished; refuses any other that is not empty.
@@ -92,6 +103,7 @@ public struct StoreMigration: Sendable {
             while let documents = try await pages.next() {
                 for document in documents where document.key != Self.mark {
                     guard document.lease == nil else {
+                        guard !refusesLeases else { throw MigrationError.inUse(document.key) }
                         report.leftOut += 1
                         continue
                     }
@@ -128,6 +140,8 @@ public struct StoreMigration: Sendable {
 public enum MigrationError: UserFacingError, Hashable {
     /// The target has a document.
     case notEmpty(ResourceKey)
+    /// Somebody holds this document by a lease, and so uses the source.
+    case inUse(ResourceKey)
     /// Somebody has written to the source meanwhile.
     case sourceChanged
     /// A document and its copy are not the same, or one of them is not there.
@@ -136,6 +150,8 @@ public enum MigrationError: UserFacingError, Hashable {
     public var publicMessage: String {
         switch self {
         case .notEmpty(let key): "The store to copy to is not empty: it has \(key). Nothing was copied."
+        case .inUse(let key):
+            "\(key) is of somebody who uses the store now. Stop every conductor, wait ten seconds, then copy again."
         case .sourceChanged:
             "Somebody wrote to the store while it was copied. Stop every conductor, then copy again."
         case .differs(let key):

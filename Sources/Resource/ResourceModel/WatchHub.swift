@@ -69,12 +69,14 @@ public final class WatchHub: Sendable {
         }
     }
 
-    /// Ends all watches that there are now with `error`: something that they have not seen is lost. Later ones begin
-    /// after `revision`.
+    /// Ends with `error` the watches that have not come to `revision`: something before it is lost. The others go on, and
+    /// later ones begin after it.
     public func interrupt(_ error: StoreError, resumingAt revision: Revision) {
         state.withLock { state in
-            for cursor in state.cursors.values { cursor.end(error) }
-            state.cursors = [:]
+            for (number, cursor) in state.cursors where cursor.position < revision {
+                cursor.end(error)
+                state.cursors[number] = nil
+            }
             state.published = max(state.published, revision)
         }
     }
@@ -159,6 +161,9 @@ private final class WatchCursor: Sendable {
             }
         }
     }
+
+    /// All up to here has been given to the reader, or was known to it.
+    var position: Revision { state.withLock { $0.position } }
 
     /// False when the watch is over.
     func push(_ batch: WatchBatch) -> Bool {

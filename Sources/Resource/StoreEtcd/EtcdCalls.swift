@@ -14,7 +14,8 @@ extension EtcdConnections {
     func rangeOrRefusal(
         _ request: Etcdserverpb_RangeRequest
     ) async throws(EtcdFailure) -> Etcdserverpb_RangeResponse {
-        let response = try await call(repeatable: true) { client in
+        // A page may be large, and its time is its own.
+        let response = try await call(repeatable: true, isLong: request.limit > 1) { client in
             try await Etcdserverpb_KV.Client(wrapping: client).range(
                 request: ClientRequest(message: request, metadata: EtcdLink.needsLeader),
                 options: EtcdLink.callOptions)
@@ -48,6 +49,23 @@ extension EtcdConnections {
                 options: EtcdLink.callOptions)
         }
         try checked(response.header)
+    }
+
+    /// Throws `StoreError.compacted` when commits after `revision` are gone.
+    ///
+    /// A member lets a watch begin at the very revision that was compacted, where deletions may be gone already; a read as
+    /// of the revision before says so.
+    func requireHistory(after revision: Revision, _ keys: EtcdKeys) async throws(StoreError) {
+        var request = Etcdserverpb_RangeRequest()
+        request.key = keys.mark
+        request.revision = keys.revision(revision)
+        request.countOnly = true
+        do throws(EtcdFailure) {
+            _ = try await rangeOrRefusal(request)
+        } catch {
+            guard case .refused(.compacted) = error else { throw StoreError(error) }
+            throw .compacted(oldest: await compactionPoint(keys) ?? Revision(revision.number + 1))
+        }
     }
 
     /// The revision that the history has been compacted through; nil: nothing has been.

@@ -100,9 +100,10 @@ final class EtcdConnections: Sendable {
     /// Calls a member, and another one when it has certainly done nothing.
     ///
     /// A call that is `repeatable` is also made again when nobody knows whether it was done. Once the time is over, throws
-    /// `.notDone`, or `.unknown` for one that is not repeatable.
+    /// `.notDone`, or `.unknown` for one that is not repeatable. One attempt may take all the time when the call `isLong`,
+    /// else two seconds where it can be repeated.
     func call<Result: Sendable>(
-        repeatable: Bool, _ body: @escaping @Sendable (EtcdLink.Client) async throws -> Result
+        repeatable: Bool, isLong: Bool = false, _ body: @escaping @Sendable (EtcdLink.Client) async throws -> Result
     ) async throws(EtcdFailure) -> Result {
         let end = ContinuousClock.now + patience
         var attempts = 0
@@ -110,7 +111,7 @@ final class EtcdConnections: Sendable {
             let link = current
             let failure: EtcdFailure
             do {
-                let limit = repeatable ? min(end, ContinuousClock.now + Self.readPatience) : end
+                let limit = repeatable && !isLong ? min(end, ContinuousClock.now + Self.readPatience) : end
                 return try await link.call(until: limit, body)
             } catch {
                 failure = error

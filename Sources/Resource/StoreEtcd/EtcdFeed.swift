@@ -99,6 +99,7 @@ final class EtcdFeed: Sendable {
     private static func words(_ error: any Error) -> String { (error as? EtcdFailure)?.words ?? "\(error)" }
 
     private func watch(after position: Revision) async throws {
+        try await connections.requireHistory(after: position, keys)
         let link = connections.current
         do {
             try await link.watch(keys.everything, after: position, keys: keys) { batches in

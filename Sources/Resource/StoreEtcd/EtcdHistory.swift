@@ -54,7 +54,7 @@ struct EtcdHistory: Sendable {
             }
             found = collector.batches
         }
-        try await checkNotCompacted(start)
+        try await connections.requireHistory(after: start, keys)
         return found
     }
 
@@ -72,21 +72,6 @@ struct EtcdHistory: Sendable {
                 }
                 return collected.batches.last.map { $0.revision < through } ?? true && !collected.isFull
             }
-        }
-    }
-
-    /// A member lets a watch begin at the very revision that was compacted, where deletions may be gone already; a read
-    /// as of the revision before says so.
-    private func checkNotCompacted(_ revision: Revision) async throws {
-        var request = Etcdserverpb_RangeRequest()
-        request.key = keys.mark
-        request.revision = keys.revision(revision)
-        request.countOnly = true
-        do throws(EtcdFailure) {
-            _ = try await connections.rangeOrRefusal(request)
-        } catch {
-            guard case .refused(.compacted) = error else { throw StoreError(error) }
-            throw StoreError.compacted(oldest: await connections.compactionPoint(keys) ?? Revision(revision.number + 1))
         }
     }
 }
