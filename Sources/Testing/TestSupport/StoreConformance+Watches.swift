@@ -171,8 +171,8 @@ extension StoreConformance {
         Check("concurrent increments of one document lose nothing") { bench in
             try await bench.put(key("counter"), value: "0")
             try await withThrowingTaskGroup { group in
-                for _ in 0..<10 {
-                    group.addTask { for _ in 0..<10 { try await bench.increment(key("counter")) } }
+                for _ in 0..<5 {
+                    group.addTask { for _ in 0..<20 { try await bench.increment(key("counter")) } }
                 }
                 try await group.waitForAll()
             }
