@@ -77,10 +77,12 @@ struct StoreMoveTests {
             #expect(try await client.rules().map(\.name) == ["one"])
             _ = try await client.applySite(Self.site("two"))
             try await waitUntil(.seconds(20)) { try await client.conductors().map(\.name) == ["only"] }
-            #expect(try place.migrate(to: "sqlite").output.contains("Conductors run on the cluster: only"))
+            #expect(
+                try place.migrate(to: "sqlite").output.contains(
+                    "fleet.conductor/only is of somebody who uses the store now"))
         }
         var back = try place.migrate(to: "sqlite")
-        for _ in 0..<20 where back.status != 0 && back.output.contains("Conductors run") {
+        for _ in 0..<20 where back.status != 0 && back.output.contains("who uses the store now") {
             try await Task.sleep(for: .seconds(1))
             back = try place.migrate(to: "sqlite")
         }

@@ -45,7 +45,8 @@ import Testing
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let cache = ResourceCache(store: store, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: logger)
         let housekeeper = Housekeeper(
-            catalog: LiveCatalog(cache: cache), store: store, blobs: SiteBlobs(alone: blobs), audit: AuditLog(store: store, clock: clock),
+            catalog: LiveCatalog(cache: cache), store: store, blobs: SiteBlobs(alone: blobs),
+            audit: AuditLog(store: store, clock: clock),
             register: CertificateRegister(store: store, clock: clock), clock: clock, logger: logger)
         let (image, chunk) = try addImage()
         let kernel = try blobs.put(Array("kernel".utf8))

@@ -34,7 +34,7 @@ struct MigrateCommand: AsyncParsableCommand {
         guard let etcd = cluster.configuration else { return }
         try await ConductorCommand.telling {
             let lines = try await Conductor.move(
-                to == .etcd ? .toEtcd : .toSQLite, stateDirectory: stateDir, etcd: etcd,
+                to: to == .etcd ? .etcd : .sqlite, stateDirectory: stateDir, etcd: etcd,
                 logger: ConductorCommand.quietLogger)
             for line in lines { print(line) }
         }

@@ -52,9 +52,10 @@ struct StoreSnapshotTests {
             var random = SeededRandom(seed: seed)
             var count = 0
             while !Task.isCancelled {
-                let numbers = Set((0..<Int.random(in: 1...6, using: &random)).map { _ in
-                    Int.random(in: 0..<1600, using: &random)
-                })
+                let numbers = Set(
+                    (0..<Int.random(in: 1...6, using: &random)).map { _ in
+                        Int.random(in: 0..<1600, using: &random)
+                    })
                 let operations = numbers.map { number -> Transaction.Operation in
                     switch Int.random(in: 0..<8, using: &random) {
                     case 0, 1: .delete(key(number))
