@@ -131,7 +131,7 @@ public enum ConductorStartError: UserFacingError, Hashable {
         case .stateDirectory(let path, let why): "The state directory \(path) cannot be used: \(why)."
         case .portTaken(let what, let port):
             "Port \(port) (\(what)) is taken; 'ss -ltnp' shows by whom. Stop that, or choose another port "
-                + "(muster-conductor --help)."
+                + "(muster-conductor run --help)."
         }
     }
 }

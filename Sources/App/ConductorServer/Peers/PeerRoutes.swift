@@ -46,8 +46,13 @@ struct PeerRoutes: Sendable {
             return try await blob(request, context)
         }
         router.head(RouterPath("\(HTTPBlobPeers.path)/:digest")) { request, context in
-            _ = try peer(of: request)
-            return try await blob(request, context)
+            do {
+                _ = try peer(of: request)
+                return try await blob(request, context)
+            } catch {
+                // An answer to HEAD has no body, a refusal neither (RFC 9110 section 9.3.2).
+                return APIError(error, requestID: context.requestID).response.createHeadResponse()
+            }
         }
         router.post(RouterPath("\(HTTPBlobPeers.path)/wanted")) { request, context in
             let peer = try peer(of: request)
