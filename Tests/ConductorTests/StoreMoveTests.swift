@@ -1,3 +1,5 @@
+import AgentProtocol
+import CatalogBareMetal
 import ClientSDK
 import EtcdBed
 import FleetContract
@@ -74,7 +76,8 @@ struct StoreMoveTests {
         let there = try place.migrate(to: "etcd")
         #expect(there.status == 0 && there.output.contains("copied and compared"), "\(there.output)")
         try await place.serve(place.etcd) { client in
-            #expect(try await client.rules().map(\.name) == ["one"])
+            let rules = try await client.rules().map(\.name)
+            #expect(rules == ["one"])
             _ = try await client.applySite(Self.site("two"))
             try await waitUntil(.seconds(20)) { try await client.conductors().map(\.name) == ["only"] }
             #expect(
@@ -87,7 +90,10 @@ struct StoreMoveTests {
             back = try place.migrate(to: "sqlite")
         }
         #expect(back.status == 0, "\(back.output)")
-        try await place.serve([]) { #expect(try await $0.rules().map(\.name) == ["two"]) }
+        try await place.serve([]) { client in
+            let rules = try await client.rules().map(\.name)
+            #expect(rules == ["two"])
+        }
         #expect(try String(contentsOfFile: "\(place.state)/ca.pem", encoding: .utf8) == authority)
         #expect(try place.migrate(to: "etcd").output.contains("not empty"))
     }

@@ -3,6 +3,7 @@ import Logging
 import Primitives
 import ResourceModel
 import StoreEtcd
+import StoreSQLite
 
 extension Conductor {
     /// Where the catalog is moved to.
