@@ -65,7 +65,7 @@ struct BedClient: Sendable {
 
     /// A token of the cloud's first administrator, whose password is in the first conductor's clouds.yaml.
     static func signIn(_ bed: Bed) async throws -> String {
-        let client = BedClient(bed, token: "", limit: .seconds(10))
+        let client = BedClient(bed, token: "", limit: .seconds(3))
         let text = String(
             decoding: FileManager.default.contents(atPath: bed.plan.cloudsFile) ?? Data(), as: UTF8.self)
         let line = text.split(separator: "\n").first { $0.contains("password: '") } ?? ""
@@ -80,7 +80,12 @@ struct BedClient: Sendable {
         request.method = .POST
         request.headers.add(name: "Content-Type", value: "application/json")
         request.body = .bytes(ByteBuffer(bytes: body.text))
-        let answer = try? await client.execute(request)
+        var answer: (HTTPClientResponse, JSONValue)?
+        // A fault may be on already.
+        for _ in 0..<50 where answer?.0.status != .created {
+            answer = try? await client.execute(request)
+            if answer?.0.status != .created { try await Task.sleep(for: .milliseconds(200)) }
+        }
         await client.shutdown()
         guard let token = answer?.0.headers.first(name: "X-Subject-Token") else {
             throw BedError.failed("The administrator cannot sign in: \(answer?.0.status.code ?? 0).")

@@ -71,7 +71,7 @@ public struct BedRun: Sendable {
 
     static func overFile(_ bed: Bed, _ seed: UInt64) -> String { "\(bed.plan.root)/run/client-\(seed).over" }
     static func settledFile(_ bed: Bed, _ seed: UInt64) -> String { "\(bed.plan.root)/run/client-\(seed).settled" }
-    static func recordFile(_ bed: Bed, _ seed: UInt64) -> String { "\(bed.plan.root)/run/client-\(seed).json" }
+    static func recordFile(_ bed: Bed, _ seed: UInt64) -> String { "\(bed.plan.root)/run/record-\(seed).json" }
 
     /// The client's side, in the client's namespace: works until it is told to end, and writes down what it saw.
     public static func serveClient(_ bed: Bed, seed: UInt64) async throws {

@@ -74,10 +74,14 @@ public final class Workload: Sendable {
             let body: JSONValue = [
                 "driver": "fake-hardware", "name": .string(key(number)), "extra": ["v": .integer(0)],
             ]
-            guard
-                case .answered(201, _) = await client.call(
-                    "POST", "/baremetal/v1/nodes", body, at: BedPlan.virtualAddress)
-            else { throw BedError.failed("The register \(key(number)) cannot be made; use another seed on this bed.") }
+            var isMade = false
+            for _ in 0..<50 where !isMade {
+                let reply = await client.call("POST", "/baremetal/v1/nodes", body, at: BedPlan.virtualAddress)
+                // A 409 says that an attempt without an answer was carried out.
+                if case .answered(let status, _) = reply, [201, 409].contains(status) { isMade = true }
+                if !isMade { try await Task.sleep(for: .milliseconds(200)) }
+            }
+            guard isMade else { throw BedError.failed("The register \(key(number)) cannot be made.") }
         }
     }
 
