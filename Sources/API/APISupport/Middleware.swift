@@ -142,18 +142,19 @@ public struct BearerTokenMiddleware: RouterMiddleware {
     }
 }
 
-/// Waits before each GET and HEAD until what this conductor shows is at least what any conductor has acknowledged.
+/// Waits before each request until what this conductor shows is at least what any conductor has acknowledged: what is
+/// ordered is planned on that too, so that no order is refused for what it was just told elsewhere.
 public struct ReadBarrierMiddleware: RouterMiddleware {
     private let barrier: @Sendable () async throws -> Void
 
-    /// Awaits `barrier` before each read; an error of it is the answer.
+    /// Awaits `barrier` before each request; an error of it is the answer.
     public init(_ barrier: @escaping @Sendable () async throws -> Void) { self.barrier = barrier }
 
     public func handle(
         _ request: Request, context: FleetRequestContext,
         next: (Request, FleetRequestContext) async throws -> Response
     ) async throws -> Response {
-        if request.method == .get || request.method == .head { try await barrier() }
+        try await barrier()
         return try await next(request, context)
     }
 }
