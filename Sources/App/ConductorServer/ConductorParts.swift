@@ -190,8 +190,11 @@ struct ConductorParts {
 
     func run() async throws {
         try PortProbe.check([
-            ("operators' API", configuration.ports.api), ("boot files", configuration.ports.boot),
-            ("provisioning", configuration.ports.provisioning), ("agents", configuration.ports.agents),
+            // A proxy may have the same port at an address of its own.
+            ("operators' API", configuration.apiHost, configuration.ports.api),
+            ("boot files", "0.0.0.0", configuration.ports.boot),
+            ("provisioning", "0.0.0.0", configuration.ports.provisioning),
+            ("agents", "0.0.0.0", configuration.ports.agents),
         ])
         // A server that knew nothing yet would tell a machine that its session is over.
         try await catalog.cache.load()

@@ -30,9 +30,10 @@ enum LocalAddresses {
 
 /// Finds out early that a port is taken, so that the error names it.
 enum PortProbe {
-    /// Throws `ConductorStartError.portTaken` for the first TCP port that cannot be bound.
-    static func check(_ ports: [(what: String, port: Int)]) throws(ConductorStartError) {
-        for (what, port) in ports {
+    /// Throws `ConductorStartError.portTaken` for the first TCP port that cannot be bound at its address; a name stands for
+    /// any address.
+    static func check(_ ports: [(what: String, host: String, port: Int)]) throws(ConductorStartError) {
+        for (what, host, port) in ports {
             let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
             guard socket >= 0 else { continue }
             defer { close(socket) }
@@ -41,6 +42,7 @@ enum PortProbe {
             var address = sockaddr_in()
             address.sin_family = sa_family_t(AF_INET)
             address.sin_port = in_port_t(port).bigEndian
+            address.sin_addr.s_addr = ((try? IPv4Address(host)) ?? .any).value.bigEndian
             let result = withUnsafePointer(to: &address) { pointer in
                 pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
