@@ -152,6 +152,8 @@ let package = Package(
 
         // Adapter: drivers and servers that face hardware.
         module(
+            "Adapter", "StoreMembers", ["Primitives", "AgentProtocol", "ResourceModel", "StoreEtcd", "ControlPlane"]),
+        module(
             "Adapter", "BMCDrivers",
             [
                 "Primitives", "BareMetal", "CatalogBareMetal", "Redfish", "IPMI", httpClient, nioCore, nioPosix,
@@ -508,7 +510,8 @@ let package = Package(
         suite(
             "ControlPlaneTests",
             [
-                "ControlPlane", "CatalogBareMetal", "AgentProtocol", "ResourceModel", "StoreMemory", "Primitives",
+                "ControlPlane", "StoreMembers", "StoreEtcd", "EtcdBed", "CatalogBareMetal", "AgentProtocol",
+                "ResourceModel", "StoreMemory", "Primitives", logging,
             ]),
         suite("HistoryTests", ["Histories", "Primitives"]),
         suite("ControlPlaneBedTests", ["ControlPlaneBed", "VirtualRack"]),
