@@ -38,10 +38,15 @@ struct StoreMoveTests {
 
         /// Runs `muster-conductor migrate`.
         func migrate(to target: String) throws -> (status: Int32, output: String) {
+            try run(["migrate", "--to", target])
+        }
+
+        /// Runs a command of `muster-conductor` on this place and its cluster.
+        func run(_ words: [String]) throws -> (status: Int32, output: String) {
             let process = Process()
             let output = Pipe()
             process.executableURL = URL(fileURLWithPath: RunningConductor.package + "/.build/debug/muster-conductor")
-            process.arguments = ["migrate", "--to", target, "--state-dir", state] + etcd
+            process.arguments = words + ["--state-dir", state] + etcd
             process.standardOutput = output
             process.standardError = output
             try process.run()
@@ -49,6 +54,47 @@ struct StoreMoveTests {
             process.waitUntilExit()
             return (process.terminationStatus, String(decoding: text, as: UTF8.self))
         }
+    }
+
+    private static func options(_ cluster: EtcdTestCluster) throws -> [String] {
+        let certificates = try #require(cluster.certificates)
+        return cluster.endpoints.flatMap { ["--etcd", $0] } + [
+            "--etcd-ca", certificates.authority, "--etcd-cert", certificates.certificate, "--etcd-key",
+            certificates.key,
+        ]
+    }
+
+    @Test(.timeLimit(.minutes(3))) func `a site on one cluster is backed up while it runs and restored on another`()
+        async throws
+    {
+        let (old, new) = (try EtcdTestCluster(members: 1), try EtcdTestCluster(members: 1))
+        try await old.start()
+        defer { old.stop() }
+        try await new.start()
+        defer { new.stop() }
+        let directory = try TemporaryDirectory("cluster-backup")
+        let (pass, file) = (directory.appending("pass"), directory.appending("site.backup"))
+        try "a passphrase of this test\n".write(toFile: pass, atomically: true, encoding: .utf8)
+        chmod(pass, 0o600)
+        let sealed = ["--passphrase-file", pass]
+        let first = Place(state: directory.appending("first"), etcd: try Self.options(old))
+        let second = Place(state: directory.appending("second"), etcd: try Self.options(new))
+        try await first.serve(first.etcd) { client in
+            _ = try await client.applySite(Self.site("kept"))
+            let backup = try first.run(["backup", "--to", file] + sealed)
+            #expect(backup.status == 0, "\(backup.output)")
+        }
+        let token = try String(contentsOfFile: "\(first.state)/operator.token", encoding: .utf8)
+        let restored = try second.run(["restore", file] + sealed)
+        #expect(restored.status == 0, "\(restored.output)")
+        #expect(try String(contentsOfFile: "\(second.state)/operator.token", encoding: .utf8) == token)
+        try await second.serve(second.etcd) { client in
+            let rules = try await client.rules().map(\.name)
+            #expect(rules == ["kept"])
+        }
+        let again = try Place(state: directory.appending("third"), etcd: Self.options(new)).run(
+            ["restore", file] + sealed)
+        #expect(again.status != 0, "what has documents is not restored into: \(again.output)")
     }
 
     private static func site(_ name: String) -> SiteDocument {
@@ -62,13 +108,7 @@ struct StoreMoveTests {
         try await cluster.start()
         defer { cluster.stop() }
         let directory = try TemporaryDirectory("store-move")
-        let certificates = try #require(cluster.certificates)
-        let place = Place(
-            state: directory.appending("state"),
-            etcd: cluster.endpoints.flatMap { ["--etcd", $0] } + [
-                "--etcd-ca", certificates.authority, "--etcd-cert", certificates.certificate, "--etcd-key",
-                certificates.key,
-            ])
+        let place = Place(state: directory.appending("state"), etcd: try Self.options(cluster))
         #expect(try place.migrate(to: "etcd").output.contains("There is no store"))
         try await place.serve([]) { _ = try await $0.applySite(Self.site("one")) }
         let authority = try String(contentsOfFile: "\(place.state)/ca.pem", encoding: .utf8)

@@ -96,8 +96,7 @@ extension Conductor {
     /// Makes a site of a backup in a state directory that is empty or not there, and in `etcd` where that is given, which must
     /// have no document; the whole backup is checked before anything is written. Returns what was in it, as lines for people.
     ///
-    /// The revisions of a store in the state directory go on far beyond those of the backup. Those of a cluster are etcd's
-    /// own: where they are lower, agents tell that they have seen later ones, and take what they are told all the same.
+    /// The revisions of the store go on far beyond those of the backup, so that no agent has seen later ones.
     /// Throws `BackupError`, `SealedFileError`, `PrivateFileError`, `StoreError` and `BlobError`.
     public static func restore(
         _ path: String, key: BackupKey, into stateDirectory: String, etcd: EtcdConfiguration? = nil,
@@ -105,6 +104,7 @@ extension Conductor {
     ) async throws -> [String] {
         let restore = SiteRestore(path: path, key: try key.read(), clock: clock)
         let (summary, counts) = try restore.check()
+        let beyond = Revision(summary.revision.number + StoreMarkFile.historyGap)
         if let etcd {
             let store = try await EtcdStore.open(etcd, clock: clock, logger: logger)
             try await closing(store) {
@@ -113,13 +113,13 @@ extension Conductor {
                 } seal: { _ in
                 }
             }
+            try await EtcdStore.beginNewHistory(etcd, beyond: beyond, logger: logger)
         } else {
             let storePath = StoreMarkFile(directory: stateDirectory).storePath
             try await restore.run(into: stateDirectory, summary) {
                 try await SQLiteStore.open(path: storePath, clock: clock)
             } seal: { store in
                 try await store.close()
-                let beyond = Revision(summary.revision.number + StoreMarkFile.historyGap)
                 try SQLiteStore.beginNewHistory(path: storePath, beyond: beyond, clock: clock)
             }
         }
