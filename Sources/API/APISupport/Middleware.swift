@@ -146,15 +146,19 @@ public struct BearerTokenMiddleware: RouterMiddleware {
 /// ordered is planned on that too, so that no order is refused for what it was just told elsewhere.
 public struct ReadBarrierMiddleware: RouterMiddleware {
     private let barrier: @Sendable () async throws -> Void
+    private let exempt: Set<String>
 
-    /// Awaits `barrier` before each request; an error of it is the answer.
-    public init(_ barrier: @escaping @Sendable () async throws -> Void) { self.barrier = barrier }
+    /// Awaits `barrier` before each request but those for the paths that are `exempt`; an error of it is the answer.
+    public init(exempt: Set<String> = [], _ barrier: @escaping @Sendable () async throws -> Void) {
+        self.exempt = exempt
+        self.barrier = barrier
+    }
 
     public func handle(
         _ request: Request, context: FleetRequestContext,
         next: (Request, FleetRequestContext) async throws -> Response
     ) async throws -> Response {
-        try await barrier()
+        if !exempt.contains(request.uri.path) { try await barrier() }
         return try await next(request, context)
     }
 }

@@ -36,7 +36,8 @@ public struct OperatorAPI: Sendable {
         router.add(middleware: LimitMiddleware(bodySizeMax: Int(FleetLimit.blobSize.bytes)))
         pages(router)
         router.add(middleware: BearerTokenMiddleware(openPaths: Self.openPaths, verify: verify))
-        router.add(middleware: ReadBarrierMiddleware(barrier))
+        // Proxies ask for the version to see who is there: while a store elects its leader, all conductors are.
+        router.add(middleware: ReadBarrierMiddleware(exempt: [FleetPath.root, FleetPath.root + "/"], barrier))
         for route in Self.routes {
             router.on(RouterPath(route.path), method: route.method) { request, context in
                 try await route.respond(
@@ -61,7 +62,7 @@ public struct OperatorAPI: Sendable {
     private static let root = FleetPath.root
 
     private static let nodeRoutes: [FleetRoute] = [
-        .open(root) { call in .json(VersionDocument(version: call.services.conductor.version)) },
+        .open(root) { try $0.version() },
         .open(FleetPath.ready) { try $0.ready() },
         .read("\(root)/nodes", Node.kind) { try await $0.listNodes() },
         .read("\(root)/nodes/{node}", Node.kind) { try await $0.showNode() },

@@ -11,6 +11,17 @@ import ReconcileRuntime
 import ResourceModel
 
 extension FleetCall {
+    /// Which version answers, at once and from memory; proxies take a conductor that does not for gone.
+    func version() throws -> Response {
+        guard services.conductor.reachesStore() else {
+            throw APIError(
+                .serviceUnavailable, "store_unreachable",
+                "This conductor has not reached its store for some seconds; ask another one, or try again.",
+                headers: [.retryAfter: "2"])
+        }
+        return .json(VersionDocument(version: services.conductor.version))
+    }
+
     /// Whether the conductor can be given work. Its reads are behind the barrier, so what is left to ask is the store.
     func ready() throws -> Response {
         guard services.conductor.isStoreWritable() else {

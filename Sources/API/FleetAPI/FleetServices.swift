@@ -141,6 +141,8 @@ public struct ConductorInfo: Sendable {
     public var samples: @Sendable () -> [MetricsReport.Sample]
     /// Whether the store takes writes.
     public var isStoreWritable: @Sendable () -> Bool
+    /// Whether the store has been reached in the last seconds.
+    public var reachesStore: @Sendable () -> Bool
     /// Its run; see `ConductorRecord`.
     public var run: String
     /// The run of the conductor that leads, as far as is known; nil: none does.
@@ -149,12 +151,14 @@ public struct ConductorInfo: Sendable {
     /// A conductor.
     public init(
         version: String, run: String = "", samples: @escaping @Sendable () -> [MetricsReport.Sample] = { [] },
-        isStoreWritable: @escaping @Sendable () -> Bool = { true }, leader: @escaping @Sendable () -> String? = { nil }
+        isStoreWritable: @escaping @Sendable () -> Bool = { true },
+        reachesStore: @escaping @Sendable () -> Bool = { true }, leader: @escaping @Sendable () -> String? = { nil }
     ) {
         self.version = version
         self.run = run
         self.leader = leader
         self.samples = samples
         self.isStoreWritable = isStoreWritable
+        self.reachesStore = reachesStore
     }
 }

@@ -350,7 +350,7 @@ struct ConductorParts {
                 samples: { [bootCounters, engine, blobFigures] in
                     let machines = bootCounters.samples + hub.counters.samples + hub.logs.samples
                     return machines + engine.samples() + blobFigures.samples + keystone.samples + bareMetal.samples
-                }, isStoreWritable: engine.isWritable, leader: leader),
+                }, isStoreWritable: engine.isWritable, reachesStore: engine.isReachable, leader: leader),
             logger: logger,
             hashPassword: { try PasswordHash.make($0) },
             siteCheck: { await checks.findings($0) },

@@ -16,6 +16,8 @@ struct StoreEngine: Sendable {
     let samples: @Sendable () -> [MetricsReport.Sample]
     /// Whether writes succeed, as far as is known.
     let isWritable: @Sendable () -> Bool
+    /// Whether it has been reached in the last seconds.
+    var isReachable: @Sendable () -> Bool = { true }
 
     /// A file of this conductor's own.
     static func embedded(_ store: SQLiteStore, _ watch: StoreWatch) -> StoreEngine {
@@ -29,7 +31,8 @@ struct StoreEngine: Sendable {
         let isWritable: @Sendable () -> Bool = { takesWrites(store.health) }
         return StoreEngine(
             store: store, isShared: true, services: [store],
-            samples: { [.init(name: "muster_store_writable", value: isWritable() ? 1 : 0)] }, isWritable: isWritable)
+            samples: { [.init(name: "muster_store_writable", value: isWritable() ? 1 : 0)] }, isWritable: isWritable,
+            isReachable: { store.isReachable })
     }
 
     /// Whether members have a leader and none has run out of the space that it may take. Before the first look it is

@@ -99,6 +99,8 @@ struct KeepalivedProgram: ControllerProgram {
                 virtual_router_id \(item.routerID)
                 priority \(item.priority)
                 advert_int \(interval)
+                # A controller that was cut off and held the address too may have told the neighbours so.
+                garp_master_refresh 1
                 unicast_src_ip \(item.local)
                 unicast_peer {
             \(item.peers.sorted().map { "        \($0)" }.joined(separator: "\n"))

@@ -34,7 +34,15 @@ final class EtcdConnections: Sendable {
         var cluster: UInt64?
         var credentials: EtcdCredentials?
         var certificateChanges = 0
+        /// When a member that has a leader has answered a probe last.
+        var reached = ContinuousClock.now
     }
+
+    /// Longer than an election takes, and no longer than callers should be sent to a conductor that is cut off.
+    private static let reachPatience = Duration.seconds(3)
+
+    /// Whether a member that has a leader has answered in the last seconds.
+    var isReachable: Bool { state.withLock { ContinuousClock.now - $0.reached < Self.reachPatience } }
 
     /// How often other certificates were taken up.
     var certificateChanges: Int { state.withLock { $0.certificateChanges } }
@@ -178,7 +186,7 @@ final class EtcdConnections: Sendable {
 
     private func note(leader: UInt64, of index: Int) async {
         let known = state.withLock { state in
-            defer { (state.suspects[index], state.leaders[index]) = (nil, leader) }
+            defer { (state.suspects[index], state.leaders[index], state.reached) = (nil, leader, .now) }
             return state.leaders[index]
         }
         guard known != 0, known != leader else { return }

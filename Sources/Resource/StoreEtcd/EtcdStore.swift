@@ -40,6 +40,9 @@ public final class EtcdStore: ResourceStore, Service {
     /// The cluster as `run` has seen it last.
     public var health: Health { state.withLock { $0.health } }
 
+    /// Whether a member that has a leader has answered in the last seconds.
+    public var isReachable: Bool { connections.isReachable }
+
     /// How often other certificates were taken up since the start.
     public var certificateChanges: Int { connections.certificateChanges }
 

@@ -185,6 +185,8 @@ public struct BedPlan: Sendable, Hashable {
                 virtual_router_id 98
                 priority \(priority)
                 advert_int 0.3
+                # Who was cut off and held the address too may have told the neighbours so.
+                garp_master_refresh 1
                 unicast_src_ip \(address(of: name))\(unicast)
                 virtual_ipaddress {
                     \(Self.virtualAddress)/24 dev eth0
