@@ -182,11 +182,12 @@ private func code(_ text: String) -> String? {
         #expect(conflict.headers[.requestID] != "bad id\u{7f}")
     }
 
-    @Test func readsWaitForTheBarrier() async throws {
+    @Test func readsAndOrdersWaitForTheBarrier() async throws {
         let api = try TestAPI()
         _ = try await api.call(.get, "/hold")
-        _ = try await api.call(.post, "/approve")
         #expect(api.barrierCount.value.withLock { $0 } == 1)
+        _ = try await api.call(.post, "/approve")
+        #expect(api.barrierCount.value.withLock { $0 } == 2)
     }
 
     @Test func tooManyAtOnceAreSentAway() async throws {
