@@ -101,6 +101,7 @@ struct FleetFixture: Sendable {
 func withFleet(
     live: LiveNodeData = LiveNodeData(), clock: ManualWallClock = ManualWallClock(),
     overrides: [String: String] = [:], routes: [GuardedRoute] = [],
+    reachesStore: @escaping @Sendable () -> Bool = { true },
     _ body: @escaping @Sendable (FleetFixture) async throws -> Void
 ) async throws {
     let directory = try TemporaryDirectory("fleet")
@@ -124,14 +125,19 @@ func withFleet(
     let services = FleetServices(
         store: store, cache: cache, blobs: SiteBlobs(alone: blobs), vault: vault, gate: gate,
         policy: PolicyDesk(policy: policy, routes: routes) { IdentityDirectory(cache.snapshot()) }, audit: audit,
-        operators: operators, clock: clock, live: live, conductor: ConductorInfo(version: "1.2.3"), logger: logger,
+        operators: operators, clock: clock, live: live,
+        conductor: ConductorInfo(version: "1.2.3", reachesStore: reachesStore), logger: logger,
         hashPassword: { try PasswordHash.make($0) })
     let fleetAPI = OperatorAPI(services: services)
     let dashboard = WebPages(
         reads: fleetAPI.reads, gate: services.gate, audit: audit, clock: clock, version: "1.2.3",
         verify: { operators.verify($0).map(Caller.init) }, barrier: { try await cache.barrier() })
     let router = fleetAPI.router(
-        verify: { operators.verify($0).map(Caller.init) }, barrier: { try await cache.barrier() },
+        verify: { operators.verify($0).map(Caller.init) },
+        barrier: {
+            guard reachesStore() else { throw StoreError.unavailable("no member answers") }
+            try await cache.barrier()
+        },
         pages: { dashboard.addRoutes(to: $0) })
     let (ports, portQueue) = AsyncStream.makeStream(of: Int.self)
     let application = Application(

@@ -5,6 +5,7 @@ import FleetAPI
 import HTTPTypes
 import Identity
 import Primitives
+import Synchronization
 import Testing
 
 @Suite struct FleetAPIRouteTests {
@@ -51,6 +52,27 @@ import Testing
             default: String(part)
             }
         }.reduce("") { $0 + "/" + $1 }
+    }
+
+    @Test func aConductorWithoutItsStoreSaysSoAtOnceAndTheVersionWaitsForNoBarrier() async throws {
+        let isThere = Flag()
+        try await withFleet(reachesStore: { isThere.value }) { fleet in
+            let token = fleet.tokens[.admin]
+            #expect(try await fleet.raw("GET", "/fleet/v1", token: nil).status == 200)
+            #expect(try await fleet.raw("GET", "/fleet/v1/nodes", token: token).status == 200)
+            isThere.value = false
+            let version = try await fleet.raw("GET", "/fleet/v1", token: nil)
+            #expect(version.status == 503 && version.body.contains("store_unreachable"), "\(version.body)")
+            #expect(try await fleet.raw("GET", "/fleet/v1/nodes", token: token).status == 503)
+        }
+    }
+
+    private final class Flag: Sendable {
+        private let state = Mutex(true)
+        var value: Bool {
+            get { state.withLock { $0 } }
+            set { state.withLock { $0 = newValue } }
+        }
     }
 
     @Test func everyRouteAsksWhoIsThere() async throws {
