@@ -514,7 +514,7 @@ let package = Package(
                 "ResourceModel", "StoreMemory", "Primitives", logging,
             ]),
         suite("HistoryTests", ["Histories", "Primitives"]),
-        suite("ControlPlaneBedTests", ["ControlPlaneBed", "VirtualRack"]),
+        suite("ControlPlaneBedTests", ["ControlPlaneBed", "VirtualRack", "Primitives"]),
         suite("TidyTests", []),
     ],
     swiftLanguageModes: [.v6]

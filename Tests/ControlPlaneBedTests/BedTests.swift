@@ -1,9 +1,11 @@
-import ControlPlaneBed
 import FoundationEssentials
 import Glibc
+import Primitives
 import TestSupport
 import Testing
 import VirtualRack
+
+@testable import ControlPlaneBed
 
 /// Three controllers in namespaces, with what `make test-ha` does for longer.
 @Suite(.serialized) struct BedTests {
@@ -48,7 +50,43 @@ import VirtualRack
                 #expect(report.isGood, "\(report)")
                 #expect(report.registerCount > 50 && report.setCount > 50 && report.foundCount > 20, "\(report)")
             }
+            try await Self.coldStart(bed)
         }
+    }
+
+    /// All machines are cut at once and come back one after the other, with nothing but what starts services.
+    private static func coldStart(_ bed: Bed) async throws {
+        let options = [
+            "--ca", bed.plan.authority, "--token-file", "\(bed.plan.folder("c1"))/conductor/operator.token",
+        ]
+        @Sendable func ask(_ words: [String], at address: String) async throws -> String {
+            let muster = ["\(programs)/muster", "token"] + words
+            let api = "https://\(address):\(BedPlan.port(at: address))"
+            return try await bed.run(muster + ["--api", api] + options, at: .client)
+        }
+        for number in 1...3 {
+            _ = try await ask(["create", "cold-\(number)", "--role", "reader"], at: BedPlan.virtualAddress)
+        }
+        for name in bed.plan.controllers { _ = try await bed.inflict(.kill(nil, .named(name))) }
+        #expect(await bed.status().controllers.allSatisfy { $0.running.isEmpty })
+        for count in 1...bed.plan.controllers.count {
+            let back = bed.plan.controllers.reversed().prefix(count)
+            for _ in 0..<3 {
+                for name in back { try bed.startAll(of: name) }
+                try await Task.sleep(for: .seconds(1))
+            }
+        }
+        let controllers = bed.plan.controllers
+        for name in controllers {
+            try await waitUntil(.seconds(60)) {
+                for name in controllers { try bed.startAll(of: name) }
+                let list = (try? await ask(["list"], at: bed.plan.address(of: name))) ?? ""
+                return (1...3).allSatisfy { list.contains("cold-\($0)") }
+            }
+        }
+        try await bed.healAll()
+        let status = await bed.status()
+        #expect(status.controllers.count { $0.hasAddress } == 1, "\(status)")
     }
 
     @Test func `a bed whose maker was killed is cleared away`() async throws {
