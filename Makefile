@@ -87,8 +87,10 @@ bench-apis: ## What a request of identity and bare metal costs, beside Keystone 
 	@PEERS=$$(Tests/Scenarios/venv.sh api-peers Tests/Benchmarks/requirements-peers.txt) && export PEERS && \
 		Tests/Benchmarks/apis.py --conductor $(CURDIR)/.build/release/muster-conductor $(ONLY)
 
-bench-ha: setup ## What three controllers cost, and what losing one does; ONLY="writes failover" runs some sections.
-	@for program in $(BED_PROGRAMS) fleet-load agent-load; do $(SWIFT_RELEASE) --product $$program || exit 1; done
+bench-ha: ## What three controllers cost, and what losing one does; ONLY="writes failover" runs some sections.
+	@./setup.sh debian-packages-bench.txt
+	@for program in $(BED_PROGRAMS) etcd-load; do $(SWIFT_RELEASE) --product $$program || exit 1; done
+	@[ -n "$(ONLY)" ] || .build/release/etcd-load
 	@Tests/Benchmarks/ha.py $(ONLY)
 
 clean: ## Removes what builds and demos have left in this folder.

@@ -14,7 +14,7 @@ import VirtualRack
 
     private static func withBed(_ body: (Bed) async throws -> Void) async throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "muster-bed-\(getpid())").path
-        let bed = try Bed(controllers: 3, directory: directory, programs: programs)
+        let bed = try Bed(controllers: 3, directory: directory, programs: programs, membersInMemory: true)
         do {
             try await bed.up()
             try await body(bed)

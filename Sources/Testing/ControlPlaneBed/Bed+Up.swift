@@ -97,12 +97,11 @@ extension Bed {
 
     private func makeFiles() async throws {
         // The last controller's disk is small, so that it can be full.
-        if plan.count > 1, let last = plan.controllers.last {
-            let anchor = try holder(.hub)
-            try await Commands.run([
-                "nsenter", "--target", "\(anchor.pid)", "--mount", "--", "mount", "-t", "tmpfs", "-o",
-                "size=\(Self.smallDiskMiB)m,mode=700", "tmpfs", plan.folder(last),
-            ])
+        if plan.count > 1, let last = plan.controllers.last { try await mountMemory(at: plan.folder(last)) }
+        for name in plan.controllers.dropLast(plan.count > 1 ? 1 : 0) where plan.membersInMemory {
+            let folder = "\(plan.folder(name))/etcd"
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            try await mountMemory(at: folder)
         }
         for command in plan.certificates { try await Commands.run(command) }
         for name in plan.controllers {
@@ -114,6 +113,15 @@ extension Bed {
 
     /// The size of the last controller's disk.
     static let smallDiskMiB = 512
+
+    /// Mounts a file system of that size in the bed's own view of files.
+    private func mountMemory(at folder: String) async throws {
+        let anchor = try holder(.hub)
+        try await Commands.run([
+            "nsenter", "--target", "\(anchor.pid)", "--mount", "--", "mount", "-t", "tmpfs", "-o",
+            "size=\(Self.smallDiskMiB)m,mode=700", "tmpfs", folder,
+        ])
+    }
 
     /// Writes a file as the bed's processes see it.
     func write(_ text: String, to path: String) async throws {

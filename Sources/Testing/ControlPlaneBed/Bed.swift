@@ -14,10 +14,13 @@ public struct Bed: Sendable {
     public let plan: BedPlan
 
     /// The bed in `directory`, with the programs of `programs`; throws `BedError.failed`.
-    public init(controllers: Int, directory: String, programs: String) throws(BedError) {
+    public init(
+        controllers: Int, directory: String, programs: String, membersInMemory: Bool = false
+    ) throws(BedError) {
         guard [1, 3, 5].contains(controllers) else { throw .failed("A bed has 1, 3 or 5 controllers.") }
         plan = BedPlan(
-            count: controllers, root: try Self.absolute(directory), programs: try Self.absolute(programs))
+            count: controllers, root: try Self.absolute(directory), programs: try Self.absolute(programs),
+            membersInMemory: membersInMemory)
     }
 
     /// The bed that is up in `directory`; throws `BedError.notUp`.

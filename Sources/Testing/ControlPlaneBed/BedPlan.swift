@@ -21,6 +21,8 @@ public struct BedPlan: Sendable, Hashable {
     public var root: String
     /// The folder with the programs.
     public var programs: String
+    /// Whether members keep their data in memory: what a disk that others use too costs is not what is looked at then.
+    public var membersInMemory = false
 
     /// The controllers' names.
     public var controllers: [String] { (1...count).map { "c\($0)" } }
