@@ -69,6 +69,7 @@ public struct BedRun: Sendable {
         self.program = program
     }
 
+    static func begunFile(_ bed: Bed, _ seed: UInt64) -> String { "\(bed.plan.root)/run/client-\(seed).begun" }
     static func overFile(_ bed: Bed, _ seed: UInt64) -> String { "\(bed.plan.root)/run/client-\(seed).over" }
     static func settledFile(_ bed: Bed, _ seed: UInt64) -> String { "\(bed.plan.root)/run/client-\(seed).settled" }
     static func recordFile(_ bed: Bed, _ seed: UInt64) -> String { "\(bed.plan.root)/run/record-\(seed).json" }
@@ -81,20 +82,30 @@ public struct BedRun: Sendable {
         let over = overFile(bed, seed)
         let settled = settledFile(bed, seed)
         let workload = try await Workload(bed, seed: seed) { FileManager.default.fileExists(atPath: over) }
-        let record = try await workload.run { try await wait(for: settled) }
+        let begun = begunFile(bed, seed)
+        let record = try await workload.run {
+            try Data().write(to: URL(filePath: begun))
+        } settled: {
+            try await wait(for: settled)
+        }
         try JSONEncoder().encode(record).write(to: URL(filePath: recordFile(bed, seed)), options: .atomic)
     }
 
     /// Runs the schedule; the bed is whole again afterwards. Throws `BedError` and `RackError`.
     public func execute(progress: @Sendable (String) -> Void = { _ in }) async throws -> Report {
         let seed = schedule.seed
-        for path in [Self.overFile(bed, seed), Self.settledFile(bed, seed), Self.recordFile(bed, seed)] {
+        let begun = Self.begunFile(bed, seed)
+        for path in [begun, Self.overFile(bed, seed), Self.settledFile(bed, seed), Self.recordFile(bed, seed)] {
             try? FileManager.default.removeItem(atPath: path)
         }
         let client = try bed.spawn(
             [program, "client", "--directory", bed.plan.root, "--seed", "\(seed)"], as: "client-\(seed)", at: .client)
         var moments: [(injury: Bed.Injury, time: Int64)] = []
         do {
+            // Who has not begun when the faults come sees nothing of them.
+            try await waitUntil("the clients begin", within: .seconds(90)) {
+                FileManager.default.fileExists(atPath: begun) || !client.isRunning
+            }
             for step in schedule.steps {
                 try await Task.sleep(for: step.quiet)
                 guard client.isRunning else { throw BedError.failed("The client has ended: \(client.logTail())") }

@@ -50,8 +50,11 @@ public final class Workload: Sendable {
     }
 
     /// Runs all clients to their end; `settle` is awaited before the last look.
-    public func run(settled: @Sendable () async throws -> Void) async throws -> Record {
+    public func run(
+        begun: @Sendable () throws -> Void, settled: @Sendable () async throws -> Void
+    ) async throws -> Record {
         try await makeRegisters()
+        try begun()
         await withTaskGroup(of: Void.self) { group in
             for number in 0..<Self.registerClients { group.addTask { await self.useRegisters(number) } }
             for number in 0..<Self.setClients { group.addTask { await self.useSet(Self.registerClients + number) } }
