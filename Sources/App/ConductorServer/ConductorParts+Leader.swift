@@ -21,7 +21,7 @@ extension ConductorParts {
         let vault = vault.over(store)
         let door = door(store, vault)
         let driver: @Sendable (BMC) async throws -> any BMCDriver = { door.driver(of: $0) }
-        let writer = NodeWriter(store: store)
+        let writer = NodeWriter(store: store, events: Self.events())
         let controller = nodeController(writer, driver, duty: .leads)
         var backend = identity.backend
         backend.store = store
@@ -78,6 +78,9 @@ extension ConductorParts {
                 }),
         ]
     }
+
+    /// Names of events that begin at a place of their own: conductors on one store, and terms of one, each have some.
+    static func events() -> EventSequence { EventSequence(first: .random(in: 0..<1_000_000)) }
 
     /// Whether this conductor leads, by its own clock.
     var isLeading: @Sendable () -> Bool {

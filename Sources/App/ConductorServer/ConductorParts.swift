@@ -105,7 +105,7 @@ struct ConductorParts {
         let door = BMCDoor(
             opener: { try opener.driver(of: $0, password: $1) },
             passwords: VaultPasswords(vault: site.vault, store: store), turns: turns)
-        let writer = NodeWriter(store: store)
+        let writer = NodeWriter(store: store, events: Self.events())
         controller = Self.nodeController(
             writer, { door.driver(of: $0) }, duty: .takesInputs, catalog: catalog, media: media,
             isShared: engine.isShared, run: run, clock: clock, logger: logger)

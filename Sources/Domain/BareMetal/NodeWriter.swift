@@ -8,7 +8,7 @@ import ResourceModel
 /// `NodeController` and the simulator both write through it.
 public struct NodeWriter: Sendable {
     /// Names the events of this process.
-    public let events = EventSequence()
+    public let events: EventSequence
 
     private let store: any ResourceStore
     private let machine: NodeMachine
@@ -24,8 +24,11 @@ public struct NodeWriter: Sendable {
     }
 
     /// A writer to `store`.
-    public init(store: any ResourceStore, machine: NodeMachine = NodeMachine()) {
+    public init(
+        store: any ResourceStore, machine: NodeMachine = NodeMachine(), events: EventSequence = EventSequence()
+    ) {
         self.store = store
+        self.events = events
         self.machine = machine
     }
 
