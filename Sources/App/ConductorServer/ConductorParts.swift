@@ -94,7 +94,7 @@ struct ConductorParts {
         self.logger = logger
         (programs, missingPrograms) = Self.bootPrograms(configuration, logger)
         let isShared = engine.isShared
-        let catalog = LiveCatalog(cache: cache, local: { isShared ? LocalAddresses.all() : [] })
+        let catalog = LiveCatalog(cache: cache, local: isShared ? LocalAddresses.links : nil)
         self.catalog = catalog
         let media = MediaDesk(
             catalog: catalog, ports: configuration.ports, authorityDigest: { authorities.now.issuing.fingerprint },

@@ -14,8 +14,9 @@ import TPMVerification
 /// The catalog as the cache has it now.
 struct LiveCatalog: Sendable {
     let cache: ResourceCache
-    /// This host's own addresses, where several conductors serve the site; empty: the site names those of the only one.
-    var local: @Sendable () -> [IPv4Address] = { [] }
+    /// This host's interfaces and addresses, where several conductors serve the site; nil: the site names those of the
+    /// only one.
+    var local: (@Sendable () -> [LocalLink])?
 
     /// The kinds that are kept in memory. Events are not: there are many of a node, and they are seldom read.
     static let kinds: [any Resource.Type] =
@@ -82,7 +83,7 @@ struct LiveCatalog: Sendable {
 
     /// This conductor's own address on a segment: the one that the site names where it is the host's, else the host's there.
     func server(of segment: Segment) -> IPv4Address {
-        let local = local()
+        let local = local.map { $0().map(\.address).sorted() } ?? []
         if local.isEmpty || local.contains(segment.spec.server) { return segment.spec.server }
         let told = conductorAddresses()
         let near = local.filter { segment.spec.network.contains($0) }
@@ -131,6 +132,25 @@ struct LiveCatalog: Sendable {
     }
 
     func segments() -> [Segment] { cache.all(Segment.self) }
+
+    /// The segments that this host is on, each with the interface as this host calls it.
+    func localSegments() -> [Segment] {
+        guard let local else { return segments() }
+        let links = local()
+        return segments().compactMap { segment in
+            guard let spec = LocalSegments.localized(segment.spec, links: links) else { return nil }
+            return Segment(metadata: segment.metadata, spec: spec, status: segment.status)
+        }
+    }
+
+    /// A segment as this host would serve it, or as it is said where the host is not on it.
+    func asServedHere(_ segment: Segment) -> Segment.Spec {
+        guard let local else { return segment.spec }
+        var spec = LocalSegments.localized(segment.spec, links: local()) ?? segment.spec
+        spec.server = server(of: segment)
+        return spec
+    }
+
     func site() -> Site.Spec? { cache.get(Site.self, Site.name)?.spec }
     /// The conductors that run, by name.
     func conductors() -> [ConductorRecord] { cache.all(ConductorRecord.self) }

@@ -10,21 +10,29 @@ enum LocalAddresses {
         return String(decoding: bytes.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
-    /// All addresses of all interfaces (getifaddrs(3)), loopback first.
+    /// All addresses of all interfaces, loopback first.
     static func all() -> [IPv4Address] {
+        Set(links().map(\.address)).union([IPv4Address(0x7F00_0001)]).sorted()
+    }
+
+    /// All interfaces with an address, once for each (getifaddrs(3)).
+    static func links() -> [LocalLink] {
         var list: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&list) == 0 else { return [IPv4Address(0x7F00_0001)] }
+        guard getifaddrs(&list) == 0 else { return [] }
         defer { freeifaddrs(list) }
-        var addresses: Set<IPv4Address> = [IPv4Address(0x7F00_0001)]
+        var links: [LocalLink] = []
         var next = list
         while let entry = next {
             if let address = entry.pointee.ifa_addr, address.pointee.sa_family == AF_INET {
                 let value = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr.s_addr }
-                addresses.insert(IPv4Address(UInt32(bigEndian: value)))
+                links.append(
+                    LocalLink(
+                        interface: String(cString: entry.pointee.ifa_name),
+                        address: IPv4Address(UInt32(bigEndian: value))))
             }
             next = entry.pointee.ifa_next
         }
-        return addresses.sorted()
+        return links
     }
 }
 

@@ -1,6 +1,5 @@
 import BootServer
 import CatalogBareMetal
-import Glibc
 import Logging
 import Primitives
 import ReconcileRuntime
@@ -40,7 +39,7 @@ final class SegmentCampaigns: Service {
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
                 while !Task.isCancelled {
-                    let wanted = Set(self.catalog.segments().filter(Self.isOn).map(\.metadata.name))
+                    let wanted = Set(self.catalog.localSegments().map(\.metadata.name))
                     for campaign in self.begin(wanted) { group.addTask { try? await campaign.run() } }
                     try? await Task.sleep(for: Self.lookInterval)
                 }
@@ -63,10 +62,5 @@ final class SegmentCampaigns: Service {
                 return campaign
             }
         }
-    }
-
-    /// Whether the host is on a segment: it has its interface, or the segment is reached through relays.
-    private static func isOn(_ segment: Segment) -> Bool {
-        segment.spec.interface.map { if_nametoindex($0) != 0 } ?? true
     }
 }

@@ -6,7 +6,7 @@ import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 
-/// Answers machines on every segment of the catalog: starts, restarts and stops their DHCP and TFTP servers and
+/// Answers machines on every segment of the catalog that this host is on: starts, restarts and stops their DHCP and TFTP servers and
 /// router advertisers as the catalog changes. An interface has one server of its own at a time: the next waits until the last
 /// has ended.
 ///
@@ -59,7 +59,7 @@ struct SegmentSupervisor: Service {
                 var transfers: [IPv4Address: (stop: StopSignal, end: StopSignal)] = [:]
                 while !Task.isCancelled {
                     let segments = Dictionary(
-                        catalog.segments().map { ($0.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
+                        catalog.localSegments().map { ($0.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
                     for (name, entry) in running where segments[name]?.spec != entry.0 {
                         entry.1.stop()
                         running[name] = nil

@@ -35,9 +35,12 @@ struct SiteCheckDesk: Sendable {
 
     private func subject(_ document: SiteDocument?) async -> SiteUnderCheck {
         let rules = document?.rules.map(\.spec) ?? catalog.rules().map(\.spec)
-        let segments =
-            document?.segments.map { CheckedSegment(name: $0.name, spec: $0.spec) }
-            ?? catalog.segments().map { CheckedSegment(name: $0.metadata.name, spec: $0.spec) }
+        let said =
+            document?.segments.map { entry in
+                let metadata = Metadata(name: entry.name, schemaVersion: Segment.schemaVersion, created: clock.now)
+                return Segment(metadata: metadata, spec: entry.spec)
+            } ?? catalog.segments()
+        let segments = said.map { CheckedSegment(name: $0.metadata.name, spec: catalog.asServedHere($0)) }
         var bmcs: [CheckedBMC] = []
         if let document {
             for entry in document.bmcs { bmcs.append(await checked(entry)) }
