@@ -74,6 +74,15 @@ public struct NodeController: Service {
             }
         }
 
+        /// Forgets nodes that have been deleted.
+        func forget(but nodes: [Node]) {
+            state.withLock { state in
+                guard state.newest.count > nodes.count else { return }
+                let names = Set(nodes.map(\.metadata.name))
+                state.newest = state.newest.filter { names.contains($0.key) }
+            }
+        }
+
         /// It may be asked for again.
         func end(_ pending: PendingEffect, isDone: Bool) {
             state.withLock { state in
@@ -227,7 +236,10 @@ public struct NodeController: Service {
     /// Follows what is asked for and has not been followed yet.
     func followSpecifications(_ changes: NodeChanges) async {
         switch changes {
-        case .all: for node in nodes() { await attend(to: node) }
+        case .all:
+            let all = nodes()
+            orders.forget(but: all)
+            for node in all { await attend(to: node) }
         case .some(let ids): for id in ids { if let node = node(id) { await attend(to: node) } }
         }
     }
