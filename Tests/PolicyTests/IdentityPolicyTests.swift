@@ -136,8 +136,7 @@ import Testing
         if allowed == count { return "all" }
         if allowed == 0 { return "-" }
         if count <= 24 { return String(decoding: bits, as: UTF8.self) }
-        let digest = bits.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-        let hex = String(digest, radix: 16)
+        let hex = String(StableHash.of(bits), radix: 16)
         return "\(allowed)of\(count):" + String(repeating: "0", count: 16 - hex.count) + hex
     }
 }

@@ -112,9 +112,8 @@ struct Asset: Sendable {
     static let all = [stylesheet, script, icon]
 
     private init(_ name: String, _ suffix: String, _ contentType: String, _ bytes: [UInt8]) {
-        // FNV-1a, 64 bits: tells one release's file from the next; nothing relies on it.
-        let hash = bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
-        path = "/assets/\(name)-\(String(hash, radix: 16)).\(suffix)"
+        // Tells one release's file from the next; nothing relies on it.
+        path = "/assets/\(name)-\(String(StableHash.of(bytes), radix: 16)).\(suffix)"
         self.contentType = contentType
         self.bytes = bytes
     }

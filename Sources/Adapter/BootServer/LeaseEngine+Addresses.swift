@@ -74,8 +74,8 @@ extension LeaseEngine {
         }
         let count = segment.poolCount
         guard count > 0 else { return nil }
-        // FNV-1a (draft-eastlake-fnv), so that a machine is offered the same address by every server and start.
-        let hash = mac.bytes.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+        // So that a machine is offered the same address by every server and start.
+        let hash = StableHash.of(mac.bytes)
         if limits.probeStock > 0, let known = searchStock(from: UInt32(hash % UInt64(count)), for: mac, now) {
             return known
         }

@@ -30,9 +30,8 @@ public struct NftablesTable: Hashable, Sendable {
 
         /// A rule's mark in the kernel: what it was made from, and so whether it is still the wanted one.
         static func mark(_ rule: String) -> String {
-            // FNV-1a, 64 bits: only to tell one owner's own rules apart.
-            let hash = rule.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-            return "muster-" + String(hash, radix: 16)
+            // Only to tell one owner's own rules apart.
+            "muster-" + String(StableHash.of(rule), radix: 16)
         }
     }
 
