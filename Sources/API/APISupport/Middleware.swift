@@ -32,8 +32,10 @@ public struct RequestLogMiddleware: RouterMiddleware {
             response = answer(error, request, context)
         }
         response.headers[.requestID] = context.requestID
-        context.logger.info(
-            "request",
+        // Proxies look several times a second whether a conductor answers.
+        let isLook = context.principal == .anonymous && response.status == .ok
+        context.logger.log(
+            level: isLook ? .debug : .info, "request",
             metadata: [
                 "method": .string(request.method.rawValue), "path": .string(request.uri.path.printable(limit: 500)),
                 "status": .stringConvertible(response.status.code),

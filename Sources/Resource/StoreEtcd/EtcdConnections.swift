@@ -34,15 +34,11 @@ final class EtcdConnections: Sendable {
         var cluster: UInt64?
         var credentials: EtcdCredentials?
         var certificateChanges = 0
-        /// When a member that has a leader has answered a probe last.
-        var reached = ContinuousClock.now
+        var reach: EtcdReach
     }
 
-    /// Longer than an election takes, and no longer than callers should be sent to a conductor that is cut off.
-    private static let reachPatience = Duration.seconds(3)
-
-    /// Whether a member that has a leader has answered in the last seconds.
-    var isReachable: Bool { state.withLock { ContinuousClock.now - $0.reached < Self.reachPatience } }
+    /// Whether a majority of the members answers, and one that has a leader has done so in the last seconds.
+    var isReachable: Bool { state.withLock { $0.reach.isReachable(at: .now) } }
 
     /// How often other certificates were taken up.
     var certificateChanges: Int { state.withLock { $0.certificateChanges } }
@@ -61,7 +57,7 @@ final class EtcdConnections: Sendable {
         state = Mutex(
             State(
                 suspects: Array(repeating: nil, count: links.count), leaders: Array(repeating: 0, count: links.count),
-                credentials: credentials))
+                credentials: credentials, reach: EtcdReach(members: links.count, at: .now)))
         monitor.withLock { $0 = Task { await self.watchOver() } }
     }
 
@@ -171,6 +167,7 @@ final class EtcdConnections: Sendable {
                     request: ClientRequest(message: Etcdserverpb_StatusRequest()), options: EtcdLink.callOptions)
             }
             if status.leader == 0 || status.isLearner {
+                state.withLock { $0.reach.note(index, hasLeader: false, at: .now) }
                 demote(link)
             } else {
                 await note(leader: status.leader, of: index)
@@ -186,7 +183,8 @@ final class EtcdConnections: Sendable {
 
     private func note(leader: UInt64, of index: Int) async {
         let known = state.withLock { state in
-            defer { (state.suspects[index], state.leaders[index], state.reached) = (nil, leader, .now) }
+            defer { (state.suspects[index], state.leaders[index]) = (nil, leader) }
+            state.reach.note(index, hasLeader: true, at: .now)
             return state.leaders[index]
         }
         guard known != 0, known != leader else { return }

@@ -1,0 +1,35 @@
+/// Whether the cluster takes work from here, judged by who has answered when; pure.
+///
+/// Who is cut off from the others has at most its own member to ask, and that one may believe in its leader for seconds:
+/// so a majority of the members has to answer at all. While leaders change all answer, and none has a leader.
+struct EtcdReach: Sendable, Hashable {
+    typealias Instant = ContinuousClock.Instant
+
+    /// Some probes in a row without an answer, and no longer than callers should be sent to a conductor that is cut off.
+    static let silencePatience = Duration.milliseconds(1500)
+    /// Longer than an election takes.
+    static let leaderPatience = Duration.seconds(3)
+
+    /// When each member has answered last.
+    private var answered: [Instant]
+    /// When a member that has a leader has answered last.
+    private var led: Instant
+
+    /// Nobody is silent yet.
+    init(members count: Int, at now: Instant) {
+        answered = Array(repeating: now, count: count)
+        led = now
+    }
+
+    /// Notes an answer of a member.
+    mutating func note(_ member: Int, hasLeader: Bool, at now: Instant) {
+        answered[member] = now
+        if hasLeader { led = now }
+    }
+
+    /// Whether a request that is made now has a chance.
+    func isReachable(at now: Instant) -> Bool {
+        let count = answered.count { now - $0 < Self.silencePatience }
+        return count * 2 > answered.count && now - led < Self.leaderPatience
+    }
+}

@@ -1,0 +1,64 @@
+import EtcdBed
+import Primitives
+import ResourceModel
+import StoreEtcd
+import TestSupport
+import Testing
+
+@testable import struct StoreEtcd.EtcdReach
+
+/// When a conductor tells its callers to ask another one: soon when it is cut off, and not while leaders change.
+@Suite(.serialized) struct EtcdReachTests {
+    private let start = ContinuousClock.now
+
+    /// What is said every 100 ms while members answer as `answers` has it: number, whether it has a leader.
+    private func said(
+        members: Int = 3, seconds: Double, _ answers: (Double) -> [(member: Int, hasLeader: Bool)]
+    ) -> [(time: Double, isReachable: Bool)] {
+        var reach = EtcdReach(members: members, at: start)
+        return (0..<Int(seconds * 10)).map { step in
+            let time = Double(step) / 10
+            let now = start + .milliseconds(step * 100)
+            for answer in answers(time) { reach.note(answer.member, hasLeader: answer.hasLeader, at: now) }
+            return (time, reach.isReachable(at: now))
+        }
+    }
+
+    @Test func `who hears only its own member is cut off, also while that one believes in its leader`() throws {
+        let all = said(seconds: 6) { time in
+            (time < 1 ? [0, 1, 2] : [0]).map { (member: $0, hasLeader: true) }
+        }
+        let first = try #require(all.first { !$0.isReachable })
+        #expect(first.time > 2 && first.time < 2.7)
+        #expect(all.filter { $0.time > 2.7 }.allSatisfy { !$0.isReachable })
+    }
+
+    @Test func `a lost member, an election of two seconds and a probe that is late are no reason`() {
+        #expect(said(seconds: 6) { _ in [(1, true), (2, true)] }.allSatisfy { $0.isReachable })
+        let election = said(seconds: 6) { time in (1...2).map { (member: $0, hasLeader: time < 1 || time > 3) } }
+        #expect(election.allSatisfy { $0.isReachable })
+        let late = said(seconds: 6) { time in time > 2 && time < 3 ? [] : (0...2).map { (member: $0, hasLeader: true) }
+        }
+        #expect(late.allSatisfy { $0.isReachable })
+    }
+
+    @Test func `without a leader for three seconds nobody is sent here, and one that is back is believed at once`() {
+        let all = said(seconds: 8) { time in (0...2).map { (member: $0, hasLeader: time < 1 || time > 6) } }
+        #expect(all.filter { $0.time > 4 && $0.time < 6 }.allSatisfy { !$0.isReachable })
+        #expect(all.filter { $0.time < 3.8 || $0.time > 6.1 }.allSatisfy { $0.isReachable })
+        #expect(!said(members: 5, seconds: 3) { _ in [(0, true), (1, true)] }.allSatisfy { $0.isReachable })
+        #expect(said(members: 1, seconds: 3) { _ in [(0, true)] }.allSatisfy { $0.isReachable })
+    }
+
+    @Test func `two of three members that stand still are noticed within two seconds and a half`() async throws {
+        let scene = try await EtcdScene(members: 3)
+        let store = try await scene.store()
+        #expect(store.isReachable)
+        for member in [1, 2] { scene.cluster.pause(member) }
+        let began = ContinuousClock.now
+        try await waitUntil { !store.isReachable }
+        #expect(ContinuousClock.now - began < .milliseconds(2500))
+        for member in [1, 2] { scene.cluster.resume(member) }
+        try await waitUntil { store.isReachable }
+    }
+}
