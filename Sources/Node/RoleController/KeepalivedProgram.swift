@@ -34,7 +34,7 @@ struct KeepalivedProgram: ControllerProgram {
     private static let question = """
         #!/bin/busybox sh
         # Made by Muster's controller role; changes are overwritten.
-        printf 'GET /ready HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 2 127.0.0.1 "$1" | busybox head -n 1 | busybox grep -q ' 200 '
+        printf 'GET /ready HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 1 127.0.0.1 "$1" | busybox head -n 1 | busybox grep -q ' 200 '
 
         """
 
@@ -74,9 +74,9 @@ struct KeepalivedProgram: ControllerProgram {
             vrrp_script proxy {
                 script "\(question) \(port)"
                 interval 1
-                timeout 3
-                fall 2
-                rise 2
+                timeout 2
+                fall 1
+                rise 1
                 init_fail
             }
 
