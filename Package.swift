@@ -317,7 +317,11 @@ let package = Package(
         module("Testing", "Histories", ["Primitives"]),
         module(
             "Testing", "ControlPlaneBed",
-            ["Primitives", "Histories", "VirtualRack", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL]),
+            [
+                "Primitives", "Histories", "VirtualRack", "AgentProtocol", "NodeAgent", "NodeTransport", httpClient,
+                nioCore,
+                nioPosix, nioHTTP1, nioSSL, logging,
+            ]),
         program("muster-bed", ["ControlPlaneBed", "Primitives", arguments]),
         program(
             "agent-load",

@@ -14,9 +14,9 @@ import VirtualRack
 
     private static func withBed(_ body: (Bed) async throws -> Void) async throws {
         let directory = FileManager.default.temporaryDirectory.appending(path: "muster-bed-\(getpid())").path
-        let bed = try Bed(controllers: 3, directory: directory, programs: programs, membersInMemory: true)
+        let bed = try Bed(controllers: 3, agents: 6, directory: directory, programs: programs, membersInMemory: true)
         do {
-            try await bed.up()
+            try await bed.up(program: "\(programs)/muster-bed")
             try await body(bed)
         } catch {
             Issue.record("\(error)")
@@ -41,7 +41,7 @@ import VirtualRack
                 .cut(.virtualAddress, .both, clients: true),
             ]
             var schedules = [FaultSchedule(seed: 1, faults: 0, controllers: bed.plan.controllers, withClocks: false)]
-            schedules[0].steps = named.map { .init(quiet: .seconds(1), fault: $0, lasts: .seconds(3)) }
+            schedules[0].steps = named.map { .init(quiet: .seconds(1), faults: [$0], lasts: .seconds(3)) }
             schedules.append(
                 FaultSchedule(seed: 2, faults: 3, controllers: bed.plan.controllers, withClocks: bed.hasClocks))
             for schedule in schedules {

@@ -12,11 +12,18 @@ import Testing
             #expect(
                 schedule == FaultSchedule(seed: seed, faults: 4, controllers: Self.controllers, withClocks: true))
             #expect(schedule.steps.count == 4)
-            for step in schedule.steps { seen.insert("\(step.fault)".split(separator: " ").prefix(2).joined()) }
+            for step in schedule.steps {
+                #expect(step.faults.count == 1)
+                for fault in step.faults { seen.insert("\(fault)".split(separator: " ").prefix(2).joined()) }
+            }
         }
         #expect(seen.isSuperset(of: ["kill-9", "SIGSTOPof", "etcd'sleader", "theconductor's", "afull", "aslow"]))
         let without = FaultSchedule(seed: 1, faults: 300, controllers: Self.controllers, withClocks: false)
-        #expect(!without.steps.contains { if case .clock = $0.fault { true } else { false } })
+        #expect(!without.steps.flatMap(\.faults).contains { if case .clock = $0 { true } else { false } })
+        let twice = FaultSchedule(seed: 1, faults: 4, atOnce: 2, controllers: Self.controllers, withClocks: true)
+        #expect(twice.steps.allSatisfy { $0.faults.count == 2 })
+        let once = FaultSchedule(seed: 1, faults: 4, controllers: Self.controllers, withClocks: true)
+        #expect(twice.steps.first?.faults.first == once.steps.first?.faults.first)
     }
 
     @Test func `faults are named on the command line`() throws {

@@ -18,7 +18,7 @@ import Testing
         "API": ["Base", "Protocol", "Resource", "Contract", "Domain", "API"],
         "Node": ["Base", "System", "Protocol", "Contract", "Node", "Resource"],
         "App": ["Base", "System", "Protocol", "Resource", "Contract", "Domain", "Adapter", "API", "App"],
-        "Testing": ["Base", "System", "Protocol", "Resource", "Contract", "Testing"],
+        "Testing": ["Base", "System", "Protocol", "Resource", "Contract", "Node", "Testing"],
         "Executable": ["Base", "Resource", "Node", "App", "Testing"],
     ]
 

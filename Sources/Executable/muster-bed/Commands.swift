@@ -17,14 +17,17 @@ struct Up: AsyncParsableCommand {
         abstract: "Bring the bed up, in place of one that is there, and wait until the API answers.")
     @OptionGroup var options: BedOptions
     @Option(help: "How many controllers: 1, 3 or 5.") var controllers = 3
+    @Option(help: "How many agents are simulated, beside two that are programs of their own; 0: there are none at all.")
+    var agents = 50
     @Option(help: ArgumentHelp("The folder with the programs (default: that of this one).", valueName: "dir"))
     var programs: String?
 
     func run() async throws {
         let bed = try Bed(
-            controllers: controllers, directory: options.directory, programs: programs ?? Program.folder)
+            controllers: controllers, agents: agents, directory: options.directory,
+            programs: programs ?? Program.folder)
         let start = ContinuousClock.now
-        try await bed.up { say("  \($0)") }
+        try await bed.up(program: Program.path) { say("  \($0)") }
         say("The bed is up after \((ContinuousClock.now - start).components.seconds) s.")
         say(StatusTable.text(await bed.status()))
     }
@@ -94,23 +97,42 @@ struct Run: AsyncParsableCommand {
     @OptionGroup var options: BedOptions
     @Option(help: "Names what is written and chooses faults and what clients do.") var seed: UInt64 = 1
     @Option(help: "How many faults the seed chooses, unless --fault names them.") var faults = 4
-    @Option(help: ArgumentHelp("A fault, such as 'kill conductor leader'; may be given again.", valueName: "words"))
+    @Option(help: "How many of them there are at a time, each on a controller of its own.") var atOnce = 1
+    @Option(
+        help: ArgumentHelp(
+            "A fault, such as 'kill conductor leader', or several at a time with '+' between; may be given again.",
+            valueName: "words"))
     var fault: [String] = []
     @Option(help: "Seconds that each fault of --fault lasts.") var lasts = 5
+    @Option(help: "Go on with faults that the seed chooses until the clients have made so many operations.")
+    var operations = 0
+    @Option(help: "How many times the usual clients there are.") var clients = 1
     @Flag(help: "Print JSON.") var json = false
+
+    /// More than any number of operations takes.
+    private static let faultCountMax = 10_000
+
+    func validate() throws {
+        guard (1...2).contains(atOnce), (1...10).contains(clients), operations >= 0 else {
+            throw ValidationError("at-once: 1 or 2, clients: 1 to 10, operations: 0 or more")
+        }
+    }
 
     func run() async throws {
         let bed = try options.existing()
         var schedule = FaultSchedule(
-            seed: seed, faults: faults, controllers: bed.plan.controllers, withClocks: bed.hasClocks)
+            seed: seed, faults: operations > 0 ? Self.faultCountMax : faults, atOnce: atOnce,
+            controllers: bed.plan.controllers, withClocks: bed.hasClocks)
         if !fault.isEmpty {
-            schedule.steps = try fault.map {
-                FaultSchedule.Step(
-                    quiet: .seconds(3), fault: try Fault(words: $0.split(separator: " ").map(String.init)),
-                    lasts: .seconds(lasts))
+            schedule.steps = try fault.map { text in
+                let faults = try text.split(separator: "+").map {
+                    try Fault(words: $0.split(separator: " ").map(String.init))
+                }
+                return FaultSchedule.Step(quiet: .seconds(3), faults: faults, lasts: .seconds(lasts))
             }
         }
-        let report = try await BedRun(bed, schedule, program: Program.path).execute { say("  \($0)") }
+        let run = BedRun(bed, schedule, program: Program.path, scale: clients, operations: operations)
+        let report = try await run.execute { say("  \($0)") }
         if json {
             say(String(decoding: try JSONEncoder().encode(report), as: UTF8.self))
         } else {
@@ -125,17 +147,21 @@ struct Soak: AsyncParsableCommand {
         abstract: "Bring a bed up, run one schedule after the other, each of the next seed, and take the bed down.")
     @OptionGroup var options: BedOptions
     @Option(help: "How many controllers: 1, 3 or 5.") var controllers = 3
+    @Option(help: "How many agents are simulated, beside two that are programs of their own; 0: there are none at all.")
+    var agents = 10
     @Option(help: "The first seed; by the clock unless given.") var seed: UInt64?
     @Option(help: "How many schedules; as many as go into --minutes unless given.") var schedules: Int?
     @Option(help: "No schedule is begun after this many minutes.") var minutes = 60
     @Option(help: "How many faults in a schedule.") var faults = 4
+    @Option(help: "How many of them there are at a time, each on a controller of its own.") var atOnce = 1
     @Option(help: ArgumentHelp("The folder with the programs (default: that of this one).", valueName: "dir"))
     var programs: String?
 
     func run() async throws {
         let bed = try Bed(
-            controllers: controllers, directory: options.directory, programs: programs ?? Program.folder)
-        try await bed.up { say("  \($0)") }
+            controllers: controllers, agents: agents, directory: options.directory,
+            programs: programs ?? Program.folder)
+        try await bed.up(program: Program.path) { say("  \($0)") }
         var failure: (any Error)?
         do { try await soak(bed) } catch { failure = error }
         // What has failed is left to be looked at.
@@ -150,11 +176,11 @@ struct Soak: AsyncParsableCommand {
         var bad: [UInt64] = []
         while count < schedules ?? .max, ContinuousClock.now < end {
             let schedule = FaultSchedule(
-                seed: first &+ UInt64(count), faults: faults, controllers: bed.plan.controllers,
+                seed: first &+ UInt64(count), faults: faults, atOnce: atOnce, controllers: bed.plan.controllers,
                 withClocks: bed.hasClocks)
             let report = try await BedRun(bed, schedule, program: Program.path).execute()
             say("\(report)")
-            operations += report.registerCount + report.setCount + report.acknowledgedCount
+            operations += report.operationCount
             if !report.isGood { bad.append(report.seed) }
             count += 1
         }
@@ -168,6 +194,15 @@ struct Client: AsyncParsableCommand {
         abstract: "The clients of a run, in the client's namespace.", shouldDisplay: false)
     @OptionGroup var options: BedOptions
     @Option var seed: UInt64
+    @Option var scale = 1
 
-    func run() async throws { try await BedRun.serveClient(try options.existing(), seed: seed) }
+    func run() async throws { try await BedRun.serveClient(try options.existing(), seed: seed, scale: scale) }
+}
+
+struct Agents: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "The simulated agents, in their namespace.", shouldDisplay: false)
+    @OptionGroup var options: BedOptions
+
+    func run() async throws { try await AgentCrowd(try options.existing()).run() }
 }

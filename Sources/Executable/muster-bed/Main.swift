@@ -8,5 +8,6 @@ struct MusterBed: AsyncParsableCommand {
         discussion: "All but help needs root. The bed keeps running when muster-bed ends, until `muster-bed down`.",
         subcommands: [
             Up.self, Down.self, StatusCommand.self, FaultCommand.self, Heal.self, Run.self, Soak.self, Client.self,
+            Agents.self,
         ])
 }

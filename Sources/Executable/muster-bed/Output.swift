@@ -21,7 +21,7 @@ func say(_ line: String) {
 enum StatusTable {
     static func text(_ status: Bed.Status) -> String {
         let newest = status.controllers.compactMap(\.storeRevision).max() ?? 0
-        var rows = [["CONTROLLER", "ADDRESS", "RUNS", "ETCD", "CONDUCTOR", "BEHIND", "VIP", "MIB"]]
+        var rows = [["CONTROLLER", "ADDRESS", "RUNS", "ETCD", "CONDUCTOR", "BEHIND", "VIP", "AGENTS", "MIB"]]
         for controller in status.controllers {
             let behind = controller.shownRevision.map { "\(max(0, newest - $0))" }
             rows.append([
@@ -29,12 +29,19 @@ enum StatusTable {
                 controller.storeRevision == nil ? "silent" : controller.leadsStore ? "leader" : "follower",
                 controller.shownRevision == nil ? "silent" : controller.leads ? "leader" : "follower",
                 behind.map { "\($0) revisions" } ?? "-", controller.hasAddress ? "here" : "",
+                status.agents?.streams[controller.name].map { "\($0)" } ?? "-",
                 controller.memory.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: " "),
             ])
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
+        var lines = rows.map { row in
             zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }.joined(separator: "  ")
-        }.joined(separator: "\n")
+        }
+        if let agents = status.agents {
+            lines.append(
+                "Of \(agents.wanted) nodes the catalog has \(agents.open) connected, \(agents.unknown) unknown, "
+                    + "\(agents.gone) gone.")
+        }
+        return lines.joined(separator: "\n")
     }
 }

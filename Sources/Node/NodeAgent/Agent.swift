@@ -56,15 +56,21 @@ public final class Agent: Service {
     let networking: NetworkKeeper?
     let isClockKept: @Sendable () -> Bool
     let group: any EventLoopGroup
+    let roleThreads: (any EventLoopGroup)?
+    let streamChanged: @Sendable (String?) -> Void
 
     /// An agent; `addresses` tells the node's own addresses for operators, `setClock` sets the clock to a conductor's
     /// unless `isClockKept` tells that a time service does, and `networking` makes the node's network.
+    ///
+    /// `streamChanged` is told where the stream is open from now on, or nil when it is gone. Many agents of one process whose
+    /// roles block nobody may share `roleThreads`; without them each role has two threads of its own.
     public init(
         configuration: AgentConfiguration, modules: [any RoleModule], metrics: @escaping MetricsSource,
         addresses: @escaping @Sendable () -> [IPv4Address], logs: LogBuffer, logger: Logger,
         clock: any WallClock = SystemWallClock(), setClock: @escaping @Sendable (Timestamp) throws -> Void = { _ in },
         isClockKept: @escaping @Sendable () -> Bool = { false }, networking: NetworkKeeper? = nil,
-        on group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+        on group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        roleThreads: (any EventLoopGroup)? = nil, streamChanged: @escaping @Sendable (String?) -> Void = { _ in }
     ) {
         self.configuration = configuration
         self.modules = modules
@@ -77,20 +83,28 @@ public final class Agent: Service {
         self.isClockKept = isClockKept
         self.networking = networking
         self.group = group
+        self.roleThreads = roleThreads
+        self.streamChanged = streamChanged
     }
 
     /// Runs until the task is cancelled or a graceful shutdown begins; what the roles made stays.
     ///
     /// Throws `AgentDirectoryError` when the node's files are missing or damaged.
     public func run() async throws {
-        let (work, continuation) = AsyncStream.makeStream(of: AgentWork.self)
+        if let roleThreads { return try await run(on: roleThreads) }
         let threads = MultiThreadedEventLoopGroup(numberOfThreads: max(1, 2 * modules.count))
-        let workers = modules.map { RoleWorker($0, on: threads.next(), patience: configuration.rolePatience) }
-        let shell = AgentShell(agent: self, workers: workers, work: continuation)
-        do { try await shell.start() } catch {
+        do { try await run(on: threads) } catch {
             try? await threads.shutdownGracefully()
             throw error
         }
+        try await threads.shutdownGracefully()
+    }
+
+    private func run(on threads: any EventLoopGroup) async throws {
+        let (work, continuation) = AsyncStream.makeStream(of: AgentWork.self)
+        let workers = modules.map { RoleWorker($0, on: threads.next(), patience: configuration.rolePatience) }
+        let shell = AgentShell(agent: self, workers: workers, work: continuation)
+        try await shell.start()
         await withDiscardingTaskGroup { group in
             for module in modules {
                 let watcher = LoopExecutor(loop: threads.next())
@@ -109,7 +123,6 @@ public final class Agent: Service {
             await shell.stop()
             group.cancelAll()
         }
-        try await threads.shutdownGracefully()
     }
 }
 

@@ -54,6 +54,8 @@ actor AgentShell {
     // MARK: Steps
 
     private func handle(_ event: AgentEvent) {
+        let before = state.streamEndpoint
+        defer { if state.streamEndpoint != before { agent.streamChanged(state.streamEndpoint) } }
         var events = [event]
         while !events.isEmpty {
             let effects = state.step(events.removeFirst(), at: now, random: &random)

@@ -86,6 +86,12 @@ extension AgentState {
 
     // MARK: Stream
 
+    /// Where the stream is open; nil: it is not.
+    var streamEndpoint: String? {
+        guard phase == .open, let known = identity?.conductors, !known.isEmpty else { return nil }
+        return known[target % known.count]
+    }
+
     mutating func connected() -> [AgentEffect] {
         guard phase == .connecting else { return [.disconnect("not awaited")] }
         phase = .greeting

@@ -12,11 +12,16 @@ extension Bed {
         public var controller: String
     }
 
-    /// Does a fault until `heal`; throws `BedError` when nobody is what the fault is for.
-    public func inflict(_ fault: Fault) async throws -> Injury {
-        let injury = Injury(fault: fault, controller: try await controller(of: fault))
+    /// Does a fault until `heal`, to another controller than `spared`; throws `BedError` when nobody is what the fault is for.
+    public func inflict(_ fault: Fault, sparing spared: [String] = []) async throws -> Injury {
+        var injury = Injury(fault: fault, controller: try await controller(of: fault))
+        if spared.contains(injury.controller), let other = plan.controllers.first(where: { !spared.contains($0) }) {
+            injury.controller = other
+            // Only one disk is small.
+            if fault == .fullDisk { injury.fault = .slow(.named(other)) }
+        }
         let name = injury.controller
-        switch fault {
+        switch injury.fault {
         case .kill(let part, _):
             for process in processes(part, of: name) {
                 process.signal(SIGKILL)
@@ -131,7 +136,8 @@ extension Bed {
     }
 
     private func cut(_ name: String, _ direction: Fault.Direction, clients: Bool) async throws {
-        let peers = plan.controllers.filter { $0 != name }.map(plan.address) + (clients ? [BedPlan.clientAddress] : [])
+        let peers =
+            plan.controllers.filter { $0 != name }.map(plan.address) + (clients ? plan.outsiders.map(\.address) : [])
         guard !peers.isEmpty else { throw BedError.failed("There is nobody to cut \(name) off from.") }
         let list = peers.joined(separator: ", ")
         var rules = ["table inet fault {"]

@@ -7,6 +7,8 @@ extension Bed {
     public struct Status: Sendable, Hashable, Codable {
         /// The controllers in order.
         public var controllers: [ControllerStatus]
+        /// The nodes' streams; nil where the bed has no agents.
+        public var agents: AgentStatus?
     }
 
     /// What is there of a controller.
@@ -33,16 +35,19 @@ extension Bed {
     public func status() async -> Status {
         async let leading = leadingConductor()
         async let holders = addressHolders()
+        async let agents = plan.agents > 0 ? agentStatus() : nil
         let members = await withTaskGroup(of: (String, MemberStatus?).self) { group in
             for name in plan.controllers { group.addTask { (name, await member(name)) } }
             return await group.reduce(into: [String: MemberStatus]()) { $0[$1.0] = $1.1 }
         }
         let shown = await withTaskGroup(of: (String, Int64?).self) { group in
-            for name in plan.controllers { group.addTask { (name, await shownRevision(name)) } }
+            for name in plan.controllers {
+                group.addTask { (name, await figure("muster_store_revision", of: name).map(Int64.init)) }
+            }
             return await group.reduce(into: [String: Int64]()) { $0[$1.0] = $1.1 }
         }
         let (leader, withAddress) = await (leading, holders)
-        return Status(
+        var status = Status(
             controllers: plan.controllers.map { name in
                 let running = Part.allCases.filter { process($0, of: name)?.isRunning == true }
                 return ControllerStatus(
@@ -51,6 +56,8 @@ extension Bed {
                     leads: leader == name, shownRevision: shown[name], hasAddress: withAddress.contains(name),
                     memory: memory(of: name))
             })
+        status.agents = await agents
+        return status
     }
 
     struct MemberStatus: Sendable {
@@ -120,14 +127,18 @@ extension Bed {
         }
     }
 
-    private func shownRevision(_ name: String) async -> Int64? {
-        guard let text = await get("/metrics", of: name) else { return nil }
-        let line = text.split(separator: "\n").first { $0.hasPrefix("muster_store_revision") }
-        return line?.split(separator: " ").last.flatMap { Double($0) }.map { Int64($0) }
+    /// A figure without labels that a conductor gives of itself; nil: it does not answer.
+    func figure(_ metric: String, of name: String) async -> Int? {
+        // Those of thousands of nodes are megabytes.
+        let only = "curl --disable --config - | grep '^\(metric) '"
+        guard let text = await get("/metrics", of: name, by: ["sh", "-c", only]) else { return nil }
+        return text.split(whereSeparator: \.isWhitespace).last.flatMap { Double($0) }.map { Int($0) }
     }
 
     /// What a controller's conductor answers to the operator; nil: nothing, or an error.
-    func get(_ path: String, of name: String) async -> String? {
+    func get(
+        _ path: String, of name: String, by program: [String] = ["curl", "--disable", "--config", "-"]
+    ) async -> String? {
         let settings = """
             url = "https://\(plan.address(of: name)):\(BedPlan.apiPort)\(path)"
             cacert = "\(plan.authority)"
@@ -136,7 +147,7 @@ extension Bed {
             fail
             header = "Authorization: Bearer \(token)"
             """
-        guard let command = try? enter(.client, ["curl", "--disable", "--config", "-"]),
+        guard let command = try? enter(.client, program),
             let outcome = try? await Commands.outcome(command, input: settings, timeout: .seconds(4)),
             outcome.status == 0
         else { return nil }

@@ -9,8 +9,9 @@ extension Bed {
 
     /// Brings the bed up and waits until the API answers at the virtual address; one that was there before goes first.
     ///
-    /// `progress` is told what is done. When it fails, all is taken down but the logs. Throws `BedError` and `RackError`.
-    public func up(progress: @Sendable (String) -> Void = { _ in }) async throws {
+    /// `progress` is told what is done; `program` is that of the bed, which is started once more for the simulated agents. When
+    /// it fails, all is taken down but the logs. Throws `BedError` and `RackError`.
+    public func up(program: String, progress: @Sendable (String) -> Void = { _ in }) async throws {
         try checkHost()
         try await Self.down(plan.root)
         for folder in ["", "log", "run", "tls"] + plan.controllers {
@@ -33,6 +34,7 @@ extension Bed {
                     try start(.keepalived, of: name)
                 }
                 try await waitForAPI(at: BedPlan.virtualAddress, hint: "keepalived")
+                if plan.agents > 0 { try await startAgents(program, progress) }
             } catch {
                 Self.anchors(of: plan.root).forEach { $0.signal(SIGKILL) }
                 throw error
@@ -50,8 +52,10 @@ extension Bed {
         for (program, package) in programs where Commands.find(program) == nil {
             throw .missing(program, package: package)
         }
-        guard access("\(plan.programs)/muster-conductor", X_OK) == 0 else {
-            throw .failed("There is no \(plan.programs)/muster-conductor: build it first.")
+        for program in ["muster-conductor"] + (plan.agents > 0 ? ["muster", "network-agent"] : []) {
+            guard access("\(plan.programs)/\(program)", X_OK) == 0 else {
+                throw .failed("There is no \(plan.programs)/\(program): build it first.")
+            }
         }
     }
 
@@ -62,11 +66,12 @@ extension Bed {
             ["/bin/sh", "-c", wait, Self.anchorName, plan.root], name: Self.anchorName,
             environment: Launch.environment, directory: "/", logFile: plan.log("anchor"), inside: nil, [])
         var record = BedRecord(
-            count: plan.count, programs: plan.programs, anchor: anchor, holders: [Place.hub.name: anchor])
+            count: plan.count, agents: plan.agents, programs: plan.programs, anchor: anchor,
+            holders: [Place.hub.name: anchor])
         try record.save(plan.record)
         try await run(["ip", "link", "add", "hub", "type", "bridge"], at: .hub)
         try await run(["ip", "link", "set", "hub", "up"], at: .hub)
-        for name in plan.controllers + ["client"] {
+        for name in plan.controllers + plan.outsiders.map(\.name) {
             let holder = try Launch.detached(
                 ["unshare", "--net", "--", "/bin/sh", "-c", wait], name: name, environment: Launch.environment,
                 directory: "/", logFile: plan.log("anchor"), inside: anchor.pid, [.net, .pid, .mnt])
@@ -81,8 +86,8 @@ extension Bed {
     }
 
     private func layCable(_ name: String, from holder: Int32, to anchor: Int32) async throws {
-        let place = name == "client" ? Place.client : .controller(name)
-        let address = name == "client" ? BedPlan.clientAddress : plan.address(of: name)
+        let place = Self.place(name, in: plan)
+        let address = plan.outsiders.first { $0.name == name }?.address ?? plan.address(of: name)
         try await Commands.run([
             "ip", "link", "add", "eth0", "netns", "\(holder)", "type", "veth", "peer", "name", name, "netns",
             "\(anchor)",
@@ -115,11 +120,11 @@ extension Bed {
     static let smallDiskMiB = 512
 
     /// Mounts a file system of that size in the bed's own view of files.
-    private func mountMemory(at folder: String) async throws {
+    func mountMemory(at folder: String, mebibytes: Int = Self.smallDiskMiB) async throws {
         let anchor = try holder(.hub)
         try await Commands.run([
             "nsenter", "--target", "\(anchor.pid)", "--mount", "--", "mount", "-t", "tmpfs", "-o",
-            "size=\(Self.smallDiskMiB)m,mode=700", "tmpfs", folder,
+            "size=\(mebibytes)m,mode=700", "tmpfs", folder,
         ])
     }
 

@@ -15,19 +15,21 @@ public struct Bed: Sendable {
 
     /// The bed in `directory`, with the programs of `programs`; throws `BedError.failed`.
     public init(
-        controllers: Int, directory: String, programs: String, membersInMemory: Bool = false
+        controllers: Int, agents: Int = 0, directory: String, programs: String, membersInMemory: Bool = false
     ) throws(BedError) {
         guard [1, 3, 5].contains(controllers) else { throw .failed("A bed has 1, 3 or 5 controllers.") }
+        guard (0...10_000).contains(agents) else { throw .failed("A bed has 0 to 10000 simulated agents.") }
         plan = BedPlan(
             count: controllers, root: try Self.absolute(directory), programs: try Self.absolute(programs),
-            membersInMemory: membersInMemory)
+            membersInMemory: membersInMemory, agents: agents)
     }
 
     /// The bed that is up in `directory`; throws `BedError.notUp`.
     public static func existing(_ directory: String) throws(BedError) -> Bed {
         let root = try absolute(directory)
         guard let record = BedRecord.load("\(root)/bed.json") else { throw .notUp(root) }
-        return try Bed(controllers: record.count, directory: root, programs: record.programs)
+        return try Bed(
+            controllers: record.count, agents: record.agents ?? 0, directory: root, programs: record.programs)
     }
 
     private static func absolute(_ path: String) throws(BedError) -> String {
@@ -42,14 +44,30 @@ public struct Bed: Sendable {
     public enum Place: Hashable, Sendable {
         case hub
         case client
+        /// Where the simulated agents are.
+        case agents
+        /// A node whose agent is a program of its own.
+        case node(String)
         case controller(String)
 
         var name: String {
             switch self {
             case .hub: "hub"
             case .client: "client"
+            case .agents: "agents"
+            case .node(let name): name
             case .controller(let name): name
             }
+        }
+    }
+
+    /// A place by its name.
+    static func place(_ name: String, in plan: BedPlan) -> Place {
+        switch name {
+        case "client": .client
+        case "agents": .agents
+        case _ where plan.agentPrograms.contains(name): .node(name)
+        default: .controller(name)
         }
     }
 
@@ -138,6 +156,7 @@ public struct Bed: Sendable {
 /// What `up` leaves for the programs that come after it.
 struct BedRecord: Codable, Sendable {
     var count: Int
+    var agents: Int?
     var programs: String
     var anchor: RackProcess
     /// The processes that hold the places' networks, by the places' names.

@@ -6,6 +6,10 @@ public struct BedPlan: Sendable, Hashable {
     public static let virtualAddress = "10.98.0.100"
     /// The client's own address.
     static let clientAddress = "10.98.0.200"
+    /// The address that the simulated agents share.
+    static let agentsAddress = "10.98.0.201"
+    /// What machines of the bed say that they were made by; a rule of its site is for them.
+    static let machineVendor = "Bed"
     /// The port of the API at each conductor.
     public static let apiPort = 9443
     /// The port of the API at the virtual address: another one, as a conductor that starts there wants its own for itself.
@@ -24,11 +28,27 @@ public struct BedPlan: Sendable, Hashable {
     /// Whether members keep their data in memory: what a disk that others use too costs is not what is looked at then.
     public var membersInMemory = false
 
+    /// How many agents are simulated, beside two that are programs of their own; 0: there are none at all.
+    public var agents = 0
+
     /// The controllers' names.
     public var controllers: [String] { (1...count).map { "c\($0)" } }
 
     /// The address of a controller.
     public func address(of controller: String) -> String { "10.98.0.\(controller.dropFirst())" }
+
+    /// The nodes whose agents are programs of their own, each in a namespace of its own.
+    var agentPrograms: [String] { agents > 0 ? ["n1", "n2"] : [] }
+
+    /// All nodes.
+    var nodeCount: Int { agents + agentPrograms.count }
+
+    /// Where everybody is that is no controller, by the places' names.
+    var outsiders: [(name: String, address: String)] {
+        let programs = agentPrograms.enumerated().map { (name: $1, address: "10.98.0.\(211 + $0)") }
+        return [(name: "client", address: Self.clientAddress)]
+            + (agents > 0 ? [(name: "agents", address: Self.agentsAddress)] : []) + programs
+    }
 
     // MARK: Files
 
@@ -38,6 +58,11 @@ public struct BedPlan: Sendable, Hashable {
     func log(_ name: String) -> String { "\(root)/log/\(name).log" }
     func process(_ name: String) -> String { "\(root)/run/\(name).json" }
     func clockFile(_ controller: String) -> String { "\(root)/run/\(controller).clock" }
+    /// What the simulated agents have seen.
+    var agentJournal: String { "\(root)/run/agents.journal" }
+    /// Where the state partitions of all machines are.
+    var machines: String { "\(root)/machines" }
+    func agentFolder(_ serial: String) -> String { "\(machines)/\(serial)" }
     private func tls(_ name: String) -> String { "\(root)/tls/\(name)" }
 
     /// The authority that clients of the API trust.
@@ -118,7 +143,29 @@ public struct BedPlan: Sendable, Hashable {
         return [authority] + leaves
     }
 
+    /// An agent program as its machine's init starts it. It may not set the clock, which is the host's.
+    func agent(_ serial: String) -> [String] {
+        let start =
+            "mount -t tmpfs tmpfs /run && exec setpriv --bounding-set=-sys_time --inh-caps=-sys_time \"$1\" \"$2\""
+        return [
+            "unshare", "--mount", "--propagation", "private", "sh", "-c", start, "sh", "\(programs)/network-agent",
+            "\(agentFolder(serial))/muster",
+        ]
+    }
+
     // MARK: Configurations
+
+    /// What the site has where there are agents: machines of the bed are let in as network nodes under their serial numbers.
+    var site: String {
+        """
+        site: { name: bed, metricsIntervalSeconds: 15 }
+        segments:
+          - { name: bed, relays: [10.98.0.250], network: 10.98.0.0/24, server: \(address(of: "c1")), pool: { start: 10.98.0.230, end: 10.98.0.240 } }
+        rules:
+          - { name: bed, order: 1, match: { system.vendor: \(Self.machineVendor) }, gives: { name: "{system.serial}", role: network }, approves: true }
+
+        """
+    }
 
     /// TLS stays between clients and conductors; a conductor whose store does not answer is passed by.
     var proxyConfiguration: String {

@@ -94,15 +94,15 @@ public enum Fault: Sendable, Hashable, CustomStringConvertible {
 
 /// What happens to a bed and when; made from a seed.
 public struct FaultSchedule: Sendable, Hashable {
-    /// One fault with the quiet time before it.
+    /// Faults that are there at one time, each on a controller of its own, with the quiet time before them.
     public struct Step: Sendable, Hashable {
         public var quiet: Duration
-        public var fault: Fault
+        public var faults: [Fault]
         public var lasts: Duration
 
-        public init(quiet: Duration, fault: Fault, lasts: Duration) {
+        public init(quiet: Duration, faults: [Fault], lasts: Duration) {
             self.quiet = quiet
-            self.fault = fault
+            self.faults = faults
             self.lasts = lasts
         }
     }
@@ -110,31 +110,36 @@ public struct FaultSchedule: Sendable, Hashable {
     public var seed: UInt64
     public var steps: [Step]
 
-    /// `count` faults of all sorts; the same seed gives the same.
-    public init(seed: UInt64, faults count: Int, controllers: [String], withClocks: Bool) {
+    /// `count` times faults of all sorts, `atOnce` at a time; the same seed gives the same.
+    public init(seed: UInt64, faults count: Int, atOnce: Int = 1, controllers: [String], withClocks: Bool) {
         self.seed = seed
         var random = SeededRandom(seed: seed)
         steps = (0..<count).map { _ in
-            let target = Self.target(&random, controllers)
-            let fault: Fault
-            switch Int.random(in: 0..<12, using: &random) {
-            case 0: fault = .kill(.conductor, target)
-            case 1: fault = .kill(.etcd, target)
-            case 2: fault = .kill(nil, target)
-            case 3, 4: fault = .pause(.conductor, target)
-            case 5: fault = .pause(.etcd, target)
-            case 6: fault = .pause(nil, target)
-            case 7, 8:
-                let direction = Fault.Direction.allCases.randomElement(using: &random) ?? .both
-                fault = .cut(target, direction, clients: Bool.random(using: &random))
-            case 9 where withClocks:
-                fault = .clock(target, seconds: [-300, -20, 20, 300].randomElement(using: &random) ?? 20)
-            case 10: fault = .fullDisk
-            default: fault = .slow(target)
-            }
-            return Step(
-                quiet: .milliseconds(Int.random(in: 500...2000, using: &random)), fault: fault,
-                lasts: .milliseconds(Int.random(in: 1500...5000, using: &random)))
+            let first = Self.fault(&random, controllers, withClocks)
+            let (quiet, lasts) = (
+                Int.random(in: 500...2000, using: &random), Int.random(in: 1500...5000, using: &random)
+            )
+            let more = (1..<max(1, atOnce)).map { _ in Self.fault(&random, controllers, withClocks) }
+            return Step(quiet: .milliseconds(quiet), faults: [first] + more, lasts: .milliseconds(lasts))
+        }
+    }
+
+    private static func fault(_ random: inout SeededRandom, _ controllers: [String], _ withClocks: Bool) -> Fault {
+        let target = target(&random, controllers)
+        switch Int.random(in: 0..<12, using: &random) {
+        case 0: return .kill(.conductor, target)
+        case 1: return .kill(.etcd, target)
+        case 2: return .kill(nil, target)
+        case 3, 4: return .pause(.conductor, target)
+        case 5: return .pause(.etcd, target)
+        case 6: return .pause(nil, target)
+        case 7, 8:
+            let direction = Fault.Direction.allCases.randomElement(using: &random) ?? .both
+            return .cut(target, direction, clients: Bool.random(using: &random))
+        case 9 where withClocks:
+            return .clock(target, seconds: [-300, -20, 20, 300].randomElement(using: &random) ?? 20)
+        case 10: return .fullDisk
+        default: return .slow(target)
         }
     }
 

@@ -25,10 +25,12 @@ public final class Workload: Sendable {
         public var surprises: [String] = []
     }
 
-    private static let registerCount = 3
-    private static let registerClients = 6
-    private static let setClients = 3
     private static let setSize = 16
+
+    /// How many clients there are: for each of `scale`, six on three registers and three on the set.
+    private let registerCount: Int
+    private let registerClients: Int
+    private let setClients: Int
 
     private let bed: Bed
     private let seed: UInt64
@@ -39,11 +41,13 @@ public final class Workload: Sendable {
     /// Elements whose addition was acknowledged and that nobody removes yet.
     private let mayGo = Mutex<[String]>([])
 
-    /// Clients that go on until `isOver`; the seed names what they write and chooses what they do.
+    /// Clients that go on until `isOver`, `scale` times as many as there are usually; the seed names what they write and
+    /// chooses what they do.
     ///
     /// Throws `BedError` when nobody can sign in.
-    public init(_ bed: Bed, seed: UInt64, isOver: @escaping @Sendable () -> Bool) async throws {
+    public init(_ bed: Bed, seed: UInt64, scale: Int = 1, isOver: @escaping @Sendable () -> Bool) async throws {
         self.bed = bed
+        (registerCount, registerClients, setClients) = (3 * scale, 6 * scale, 3 * scale)
         self.seed = seed
         token = try await BedClient.signIn(bed)
         self.isOver = isOver
@@ -56,8 +60,8 @@ public final class Workload: Sendable {
         try await makeRegisters()
         try begun()
         await withTaskGroup(of: Void.self) { group in
-            for number in 0..<Self.registerClients { group.addTask { await self.useRegisters(number) } }
-            for number in 0..<Self.setClients { group.addTask { await self.useSet(Self.registerClients + number) } }
+            for number in 0..<registerClients { group.addTask { await self.useRegisters(number) } }
+            for number in 0..<setClients { group.addTask { await self.useSet(self.registerClients + number) } }
             group.addTask { await self.probeWrites() }
             group.addTask { await self.probeAddress() }
         }
@@ -66,6 +70,9 @@ public final class Workload: Sendable {
         return record.withLock(\.self)
     }
 
+    /// How many answers there are so far.
+    public var operationCount: Int { record.withLock { $0.registers.count + $0.set.count + $0.acknowledged.count } }
+
     // MARK: Registers
 
     private func key(_ number: Int) -> String { "r\(seed)-\(number)" }
@@ -73,7 +80,7 @@ public final class Workload: Sendable {
     private func makeRegisters() async throws {
         let client = BedClient(bed, token: token)
         defer { Task { await client.shutdown() } }
-        for number in 0..<Self.registerCount {
+        for number in 0..<registerCount {
             let body: JSONValue = [
                 "driver": "fake-hardware", "name": .string(key(number)), "extra": ["v": .integer(0)],
             ]
@@ -91,9 +98,9 @@ public final class Workload: Sendable {
     private func useRegisters(_ number: Int) async {
         let client = BedClient(bed, token: token)
         var random = SeededRandom(seed: seed &* 1000 &+ UInt64(number))
-        var seen = [Int](repeating: 0, count: Self.registerCount)
+        var seen = [Int](repeating: 0, count: registerCount)
         while !isOver() {
-            let register = Int.random(in: 0..<Self.registerCount, using: &random)
+            let register = Int.random(in: 0..<registerCount, using: &random)
             let place = address(&random)
             switch Int.random(in: 0..<10, using: &random) {
             case 0..<5:
@@ -267,7 +274,7 @@ public final class Workload: Sendable {
             let ids = (body["regions"]?.array ?? []).compactMap { $0["id"]?.string }
             record.withLock { $0.found[name] = Set(ids.filter { $0.hasPrefix(probePrefix) }) }
             await list(100, client, place)
-            for register in 0..<Self.registerCount { _ = await read(register, 100, client, place) }
+            for register in 0..<registerCount { _ = await read(register, 100, client, place) }
         }
         await client.shutdown()
     }
