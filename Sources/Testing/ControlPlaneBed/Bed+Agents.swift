@@ -17,6 +17,7 @@ extension Bed {
         let crowd = try spawn([program, "agents", "--directory", plan.root], as: "agents", at: .agents)
         for serial in plan.agentPrograms {
             try await waitUntil("The files of \(serial)", within: .seconds(60), hint: crowd.logTail()) {
+                try checkForFailures()
                 let look = ["test", "-s", "\(plan.agentFolder(serial))/muster/agent.json"]
                 return (try? await inside(look)) != nil
             }
@@ -54,10 +55,7 @@ extension Bed {
         let begun = ContinuousClock.now
         var seen = "nothing"
         while true {
-            let failures = AgentJournal.read(plan.agentJournal).compactMap { line in
-                line.failure.map { "\(line.node): \($0)" }
-            }
-            if let first = failures.first { throw BedError.failed("\(failures.count) agents have failed. \(first)") }
+            try checkForFailures()
             let status = await agentStatus()
             if status.isWhole { return ContinuousClock.now - begun }
             seen = "\(status)"
@@ -67,6 +65,11 @@ extension Bed {
             }
             try await Task.sleep(for: .milliseconds(plan.agents > 500 ? 1000 : 250))
         }
+    }
+
+    private func checkForFailures() throws(BedError) {
+        let failures = AgentJournal.read(plan.agentJournal).compactMap(\.failure)
+        if let first = failures.first { throw .failed("\(failures.count) agents have failed. \(first)") }
     }
 
     /// What is known of all nodes' streams.

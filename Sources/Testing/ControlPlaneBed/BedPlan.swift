@@ -160,7 +160,7 @@ public struct BedPlan: Sendable, Hashable {
         """
         site: { name: bed, metricsIntervalSeconds: 15 }
         segments:
-          - { name: bed, relays: [10.98.0.250], network: 10.98.0.0/24, server: \(address(of: "c1")), pool: { start: 10.98.0.230, end: 10.98.0.240 } }
+          - { name: bed, relays: [10.97.0.1], network: 10.97.0.0/24, server: \(address(of: "c1")), pool: { start: 10.97.0.10, end: 10.97.0.20 } }
         rules:
           - { name: bed, order: 1, match: { system.vendor: \(Self.machineVendor) }, gives: { name: "{system.serial}", role: network }, approves: true }
 

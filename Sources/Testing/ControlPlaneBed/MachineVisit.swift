@@ -35,7 +35,7 @@ struct MachineVisit: Sendable {
     }
 
     private func go(on lane: HTTPConnection) async throws -> (node: NodeID, files: [StateFile]) {
-        let post = InventoryPost(bootID: "bed-\(serial)", inventory: inventory)
+        let post = InventoryPost(bootID: "bed-machine-\(serial)", inventory: inventory)
         let session = try await ask(InventoryReply.self, lane, DiscoveryPath.inventory, body: post)
         var query = ""
         for _ in 0..<Self.tryCountMax {
