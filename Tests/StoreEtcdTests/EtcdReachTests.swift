@@ -50,6 +50,15 @@ import Testing
         #expect(said(members: 1, seconds: 3) { _ in [(0, true)] }.allSatisfy { $0.isReachable })
     }
 
+    @Test func `what a majority has just done counts more than who answers`() {
+        var reach = EtcdReach(members: 3, at: start)
+        reach.noteWork(at: start + .seconds(10))
+        #expect(reach.isReachable(at: start + .seconds(11)))
+        #expect(!reach.isReachable(at: start + .seconds(12)))
+        #expect(reach.isSilent(1, at: start + .seconds(2)))
+        #expect(!reach.isSilent(1, at: start + .seconds(1)))
+    }
+
     @Test func `two of three members that stand still are noticed within two seconds and a half`() async throws {
         let scene = try await EtcdScene(members: 3)
         let store = try await scene.store()

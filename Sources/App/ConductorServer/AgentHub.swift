@@ -34,10 +34,15 @@ struct AgentHub: AgentPortDelegate, Service {
     /// The newest session of each node, so that the end of an older one says nothing.
     let newest = NewestSessions()
     let counters = StreamCounters()
+    let ledger = StreamLedger()
+
+    /// How long an agent waits that has come to a conductor without its store: where all are so it would come and go.
+    private static let cutOffPause = 30
 
     func agentConnected(_ session: AgentSession, hello: AgentHello) async {
         counters.countOpened()
         newest.open(session.node, session.id, hello)
+        guard !ledger.isCutOff else { return session.goodbye(Self.cutOff, retryAfterSeconds: Self.cutOffPause) }
         // Agents come back within milliseconds of a restart; the nodes must have been read by then.
         do { try await catalog.cache.barrier() } catch {
             session.goodbye("the conductor is starting", retryAfterSeconds: 5)
@@ -163,7 +168,12 @@ struct AgentHub: AgentPortDelegate, Service {
         do {
             try await controller.submit(input, to: session.node)
         } catch {
-            logger.error("\(session): \(error)")
+            switch input {
+            case .agentConnected, .agentDisconnected:
+                logger.warning("\(session): its stream's change is told later: \(error)")
+                ledger.add(session.node, session.id)
+            default: logger.error("\(session): \(error)")
+            }
         }
     }
 

@@ -210,7 +210,8 @@ struct ConductorParts {
         if engine.isShared { services.append(campaigns) }
         services += [
             registration(), consoleDesk,
-            LeaderWork(leadership: leadership, store: store, services: { parts.leaderServices($0) }), hub, agentPort,
+            LeaderWork(leadership: leadership, store: store, services: { parts.leaderServices($0) }), hub,
+            StreamUpkeep(hub: hub, reachesStore: engine.isReachable), agentPort,
             certificate, provisioning(),
             bootFiles().application(host: "0.0.0.0", port: configuration.ports.boot),
             operatorAPI(),

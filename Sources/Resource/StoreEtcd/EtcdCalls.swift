@@ -21,6 +21,7 @@ extension EtcdConnections {
                 options: EtcdLink.callOptions)
         }
         try checked(response.header)
+        if !request.serializable { noteWork() }
         return response
     }
 
@@ -34,6 +35,7 @@ extension EtcdConnections {
                 options: EtcdLink.callOptions)
         }
         try checked(response.header)
+        noteWork()
         return response
     }
 

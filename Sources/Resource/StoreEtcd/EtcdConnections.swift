@@ -21,6 +21,8 @@ final class EtcdConnections: Sendable {
     private static let probeInterval = Duration.milliseconds(250)
     private static let takeoverTime = Duration.milliseconds(500)
     private static let probePatience = Duration.seconds(2)
+    /// Of a member that was silent before: each probe has a connection of its own, whose first packet is sent at once.
+    private static let returnPatience = Duration.seconds(1)
     private static let suspicion = Duration.seconds(1)
     private static let readPatience = Duration.seconds(2)
     private static let reloadInterval = Duration.seconds(5)
@@ -89,6 +91,9 @@ final class EtcdConnections: Sendable {
         let until = ContinuousClock.now + Self.suspicion
         state.withLock { $0.suspects[index] = until }
     }
+
+    /// Notes that a majority has carried something out.
+    func noteWork() { state.withLock { $0.reach.noteWork(at: .now) } }
 
     /// Throws when the member that answered is of another cluster than the first that did.
     func check(_ header: Etcdserverpb_ResponseHeader) throws(StoreError) {
@@ -161,8 +166,10 @@ final class EtcdConnections: Sendable {
 
     private func probe(_ index: Int) async {
         let link = links[index]
+        let isSilent = state.withLock { $0.reach.isSilent(index, at: .now) }
+        let patience = isSilent ? Self.returnPatience : Self.probePatience
         do throws(EtcdFailure) {
-            let status = try await link.call(until: ContinuousClock.now + Self.probePatience) { client in
+            let status = try await link.call(until: ContinuousClock.now + patience) { client in
                 try await Etcdserverpb_Maintenance.Client(wrapping: client).status(
                     request: ClientRequest(message: Etcdserverpb_StatusRequest()), options: EtcdLink.callOptions)
             }

@@ -1,7 +1,8 @@
 /// Whether the cluster takes work from here, judged by who has answered when; pure.
 ///
 /// Who is cut off from the others has at most its own member to ask, and that one may believe in its leader for seconds:
-/// so a majority of the members has to answer at all. While leaders change all answer, and none has a leader.
+/// so a majority of the members has to answer at all. While leaders change all answer, and none has a leader. Work that was
+/// just done, which takes a majority, is proof enough by itself: members may answer each other before they answer here.
 struct EtcdReach: Sendable, Hashable {
     typealias Instant = ContinuousClock.Instant
 
@@ -14,6 +15,8 @@ struct EtcdReach: Sendable, Hashable {
     private var answered: [Instant]
     /// When a member that has a leader has answered last.
     private var led: Instant
+    /// When a majority has last done what was asked for here; nil: it has not yet.
+    private var worked: Instant?
 
     /// Nobody is silent yet.
     init(members count: Int, at now: Instant) {
@@ -27,8 +30,15 @@ struct EtcdReach: Sendable, Hashable {
         if hasLeader { led = now }
     }
 
+    /// Notes that a majority has carried something out.
+    mutating func noteWork(at now: Instant) { worked = now }
+
+    /// Whether a member has not answered for long, so that its connection may be of no use any more.
+    func isSilent(_ member: Int, at now: Instant) -> Bool { now - answered[member] >= Self.silencePatience }
+
     /// Whether a request that is made now has a chance.
     func isReachable(at now: Instant) -> Bool {
+        if let worked, now - worked < Self.silencePatience { return true }
         let count = answered.count { now - $0 < Self.silencePatience }
         return count * 2 > answered.count && now - led < Self.leaderPatience
     }
