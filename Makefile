@@ -5,7 +5,7 @@ MINUTES ?= 5
 SWIFT_RELEASE := swift build -c release --static-swift-stdlib
 PROGRAMS := muster muster-conductor muster-rack discovery-agent compute-agent network-agent storage-agent controller-agent
 # What three controllers in namespaces are made of.
-BED_PROGRAMS := muster-conductor muster muster-bed clock-skew
+BED_PROGRAMS := muster-conductor muster muster-bed network-agent clock-skew
 CACHE ?= $(or $(MUSTER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/muster)
 
 .PHONY: help setup build demo demo-down demo-ha demo-ha-down test test-ha soak-ha bench-ha test-rack test-apis judge format lint wire fuzz soak bench bench-node bench-apis clean

@@ -3,7 +3,7 @@
 
 Sections: writes (over etcd, beside the same program on SQLite), barrier (what a read costs more on etcd), lag (a write at one
 conductor read at another), failover (gaps of the API and of the virtual address), start (a fresh conductor over 10,000
-nodes), memory. The controllers are network namespaces of this machine (muster-bed), made and removed here; members,
+nodes), memory, resettle (agents of a conductor that is killed; a bed of its own). The controllers are network namespaces of this machine (muster-bed), made and removed here; members,
 conductors and load share its processors and its disk. Prints Markdown; --out FILE writes it too.
 """
 import argparse, json, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time
@@ -25,12 +25,12 @@ end
 class Bed:
     """The bed, and programs in its client's namespace."""
 
-    def __init__(self, options, work):
+    def __init__(self, options, work, agents=0):
         self.program, self.folder, self.work = f"{options.bin}/muster-bed", f"{work}/bed", work
-        self.options = options
+        self.options, self.agents = options, agents
 
     def __enter__(self):
-        self.do("up", "--controllers", "3")
+        self.do("up", "--controllers", "3", "--agents", str(self.agents))
         record = json.load(open(f"{self.folder}/bed.json"))
         self.holders = {name: process["pid"] for name, process in record["holders"].items()}
         self.ca = f"{self.folder}/c1/conductor/ca.pem"
@@ -256,6 +256,61 @@ def memory(bed, out):
             str(part.get(name, "-")) for name in ("etcd", "conductor", "haproxy", "keepalived")) + " |")
 
 
+def spent(pid):
+    """Seconds of processor that a process has taken."""
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{pid}/status").read()).group(1)) >> 10
+
+
+def resettle(out, options, work):
+    with Bed(options, work, options.agents) as bed:
+        time.sleep(20)
+        idle = {name: spent(bed.pid(f"{name}-conductor")) for name in CONTROLLERS}
+        time.sleep(20)
+        idle = {name: (spent(bed.pid(f"{name}-conductor")) - value) / 20 for name, value in idle.items()}
+        streams = json.loads(bed.do("status", "--json"))["agents"]["streams"]
+        killed = max(streams, key=streams.get)
+        left = [name for name in CONTROLLERS if name != killed]
+        pids = {name: bed.pid(f"{name}-conductor") for name in left}
+        before = {name: (spent(pid), resident(pid)) for name, pid in pids.items()}
+        begun = time.monotonic()
+        bed.do("fault", "kill", "conductor", killed)
+        whole, gone, status = None, 0, {}
+        while whole is None and time.monotonic() - begun < 180:
+            status = json.loads(bed.do("status", "--json"))["agents"]
+            gone = max(gone, status["gone"])
+            if status["open"] == status["wanted"] == sum(status["streams"].values()):
+                whole = time.monotonic() - begun
+            time.sleep(0.3)
+        if whole is None:
+            sys.exit(f"not all agents are connected again after 180 s: {status}")
+        lines = [json.loads(line) for line in open(f"{bed.folder}/run/agents.journal")]
+        ends = [line for line in lines if line["time"] > begun * 1e9 and "endpoint" not in line]
+        first, lost, back = min(line["time"] for line in ends), set(), []
+        for line in lines:
+            if line["time"] >= first and "endpoint" not in line:
+                lost.add(line["node"])
+            elif line["time"] >= first and line["node"] in lost:
+                lost.remove(line["node"])
+                back.append((line["time"] - first) / 1e9)
+        back.sort()
+        share = lambda part: back[min(len(back) - 1, int(len(back) * part))]
+        out(f"\n**{status['wanted']} agents, the conductor with most of them, {streams[killed]}, is killed**: each is the whole agent of "
+            "a node, all in one process beside the controllers.\n")
+        out("| back | 50 % | 99 % | all | the catalog says so | most that were told to be gone |\n|---|---|---|---|---|---|")
+        out(f"| {len(back)} | {share(0.5):.1f} s | {share(0.99):.1f} s | {back[-1]:.1f} s | {whole:.1f} s | {gone} |")
+        out("\n| left | agents | idle, of a core | processor for those that came | MiB before, after |\n|---|---|---|---|---|")
+        for name in left:
+            cpu, memory = before[name]
+            out(f"| {name} | {streams[name]} → {status['streams'][name]} | {idle[name] * 100:.1f} % "
+                f"| {spent(pids[name]) - cpu:.1f} s | {memory}, {resident(pids[name])} |")
+        bed.do("heal")
+
+
 def main():
     sections = {"writes": writes, "barrier": barrier, "lag": lag, "failover": failover, "start": start, "memory": memory}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -264,6 +319,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--nodes", type=int, default=10_000)
+    parser.add_argument("--agents", type=int, default=5_000)
     parser.add_argument("--out")
     options = parser.parse_args()
     work = tempfile.mkdtemp(prefix="muster-ha-")
@@ -275,9 +331,14 @@ def main():
         lines.append(line)
 
     try:
-        with Bed(options, work) as bed:
-            for name in options.sections or sections:
-                sections[name](bed, out)
+        names = options.sections or [*sections, "resettle"]
+        shared = [name for name in names if name != "resettle"]
+        if shared:
+            with Bed(options, work) as bed:
+                for name in shared:
+                    sections[name](bed, out)
+        if "resettle" in names:
+            resettle(out, options, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if options.out:
