@@ -26,7 +26,9 @@ struct BedClient: Sendable {
     init(_ bed: Bed, token: String, limit: TimeAmount = .seconds(4)) {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.trustRoots = .file(bed.plan.authority)
-        var configuration = HTTPClient.Configuration(tlsConfiguration: tls, timeout: .init(connect: .seconds(1)))
+        // The deadline of a request ends with the answer's head: a body that a cut broke off would never end.
+        var configuration = HTTPClient.Configuration(
+            tlsConfiguration: tls, timeout: .init(connect: .seconds(1), read: limit))
         // The pool would wait ever longer before it tries again.
         configuration.connectionPool.retryConnectionEstablishment = false
         http = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
