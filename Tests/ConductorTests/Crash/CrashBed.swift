@@ -11,23 +11,33 @@ struct CrashBed {
     let scene: ConductorScene
     let machines: [CrashMachine]
 
-    private var line: String { "muster-conductor --state-dir \(scene.state) --local-loader /nonexistent" }
+    private var line: String {
+        "muster-conductor --state-dir \(scene.state) --local-loader /nonexistent --conductor-name seed "
+            + "--advertise \(Self.address)"
+    }
+
+    /// The conductor's address on the machines' network.
+    static let address = "10.91.0.1"
 
     /// Runs `body` with a bed; all that was made is gone afterwards.
-    static func with(_ label: String, machines count: Int, _ body: (CrashBed) async throws -> Void) async throws {
+    static func with(
+        _ label: String, machines count: Int, image: MachineImage = .network, _ body: (CrashBed) async throws -> Void
+    ) async throws {
         try await ConductorScene.with(label) { scene in
             try await scene.ip("link add rack0 type bridge")
-            try await scene.ip("address add 10.91.0.1/24 dev rack0")
+            try await scene.ip("address add \(address)/24 dev rack0")
             try await scene.ip("link set rack0 up")
             let bed = CrashBed(
                 scene: scene,
-                machines: (1...count).map { CrashMachine($0, scene: scene.namespace, folder: scene.path("machines")) })
+                machines: (1...count).map {
+                    CrashMachine($0, scene: scene.namespace, folder: scene.path("machines"), image: image)
+                })
             var bmcs: SceneBMCs?
             var failure: (any Error)?
             do {
                 for machine in bed.machines { try await machine.make() }
                 bmcs = try await SceneBMCs.serve(bed.machines, in: scene.namespace)
-                try await bed.prepare()
+                try await bed.prepare(image)
                 try await body(bed)
             } catch {
                 failure = error
@@ -39,7 +49,7 @@ struct CrashBed {
         }
     }
 
-    private func prepare() async throws {
+    private func prepare(_ image: MachineImage) async throws {
         try await scene.start(line)
         try scene.write("kernel", String(repeating: "no kernel\n", count: 100))
         // What a node image has for a test: something large, and the file system of the state, which comes last.
@@ -47,7 +57,7 @@ struct CrashBed {
             """
             cd \(scene.path("")) && truncate -s 64M image.raw && mkfs.ext4 -q -L state state.ext4 16M &&
             printf 'label: gpt\\nstart=2048,size=81920,name=root\\nstart=83968,size=32768,name=state\\n' |
-                sfdisk -q image.raw && head -c 40M /dev/urandom | dd of=image.raw bs=1M seek=1 conv=notrunc status=none &&
+                sfdisk -q image.raw && head -c \(image.contentSize)M /dev/urandom | dd of=image.raw bs=1M seek=1 conv=notrunc status=none &&
             dd if=state.ext4 of=image.raw bs=1M seek=41 conv=notrunc status=none
             """)
         var site = """
@@ -59,7 +69,7 @@ struct CrashBed {
             """
         for machine in machines {
             site +=
-                "  - { name: \(machine.name)-bmc, address: \"http://127.0.0.1:\(SceneBMCs.port)\", system: \(machine.name), "
+                "  - { name: \(machine.name)-bmc, address: \"http://\(SceneBMCs.address):\(SceneBMCs.port)\", system: \(machine.name), "
                 + "username: admin, passwordEnv: MUSTER_BMC_PASSWORD, powersOnForDiscovery: true }\n"
         }
         site += "rules:\n"
@@ -71,7 +81,7 @@ struct CrashBed {
         try scene.write("site.yaml", site)
         for line in [
             "image push-ramdisk --kernel \(scene.path("kernel")) --initrd \(scene.path("kernel"))",
-            "image push node --role network --file \(scene.path("image.raw"))",
+            "image push node --role \(image.role) --file \(scene.path("image.raw"))",
             "site apply \(scene.path("site.yaml"))",
         ] {
             let answer = try await scene.type("muster \(line)")
@@ -159,7 +169,8 @@ struct CrashBed {
     }
 
     private func tellWhy() async {
-        var text = scene.lastLog.suffix(4000)
+        let log = scene.lastLog.split(separator: "\n").filter { !$0.hasSuffix("[APISupport] request") }
+        var text = String(log.joined(separator: "\n").suffix(4000))
         for machine in machines { text += "\n\(machine.name): " + (await machine.lastWords()) }
         for machine in machines {
             let events = try? await scene.type("muster node events \(machine.name)")

@@ -3,11 +3,13 @@ import Glibc
 import ProgramRuns
 
 /// A machine that is processes: its firmware, its disk (a loop device), its card in a network namespace, what udev and
-/// SMBIOS tell of it (files in the place of /sys), and the real discovery and role agents, each ended like by a power cut.
+/// SMBIOS tell of it (files in the place of /sys), the real discovery agent, and what its image starts, each ended like by
+/// a power cut.
 actor CrashMachine {
     nonisolated let number: Int
     nonisolated let scene: String
     nonisolated let folder: String
+    nonisolated let image: MachineImage
 
     nonisolated var name: String { "m\(number)" }
     nonisolated var serial: String { "CRASH-\(number)" }
@@ -39,9 +41,10 @@ actor CrashMachine {
     private(set) var boots = 0
 
     /// A machine in the conductor's namespace `scene`, with its files below `folder`.
-    init(_ number: Int, scene: String, folder: String) {
+    init(_ number: Int, scene: String, folder: String, image: MachineImage) {
         self.number = number
         self.scene = scene
+        self.image = image
         self.folder = "\(folder)/m\(number)"
     }
 
@@ -54,11 +57,12 @@ actor CrashMachine {
             ip -n \(scene) link add \(name) type veth peer name eth0 netns \(namespace)
             ip -n \(scene) link set \(name) master rack0 && ip -n \(scene) link set \(name) up
             ip -n \(namespace) link set eth0 address \(mac) && ip -n \(namespace) link set eth0 up
-            truncate -s 96M \(folder)/disk
+            truncate -s \(image.diskSize)M \(folder)/disk
             """)
         loop = try await shell("losetup --partscan --find --show \(folder)/disk")
         try await shell(Self.firmware(of: self, loop: loop))
-        try Data(Self.boot.utf8).write(to: URL(fileURLWithPath: "\(folder)/boot"))
+        try Data(Self.ramdisk.utf8).write(to: URL(fileURLWithPath: "\(folder)/ramdisk"))
+        try Data(image.boot.utf8).write(to: URL(fileURLWithPath: "\(folder)/image"))
         try Data(Self.lease.utf8).write(to: URL(fileURLWithPath: "\(folder)/lease.sh"))
         chmod("\(folder)/lease.sh", 0o755)
         // Not every kernel reads GPT by itself.
@@ -133,8 +137,9 @@ actor CrashMachine {
         agent?.cancel()
         await life?.value
         life = nil
+        _ = try? await shell("ip -n \(namespace) address flush dev eth0")
         // The kernel lets go of what a process had mounted a little after its end.
-        for _ in 0..<200 {
+        for _ in 0..<1000 {
             let disk = open(loop, O_RDWR | O_EXCL | O_CLOEXEC)
             if disk >= 0 {
                 close(disk)
@@ -161,9 +166,11 @@ actor CrashMachine {
         }
         let words = commandLine ?? ""
         try? Data((words + "\n").utf8).write(to: URL(fileURLWithPath: "\(folder)/cmdline"))
-        let state = "\(loop)p2"
         kind = words.isEmpty ? .role : .discovery
-        await keepRunning("bash \(folder)/boot \(folder) " + (words.isEmpty ? "node \(state)" : "ramdisk"))
+        guard words.isEmpty else { return await keepRunning("unshare --mount", "bash \(folder)/ramdisk \(folder)") }
+        // What it has as its own, as systemd-networkd sees to it.
+        _ = try? await shell("ip -n \(namespace) address replace $(cat \(folder)/address)/24 dev eth0")
+        await keepRunning(image.unshare, "bash \(folder)/image \(folder) \(loop)p2 \(Shell.package)/.build/debug")
     }
 
     /// As a network card's firmware: an address by DHCP, then the boot script, for as long as that takes. nil: the script
@@ -190,11 +197,11 @@ actor CrashMachine {
     }
 
     /// As an init does: what ends is started again.
-    private func keepRunning(_ line: String) async {
+    private func keepRunning(_ unshare: String, _ line: String) async {
         let log = "\(folder)/log-\(boots)"
         while !Task.isCancelled {
             let program = Shell.program(
-                "exec unshare --mount --propagation private \(line) >>\(log) 2>&1", in: namespace,
+                "exec \(unshare) --propagation private \(line) >>\(log) 2>&1", in: namespace,
                 patience: .seconds(900))
             let running = Task<ProgramRun.Outcome, any Error> { try await program.finish() }
             agent = running
@@ -232,7 +239,7 @@ extension CrashMachine {
         card=devices/pci0000:00/0000:00:03.0/virtio0/net/eth0
         mkdir -p $disk/queue $card/device class/block class/net class/dmi/id bus/pci/devices bus/virtio/drivers/virtio_net
         printf 'MAJOR=7\\nMINOR=%s\\nDEVNAME=%s\\nDEVTYPE=disk\\n' $((0x$(stat -c %T \(loop)))) "$(basename \(loop))" >$disk/uevent
-        echo $((96 * 2048)) >$disk/size; echo 0 | tee $disk/ro $disk/removable >$disk/queue/rotational
+        echo $((\(machine.image.diskSize) * 2048)) >$disk/size; echo 0 | tee $disk/ro $disk/removable >$disk/queue/rotational
         echo 512 | tee $disk/queue/logical_block_size >$disk/queue/physical_block_size
         echo DISK-\(machine.number) >$disk/serial
         ln -s ../../../../../../class/block $disk/subsystem; ln -s ../../$disk class/block/vda
@@ -246,21 +253,15 @@ extension CrashMachine {
     }
 
     /// Runs in a mount namespace of its own, which goes with it: the machine's files in their places, then the agent.
-    private static let boot = """
+    private static let ramdisk = """
         set -e
         cd "$1"
         mount -t tmpfs tmpfs /run
         mount --bind boot_id /proc/sys/kernel/random/boot_id
-        if [ "$2" = ramdisk ]; then
-            mount --bind sys /sys
-            mount --bind cmdline /proc/cmdline
-            # The files are no sysfs, which libudev would find out.
-            SYSTEMD_DEVICE_VERIFY_SYSFS=0 exec discovery-agent
-        fi
-        mount -t ext4 "$3" mnt
-        # The one-time token, for whoever would like to use it too.
-        cp mnt/muster/agent.json "tokens/$(date +%s%N)"
-        exec network-agent "$PWD/mnt/muster"
+        mount --bind sys /sys
+        mount --bind cmdline /proc/cmdline
+        # The files are no sysfs, which libudev would find out.
+        SYSTEMD_DEVICE_VERIFY_SYSFS=0 exec discovery-agent
 
         """
 

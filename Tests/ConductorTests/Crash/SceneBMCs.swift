@@ -7,6 +7,7 @@ import NIOPosix
 
 /// A Redfish service (DSP0266) in a namespace, with a system for each machine of a scene.
 struct SceneBMCs {
+    static let address = CrashBed.address
     static let port: UInt16 = 8000
 
     private let channel: any Channel
@@ -41,7 +42,7 @@ struct SceneBMCs {
                 var address = sockaddr_in()
                 address.sin_family = sa_family_t(AF_INET)
                 address.sin_port = in_port_t(port).bigEndian
-                address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
+                inet_pton(AF_INET, Self.address, &address.sin_addr)
                 let code = withUnsafePointer(to: &address) { pointer in
                     pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                         bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
