@@ -5,7 +5,11 @@ import EtcdBed
 import FleetContract
 import Foundation
 import Glibc
+import Logging
 import Primitives
+import ResourceModel
+import StoreEtcd
+import StoreSQLite
 import TestSupport
 import Testing
 
@@ -136,5 +140,59 @@ struct StoreMoveTests {
         }
         #expect(try String(contentsOfFile: "\(place.state)/ca.pem", encoding: .utf8) == authority)
         #expect(try place.migrate(to: "etcd").output.contains("not empty"))
+    }
+
+    @Test(.timeLimit(.minutes(3)))
+    func `a conductor on a store that a site is being moved into waits until it is whole`()
+        async throws
+    {
+        let cluster = try EtcdTestCluster(members: 1)
+        try await cluster.start()
+        defer { cluster.stop() }
+        let directory = try TemporaryDirectory("store-wait")
+        let seed = Place(state: directory.appending("seed"), etcd: [])
+        try await seed.serve([]) { _ = try await $0.applySite(Self.site("kept")) }
+        let certificates = try #require(cluster.certificates)
+        let target = try await EtcdStore.open(
+            EtcdConfiguration(
+                endpoints: cluster.endpoints,
+                tls: EtcdTLS(
+                    authority: certificates.authority, certificate: certificates.certificate, key: certificates.key)),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let source = try await SQLiteStore.open(path: "\(seed.state)/store.sqlite")
+        let migration = StoreMigration(from: source, to: target)
+        let reservation = try await migration.reserve()
+
+        let place = Place(state: directory.appending("controller"), etcd: try Self.options(cluster))
+        try FileManager.default.createDirectory(
+            atPath: place.state, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        try FileManager.default.copyItem(atPath: "\(seed.state)/master.key", toPath: "\(place.state)/master.key")
+        let running = try RunningConductor(
+            state: place.state, ports: place.ports, log: "notice",
+            more: ["--conductor-name", "only", "--password-cost", "8"] + place.etcd)
+        defer { _ = running.end() }
+        try await Task.sleep(for: .seconds(3))
+        #expect(running.process.isRunning && !RunningConductor.accepts(place.ports[0]))
+        let documents = try await target.list(kind: nil, after: nil, limit: 10).documents
+        #expect(documents.map(\.key) == [StoreMigration.mark], "it makes nothing")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: place.state) == ["master.key"])
+
+        let report = try await migration.copy(under: reservation)
+        try await migration.verify(report)
+        try await Task.sleep(for: .seconds(1))
+        #expect(!RunningConductor.accepts(place.ports[0]), "a copy that is not opened is not served")
+        _ = try await migration.open(reservation)
+        try await waitUntil(.seconds(60)) { [ports = place.ports] in RunningConductor.accepts(ports[0]) }
+        let token = try String(contentsOfFile: "\(seed.state)/operator.token", encoding: .utf8)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+        let client = try FleetClient(
+            .init(api: "https://127.0.0.1:\(place.ports[0])", token: token, authorityFile: "\(seed.state)/ca.pem"))
+        let rules = try await client.rules().map(\.name)
+        await client.shutdown()
+        try await source.close()
+        try await target.close()
+        #expect(rules == ["kept"], "the seed's authority, token and documents")
+        let log = running.end()
+        #expect(log.contains("is not whole yet") && log.contains("the site is whole"), "\(log)")
     }
 }

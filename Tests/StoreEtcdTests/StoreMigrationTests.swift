@@ -94,6 +94,47 @@ import Testing
         try await Self.check(target, 1200)
     }
 
+    @Test func `each call may be made again, and what an older attempt has under way is void`() async throws {
+        let (source, target) = (MemoryStore(), MemoryStore())
+        try await Self.fill(source, 300)
+        let migration = StoreMigration(from: source, to: target)
+        let first = try await migration.reserve()
+        _ = try await migration.copy(under: first)
+        let second = try await migration.reserve()
+        #expect(first != second)
+        let taken = StoreError.conflict(StoreMigration.mark)
+        await #expect(throws: taken) { try await migration.copy(under: first) }
+        await #expect(throws: taken) { try await migration.open(first) }
+        let once = try await migration.copy(under: second)
+        let report = try await migration.copy(under: second)
+        #expect(once == report && report.count == 300)
+        try await migration.verify(report)
+        try await migration.verify(report)
+        #expect(try await StoreMigration.isUnfinished(in: target))
+        let added = ResourceKey(kind: "test.thing", name: "added")
+        _ = try await migration.open(second, with: [.put(added, [7]), .delete(Self.document(0).0)])
+        #expect(try await !StoreMigration.isUnfinished(in: target))
+        #expect(try await target.get(added)?.value == [7])
+        #expect(try await target.get(Self.document(0).0) == nil)
+        await #expect(throws: taken) { try await migration.open(second) }
+        await #expect(throws: MigrationError.self) { try await migration.reserve() }
+    }
+
+    @Test func `a copy that somebody has changed, or whose source has changed, is not verified`() async throws {
+        let (source, target) = (MemoryStore(), MemoryStore())
+        try await Self.fill(source, 150)
+        let migration = StoreMigration(from: source, to: target)
+        let reservation = try await migration.reserve()
+        let report = try await migration.copy(under: reservation)
+        let (key, value) = Self.document(77)
+        _ = try await target.commit(Transaction(operations: [.put(key, [1])]))
+        await #expect(throws: MigrationError.differs(key)) { try await migration.verify(report) }
+        _ = try await target.commit(Transaction(operations: [.put(key, value)]))
+        try await migration.verify(report)
+        _ = try await source.commit(Transaction(operations: [.put(key, value)]))
+        await #expect(throws: MigrationError.sourceChanged) { try await migration.verify(report) }
+    }
+
     @Test func `what is written meanwhile is found`() async throws {
         let source = MemoryStore()
         try await Self.fill(source, 300)

@@ -38,12 +38,39 @@ public struct Conductor: Sendable {
         try preparePrivateDirectory()
         allowOpenFiles()
         guard let etcd = configuration.etcd else { return try await runAlone() }
-        let store = try await EtcdStore.open(etcd, clock: clock, logger: logger)
+        let store = try await openShared(etcd)
         do { try await serve(on: .shared(store)) } catch {
             try? await store.close()
             throw error
         }
         try await store.close()
+    }
+
+    /// Between two looks at a store that a site is being moved into.
+    private static let migrationPause: Duration = .milliseconds(500)
+
+    /// Opens the cluster's store. While a site is being moved into it this conductor waits, and makes and serves nothing:
+    /// what it made, such as an authority, would be another site's.
+    private func openShared(_ etcd: EtcdConfiguration) async throws -> EtcdStore {
+        let store = try await EtcdStore.open(etcd, clock: clock, logger: logger)
+        do {
+            guard try await StoreMigration.isUnfinished(in: store) else { return store }
+            logger.notice(
+                "a site is being moved into this store and is not whole yet; this conductor serves as soon as it is")
+            var isWhole = false
+            while !isWhole {
+                try await Task.sleep(for: Self.migrationPause)
+                do { isWhole = try await !StoreMigration.isUnfinished(in: store) } catch {
+                    logger.info("the store does not tell whether the site is whole: \(error)")
+                }
+            }
+            try await store.close()
+        } catch {
+            try? await store.close()
+            throw error
+        }
+        logger.notice("the site is whole; this conductor goes on with its start")
+        return try await EtcdStore.open(etcd, clock: clock, logger: logger)
     }
 
     /// Runs on a store in the state directory.

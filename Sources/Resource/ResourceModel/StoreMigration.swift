@@ -1,10 +1,14 @@
 import Primitives
 
-/// Copies all documents of a store to another one, between any two engines, and verifies the copy.
+/// Copies all documents of a store to another one, between any two engines, verifies the copy and opens it.
 ///
 /// Nobody may write to either meanwhile: the caller sees to that, and a source that has changed all the same is found.
 /// Documents that are tied to a lease are left out: they are of who holds the lease, and are written anew by them. The
 /// copy counts its revisions anew; to have it go on after the source's, use the engine's `beginNewHistory`.
+///
+/// It goes in four calls, each of which may be made again: `reserve`, `copy`, `verify`, `open`. From the first to the last a
+/// mark stands in the target, and a conductor that starts on it waits. What one attempt has left under way when it was
+/// broken off has no effect once another one has reserved: each of its transactions is bound to its own reservation.
 public struct StoreMigration: Sendable {
     /// What was copied.
     public struct Report: Hashable, Sendable {
@@ -21,11 +25,19 @@ public struct StoreMigration: Sendable {
         public var count: Int { documents.values.reduce(0, +) }
     }
 
+    /// One attempt's hold of a target; a later attempt takes it away.
+    public struct Reservation: Hashable, Sendable {
+        /// The revision of the mark.
+        fileprivate var revision: Revision
+
+        fileprivate var holds: Transaction.Condition { .unchanged(StoreMigration.mark, since: revision) }
+    }
+
     private let source: any ResourceStore
     private let target: any ResourceStore
     private let refusesLeases: Bool
 
-    /// Stands in the target from the first copied document to the last verified one.
+    /// Stands in the target from the reservation until it is opened.
     public static let mark = ResourceKey(kind: "store.migration", name: "unfinished")
     private static let documentCountMax = 100
     private static let underWayMax = 4
@@ -38,7 +50,8 @@ public struct StoreMigration: Sendable {
         self.refusesLeases = refusesLeases
     }
 
-    /// Whether a migration into `store` was broken off: it has not all documents, and is to be migrated to again.
+    /// Whether a migration into `store` is under way or was broken off: it has not all documents, and is to be migrated to
+    /// again.
     public static func isUnfinished(in store: any ResourceStore) async throws(StoreError) -> Bool {
         try await store.get(mark) != nil
     }
@@ -47,13 +60,10 @@ public struct StoreMigration: Sendable {
     ///
     /// Throws `MigrationError`, and `StoreError` of either store.
     public func run() async throws -> Report {
-        try await prepare()
-        var report = Report()
-        report.revision = try await source.currentRevision()
-        try await copy(&report)
-        try await verify()
-        guard try await source.currentRevision() == report.revision else { throw MigrationError.sourceChanged }
-        _ = try await target.commit(Transaction(operations: [.delete(Self.mark)]))
+        let reservation = try await reserve()
+        let report = try await copy(under: reservation)
+        try await verify(report)
+        _ = try await open(reservation)
         return report
     }
 
@@ -65,23 +75,65 @@ public struct StoreMigration: Sendable {
         }
     }
 
-    /// Empties a target that an earlier migration has left unfinished; refuses any other that is not empty.
-    private func prepare() async throws {
-        let isUnfinished = try await Self.isUnfinished(in: target)
+    /// Takes an empty target, or one that an earlier attempt has left unfinished: what that one still has under way is
+    /// refused from now on. Throws `MigrationError.notEmpty` for any other.
+    public func reserve() async throws -> Reservation {
+        while true {
+            let found = try await target.get(Self.mark)
+            if found == nil { try await check() }
+            let condition = found.map { Transaction.Condition.unchanged(Self.mark, since: $0.revision) }
+            do throws(StoreError) {
+                let revision = try await target.commit(
+                    Transaction(
+                        conditions: [condition ?? .absent(Self.mark)], operations: [.put(Self.mark, Array("{}".utf8))]))
+                return Reservation(revision: revision)
+            } catch {
+                guard case .conflict = error else { throw error }
+            }
+        }
+    }
+
+    /// Copies all documents into the target, from which those of earlier attempts are removed before.
+    ///
+    /// Throws `MigrationError`, and `StoreError.conflict` for the mark when somebody else has reserved meanwhile.
+    public func copy(under reservation: Reservation) async throws -> Report {
+        try await empty(under: reservation)
+        var report = Report()
+        report.revision = try await source.currentRevision()
+        try await copy(&report, under: reservation)
+        return report
+    }
+
+    /// Reads both from the first document to the last, and compares each with its copy.
+    ///
+    /// Throws `MigrationError.differs`, and `.sourceChanged` when the source is not at the report's revision any more.
+    public func verify(_ report: Report) async throws {
+        try await compare()
+        guard try await source.currentRevision() == report.revision else { throw MigrationError.sourceChanged }
+    }
+
+    /// Opens the target: the mark goes, and `operations` are done with it, in one transaction.
+    ///
+    /// Throws `StoreError.conflict` for the mark when somebody else has reserved meanwhile or it is open already. After any
+    /// other error nobody knows whether it is open: `reserve` makes sure of that.
+    public func open(
+        _ reservation: Reservation, with operations: [Transaction.Operation] = []
+    ) async throws(StoreError) -> Revision {
+        try await target.commit(
+            Transaction(conditions: [reservation.holds], operations: [.delete(Self.mark)] + operations))
+    }
+
+    private func empty(under reservation: Reservation) async throws {
         while true {
             let page = try await target.list(kind: nil, after: nil, limit: Self.documentCountMax)
             let found = page.documents.map(\.key).filter { $0 != Self.mark }
-            guard let first = found.first else {
-                guard page.hasMore else { break }
-                throw MigrationError.notEmpty(Self.mark)
-            }
-            guard isUnfinished else { throw MigrationError.notEmpty(first) }
-            _ = try await target.commit(Transaction(operations: found.map { .delete($0) }))
+            guard !found.isEmpty else { return }
+            _ = try await target.commit(
+                Transaction(conditions: [reservation.holds], operations: found.map { .delete($0) }))
         }
-        if !isUnfinished { _ = try await target.commit(Transaction(operations: [.put(Self.mark, Array("{}".utf8))])) }
     }
 
-    private func copy(_ report: inout Report) async throws {
+    private func copy(_ report: inout Report, under reservation: Reservation) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             var underWay = 0
             var batch: [Document] = []
@@ -94,7 +146,8 @@ public struct StoreMigration: Sendable {
                 }
                 // What is there already is somebody else's, or the one document twice.
                 let transaction = Transaction(
-                    conditions: batch.map { .absent($0.key) }, operations: batch.map { .put($0.key, $0.value) })
+                    conditions: batch.map { .absent($0.key) }, operations: batch.map { .put($0.key, $0.value) }
+                ).fenced(by: reservation.holds)
                 group.addTask { [target] in _ = try await target.commit(transaction) }
                 underWay += 1
                 (batch, size) = ([], 0)
@@ -122,8 +175,7 @@ public struct StoreMigration: Sendable {
         }
     }
 
-    /// Reads both from the first document to the last, and compares each with its copy.
-    private func verify() async throws {
+    private func compare() async throws {
         var originals = StoreDocuments(source)
         var copies = StoreDocuments(target)
         while true {
