@@ -104,6 +104,7 @@ extension StoreError: APIErrorConvertible {
         case .leaseEnded: APIError(.conflict, "lease_ended", publicMessage)
         case .unavailable, .inUse:
             APIError(.serviceUnavailable, "store_unavailable", publicMessage, headers: [.retryAfter: "5"])
+        case .frozen: APIError(.serviceUnavailable, "store_frozen", publicMessage, headers: [.retryAfter: "5"])
         case .diskFull, .quotaExceeded: .diskFull(publicMessage)
         case .undecodable, .tooNew: APIError(.internalServerError, "store_unreadable", publicMessage)
         }

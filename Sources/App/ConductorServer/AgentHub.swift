@@ -168,11 +168,13 @@ struct AgentHub: AgentPortDelegate, Service {
         do {
             try await controller.submit(input, to: session.node)
         } catch {
+            let isFrozen = (error as? StoreError)?.isFrozen == true
             switch input {
             case .agentConnected, .agentDisconnected:
-                logger.warning("\(session): its stream's change is told later: \(error)")
+                logger.log(
+                    level: isFrozen ? .debug : .warning, "\(session): its stream's change is told later: \(error)")
                 ledger.add(session.node, session.id)
-            default: logger.error("\(session): \(error)")
+            default: logger.log(level: isFrozen ? .debug : .error, "\(session): \(error)")
             }
         }
     }

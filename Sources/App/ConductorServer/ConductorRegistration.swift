@@ -35,8 +35,13 @@ struct ConductorRegistration: Service {
         guard let held else { return }
         if let lease = held.lease { return try await store.revokeLease(lease) }
         let key = ConductorRecord.key(name)
-        _ = try await store.commit(
-            Transaction(conditions: [.unchanged(key, since: held.revision)], operations: [.delete(key)]))
+        do throws(StoreError) {
+            _ = try await store.commit(
+                Transaction(conditions: [.unchanged(key, since: held.revision)], operations: [.delete(key)]))
+        } catch {
+            // The site has moved, and this conductor is not in its store any more.
+            guard error.isFrozen else { throw error }
+        }
     }
 
     /// Keeps the record until cancelled, and gives what is held then.

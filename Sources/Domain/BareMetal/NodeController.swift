@@ -268,7 +268,8 @@ public struct NodeController: Service {
         do {
             try await submit(input, to: try node.id)
         } catch {
-            logger.error("\(node.spec.name): \(input) was not taken: \(error)")
+            let isFrozen = (error as? StoreError)?.isFrozen == true
+            logger.log(level: isFrozen ? .debug : .error, "\(node.spec.name): \(input) was not taken: \(error)")
         }
     }
 
@@ -278,8 +279,10 @@ public struct NodeController: Service {
             do {
                 try await submit(input, to: try node.id)
                 return
-            } catch let error as StoreError where error.isOfTheDisk {
-                logger.error("\(node.spec.name): \(input) waits for the store: \(error)")
+            } catch let error as StoreError where error.mayPass {
+                logger.log(
+                    level: error.isFrozen ? .debug : .error, "\(node.spec.name): \(input) waits for the store: \(error)"
+                )
                 do { try await pause(.seconds(1)) } catch { return }
             } catch {
                 logger.error("\(node.spec.name): \(input) was not taken: \(error)")

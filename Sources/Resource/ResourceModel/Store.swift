@@ -256,13 +256,21 @@ public enum StoreError: UserFacingError, Hashable {
     case inUse(String)
     /// The writer does not lead in this any more; whoever leads does what is to be done.
     case notLeader(String)
+    /// The store takes nothing for some seconds, on purpose; the text says why.
+    case frozen(String)
 
-    /// Whether the engine's disk is the cause, so that the same request may be taken later.
-    public var isOfTheDisk: Bool {
+    /// Whether the cause passes, a disk's or a freeze, so that the same request may be taken later.
+    public var mayPass: Bool {
         switch self {
-        case .unavailable, .diskFull, .quotaExceeded: true
+        case .unavailable, .diskFull, .quotaExceeded, .frozen: true
         default: false
         }
+    }
+
+    /// Whether it is a store that is frozen on purpose: nothing is wrong, and nobody has to be told.
+    public var isFrozen: Bool {
+        guard case .frozen = self else { return false }
+        return true
     }
 
     public var publicMessage: String {
@@ -288,6 +296,7 @@ public enum StoreError: UserFacingError, Hashable {
             "Another conductor is using \(path); stop it first, or give this one a state directory of its own."
         case .notLeader(let what):
             "This conductor does not lead in '\(what)' any more, and nothing was changed; another one does its work."
+        case .frozen(let why): "\(why); nothing was changed. Try again in a few seconds."
         }
     }
 }
