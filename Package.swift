@@ -515,7 +515,7 @@ let package = Package(
             "ControlPlaneTests",
             [
                 "ControlPlane", "StoreMembers", "StoreEtcd", "EtcdBed", "CatalogBareMetal", "AgentProtocol",
-                "ResourceModel", "StoreMemory", "Primitives", logging,
+                "ReconcileRuntime", "ResourceModel", "StoreMemory", "Primitives", logging,
             ]),
         suite("HistoryTests", ["Histories", "Primitives"]),
         suite("ControlPlaneBedTests", ["ControlPlaneBed", "VirtualRack", "Primitives"]),

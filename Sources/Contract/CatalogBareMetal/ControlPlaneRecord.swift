@@ -35,6 +35,8 @@ public struct ControlPlaneRecord: Resource {
         public var ports: ConductorItem.Ports
         /// The ports at which every controller's proxy passes connections to all conductors; none is a conductor's own.
         public var proxied: ConductorItem.Ports
+        /// Whether the pivot that is under way shall be undone; nil: it shall not.
+        public var goesBack: Bool?
 
         /// A control plane.
         public init(
