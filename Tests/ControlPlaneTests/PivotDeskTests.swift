@@ -42,7 +42,8 @@ import Testing
         try await world.order()
         try await Self.finish(world, "whole")
         try await Self.checkMoved(world, "whole")
-        #expect(world.acknowledged.contains { $0.name.hasPrefix("new-") } && world.acknowledged.count >= 10)
+        let written = Dictionary(grouping: world.acknowledged) { $0.name.hasPrefix("new-") }.mapValues(\.count)
+        #expect(written[false] ?? 0 >= 4 && written[true] ?? 0 >= 2, "\(written)")
     }
 
     @Test("Killed between any two steps, it is gone on with")

@@ -46,6 +46,7 @@ import Testing
                     let key = ResourceKey(kind: "test.thing", name: "w\(writer)-\(number)")
                     do { _ = try await gate.commit(Transaction(operations: [.put(key, [1])])) } catch { return }
                     acknowledged.add()
+                    await Task.yield()
                 }
             }
         }
