@@ -34,9 +34,10 @@ public struct CertificateAuthority: Sendable {
 
     /// Makes a new root for the site called `name`, with a key from the system's randomness unless one is given.
     ///
+    /// `depth` is how many authorities may stand below it: one, the authority before, while it is being replaced.
     /// Throws `AuthorityError`.
     public static func makeRoot(
-        name: String, key: P256.Signing.PrivateKey = P256.Signing.PrivateKey(),
+        name: String, key: P256.Signing.PrivateKey = P256.Signing.PrivateKey(), depth: Int = 1,
         clock: any WallClock = SystemWallClock(), random: RandomBytes = .system
     ) throws(AuthorityError) -> CertificateAuthority {
         do {
@@ -49,8 +50,7 @@ public struct CertificateAuthority: Sendable {
                 notValidBefore: date(clock.now.advanced(by: .zero - backdating)),
                 notValidAfter: date(clock.now.advanced(by: rootLifetime)), issuer: subject, subject: subject,
                 extensions: Certificate.Extensions {
-                    // One below: the authority before, while it is being replaced.
-                    Critical(BasicConstraints.isCertificateAuthority(maxPathLength: 1))
+                    Critical(BasicConstraints.isCertificateAuthority(maxPathLength: depth))
                     Critical(KeyUsage(keyCertSign: true, cRLSign: true))
                     SubjectKeyIdentifier(hash: publicKey)
                 }, issuerPrivateKey: Certificate.PrivateKey(key))
@@ -151,7 +151,7 @@ public struct CertificateAuthority: Sendable {
             + addresses.map { GeneralName.ipAddress(ASN1OctetString(contentBytes: $0.bytes[...])) }
         let certificate = try issue(
             Certificate.PublicKey(key.publicKey), commonName: String(first.prefix(64)), names: names,
-            usage: .serverAuth, lifetime: lifetime)
+            usages: [.serverAuth], lifetime: lifetime)
         return IssuedServer(certificatePEM: Self.pem(certificate), privateKeyPEM: key.pemRepresentation + "\n")
     }
 
@@ -162,14 +162,9 @@ public struct CertificateAuthority: Sendable {
     public func issueNode(
         _ node: NodeID, signingRequestPEM: String, lifetime: Duration = nodeLifetime
     ) throws(AuthorityError) -> IssuedNode {
-        let request = try Self.read(signingRequestPEM)
-        guard P256.Signing.PublicKey(request.publicKey) != nil || P384.Signing.PublicKey(request.publicKey) != nil
-        else {
-            throw AuthorityError(.badKey, "\(request.publicKey)")
-        }
         let certificate = try issue(
-            request.publicKey, commonName: node.raw,
-            names: [.uniformResourceIdentifier(Self.nodePrefix + node.raw)], usage: .clientAuth, lifetime: lifetime)
+            Self.publicKey(ofRequest: signingRequestPEM), commonName: node.raw,
+            names: [.uniformResourceIdentifier(Self.nodePrefix + node.raw)], usages: [.clientAuth], lifetime: lifetime)
         return IssuedNode(
             certificatePEM: Self.pem(certificate),
             notBefore: Self.timestamp(certificate.notValidBefore), notAfter: Self.timestamp(certificate.notValidAfter),
@@ -188,9 +183,10 @@ public struct CertificateAuthority: Sendable {
 
     static let nodePrefix = "muster:node:"
 
-    private func issue(
-        _ publicKey: Certificate.PublicKey, commonName: String, names: [GeneralName], usage: ExtendedKeyUsage.Usage,
-        lifetime: Duration
+    /// Issues a certificate that is good for `usages`; without `names` it has none but the common one.
+    func issue(
+        _ publicKey: Certificate.PublicKey, commonName: String, names: [GeneralName],
+        usages: [ExtendedKeyUsage.Usage], lifetime: Duration
     ) throws(AuthorityError) -> Certificate {
         let now = clock.now
         let end = min(now.advanced(by: lifetime), Self.timestamp(certificate.notValidAfter))
@@ -202,8 +198,8 @@ public struct CertificateAuthority: Sendable {
                 extensions: Certificate.Extensions {
                     Critical(BasicConstraints.notCertificateAuthority)
                     Critical(KeyUsage(digitalSignature: true))
-                    try ExtendedKeyUsage([usage])
-                    SubjectAlternativeNames(names)
+                    try ExtendedKeyUsage(usages)
+                    if !names.isEmpty { SubjectAlternativeNames(names) }
                     SubjectKeyIdentifier(hash: publicKey)
                     AuthorityKeyIdentifier(
                         keyIdentifier: try certificate.extensions.subjectKeyIdentifier?.keyIdentifier)
@@ -213,7 +209,8 @@ public struct CertificateAuthority: Sendable {
         }
     }
 
-    private static func read(_ pem: String) throws(AuthorityError) -> CertificateSigningRequest {
+    /// The key of a signing request that is signed with it. Throws `AuthorityError` (`badRequest`, `badKey`).
+    static func publicKey(ofRequest pem: String) throws(AuthorityError) -> Certificate.PublicKey {
         guard pem.utf8.count <= signingRequestSizeMax else {
             throw AuthorityError(.badRequest, "longer than \(signingRequestSizeMax) bytes")
         }
@@ -224,7 +221,11 @@ public struct CertificateAuthority: Sendable {
         guard request.publicKey.isValidSignature(request.signature, for: request) else {
             throw AuthorityError(.badRequest, "its signature is not made with its key")
         }
-        return request
+        guard P256.Signing.PublicKey(request.publicKey) != nil || P384.Signing.PublicKey(request.publicKey) != nil
+        else {
+            throw AuthorityError(.badKey, "\(request.publicKey)")
+        }
+        return request.publicKey
     }
 
     private static func serial(_ random: RandomBytes) -> Certificate.SerialNumber {
@@ -233,7 +234,7 @@ public struct CertificateAuthority: Sendable {
         return Certificate.SerialNumber(bytes: bytes)
     }
 
-    private static func pem(_ certificate: Certificate) -> String {
+    static func pem(_ certificate: Certificate) -> String {
         PEMDocument(type: Certificate.defaultPEMDiscriminator, derBytes: der(certificate)).pemString + "\n"
     }
 
@@ -255,7 +256,7 @@ public struct CertificateAuthority: Sendable {
         Date(timeIntervalSince1970: Double(time.millisecondsSinceEpoch / 1000))
     }
 
-    private static func timestamp(_ date: Date) -> Timestamp {
+    static func timestamp(_ date: Date) -> Timestamp {
         Timestamp(millisecondsSinceEpoch: Int64(date.timeIntervalSince1970) * 1000)
     }
 }
