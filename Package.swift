@@ -319,8 +319,7 @@ let package = Package(
             "Testing", "ControlPlaneBed",
             [
                 "Primitives", "Histories", "VirtualRack", "AgentProtocol", "NodeAgent", "NodeTransport", httpClient,
-                nioCore,
-                nioPosix, nioHTTP1, nioSSL, logging,
+                nioCore, nioPosix, nioHTTP1, nioSSL, logging,
             ]),
         program("muster-bed", ["ControlPlaneBed", "Primitives", arguments]),
         program(

@@ -12,8 +12,8 @@ import X509
 /// The store's authority, with the judgement of OpenSSL where it is about certificates.
 @Suite("StoreAuthority")
 struct StoreAuthorityTests {
-    private let address = try! IPv4Address("10.77.0.3")
-    private let loopback = try! IPv4Address("127.0.0.1")
+    private let address = IPv4Address(0x0A4D_0003)
+    private let loopback = IPv4Address(0x7F00_0001)
 
     private func withVault<Result>(_ body: (SecretVault, FakeStore, String) async throws -> Result) async throws
         -> Result

@@ -32,8 +32,8 @@ public struct RequestLogMiddleware: RouterMiddleware {
             response = answer(error, request, context)
         }
         response.headers[.requestID] = context.requestID
-        // Proxies look several times a second whether a conductor answers.
-        let isLook = context.principal == .anonymous && response.status == .ok
+        // Proxies look several times a second whether a conductor answers, as anybody may: it says nothing of anyone.
+        let isLook = request.method == .get && context.principal == .anonymous && response.status == .ok
         context.logger.log(
             level: isLook ? .debug : .info, "request",
             metadata: [
