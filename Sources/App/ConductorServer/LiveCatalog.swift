@@ -120,6 +120,24 @@ struct LiveCatalog: Sendable {
         return [first] + told.subtracting([first]).sorted().prefix(ConductorEndpoint.countMax - 1)
     }
 
+    /// The address of a controller among the controllers: the lowest that its agent tells of those in a segment of the
+    /// site, the shared one left out; nil while it tells none. One that it was given in the control plane stays its own.
+    func controllerAddress(of node: Node) -> IPv4Address? {
+        Self.controllerAddress(
+            of: node, in: cache.get(ControlPlaneRecord.self, ControlPlaneRecord.name), segments: segments())
+    }
+
+    /// The same as it is seen at one moment.
+    static func controllerAddress(
+        of node: Node, in plane: ControlPlaneRecord?, segments: [Segment]
+    ) -> IPv4Address? {
+        if let own = plane?.status.assignments.first(where: { $0.controller == node.spec.name }) { return own.address }
+        let networks = segments.map(\.spec.network)
+        return node.status.agent?.addresses
+            .filter { address in address != plane?.spec.vip?.address && networks.contains { $0.contains(address) } }
+            .min()
+    }
+
     func segments() -> [Segment] { cache.all(Segment.self) }
 
     /// The segments that this host is on, each with the interface as this host calls it.
