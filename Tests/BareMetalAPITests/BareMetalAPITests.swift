@@ -253,6 +253,41 @@ private let owner = BareMetalFixture.owner
         }
     }
 
+    @Test func conductorsAreListedAndThoseThatAreGoneAreNotAlive() async throws {
+        try await withBareMetal { api in
+            let node = try await api.makeNode()
+            #expect(try await api.call(.get, "/v1/nodes/\(node)").body["conductor"] == JSONValue.null)
+            try await api.addConductor("c2", isGone: true)
+            try await api.addConductor("c1")
+            try await api.addConductor("c3")
+            #expect(try await api.call(.get, "/v1/nodes/\(node)").body["conductor"]?.string == "c1")
+            #expect(try await api.call(.get, "/v1/nodes?conductor=c1").uuids == [node])
+            #expect(try await api.call(.get, "/v1/nodes?conductor=c3").uuids == [])
+
+            let listed = try await api.call(.get, "/v1/conductors").body["conductors"]?.array ?? []
+            #expect(listed.map { $0["hostname"]?.string } == ["c1", "c2", "c3"])
+            #expect(listed.map { $0["alive"]?.bool } == [true, false, true])
+            #expect(listed.first?.object?.keys.sorted() == ["alive", "conductor_group", "hostname", "links"])
+            let first = try await api.call(.get, "/v1/conductors?limit=1&sort_dir=desc&detail=true").body
+            #expect(first["conductors"]?.array?.map { $0["hostname"]?.string } == ["c3"])
+            #expect(first["conductors"]?.array?.first?["drivers"]?.array?.contains("redfish") == true)
+            #expect(first["next"]?.string?.contains("marker=c3") == true)
+
+            let one = try await api.call(.get, "/v1/conductors/c2?fields=hostname,drivers").body
+            #expect(one == ["hostname": "c2", "drivers": []])
+            #expect(try await api.call(.get, "/v1/drivers").body["drivers"]?.array?.first?["hosts"] == ["c1", "c3"])
+
+            let mistakes: [(String, Int, Int)] = [
+                ("/v1/conductors", 48, 404), ("/v1/conductors/nix", 115, 404), ("/v1/conductors?fields=spam", 115, 400),
+                ("/v1/conductors?detail=true&fields=hostname", 115, 400), ("/v1/conductors?sort_key=drivers", 115, 400),
+                ("/v1/conductors?marker=nix", 115, 400), ("/v1/conductors?detail=perhaps", 115, 400),
+            ]
+            for (path, minor, status) in mistakes {
+                #expect(try await api.call(.get, path, minor: minor).status == status, "\(path)")
+            }
+        }
+    }
+
     @Test func everyRouteNamesARuleThatThereIs() {
         let rules = Set(BareMetalPolicy.defaults.map(\.name))
         for route in IronicAPI.routes {

@@ -67,7 +67,7 @@ struct BareMetalFixture: Sendable {
         backend = BareMetalBackend(
             store: written ?? store, cache: cache, audit: AuditLog(store: store, clock: clock),
             ownerOfMachines: { _ in Self.owner },
-            conductor: "conductor-1", clock: clock, logger: logger)
+            conductor: { $0.all(ConductorRecord.self).first?.metadata.name }, clock: clock, logger: logger)
         door = APIDoor(
             policy: try PolicyTable(IdentityPolicy.defaults + BareMetalPolicy.defaults),
             verify: { Caller(try Self.token($0)) }, barrier: { try await cache.barrier() })
@@ -128,6 +128,21 @@ struct BareMetalFixture: Sendable {
         return id
     }
 
+    /// Writes the record of a conductor that runs; with `isGone` only what is kept of one that does not.
+    func addConductor(_ name: String, isGone: Bool = false) async throws {
+        let addresses = ConductorRecord.Addresses(
+            api: "https://10.0.0.1:9443", agents: "10.0.0.1:9440", provisioning: "10.0.0.1:9441",
+            boot: "http://10.0.0.1:8080")
+        let endpoint = ConductorEndpoint.Spec(
+            agents: [addresses.agents], provisioning: [addresses.provisioning], api: [addresses.apiPort])
+        let metadata = Metadata(name: name, schemaVersion: ConductorEndpoint.schemaVersion, created: clock.now)
+        try await put(ConductorEndpoint(metadata: metadata, spec: endpoint))
+        if isGone { return }
+        try await put(
+            ConductorRecord(
+                name: name, spec: .init(run: "run-\(name)", version: "1", started: clock.now, addresses: addresses)))
+    }
+
     /// Writes a resource and waits until it is shown.
     func put<R: Resource>(_ resource: R) async throws {
         let revision = try await store.commit(Transaction(operations: [try Stored(new: resource).put()]))
@@ -139,7 +154,8 @@ struct BareMetalFixture: Sendable {
 func withBareMetal(_ body: @escaping @Sendable (BareMetalFixture) async throws -> Void) async throws {
     let clock = ManualWallClock()
     let store = MemoryStore(clock: clock)
-    let kinds: [any Resource.Type] = [Node.self, BMC.self, NodeImage.self] + IronicAPI.cachedKinds
+    let kinds: [any Resource.Type] =
+        [Node.self, BMC.self, NodeImage.self, ConductorRecord.self, ConductorEndpoint.self] + IronicAPI.cachedKinds
     let cache = ResourceCache(
         store: store, kinds: kinds,
         indexes: [AnyCacheIndex(CacheIndex<Node>("name") { [$0.spec.name] })] + IronicAPI.cacheIndexes,

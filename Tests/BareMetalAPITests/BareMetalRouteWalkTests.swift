@@ -97,6 +97,7 @@ private struct World {
             ports[sort] = port.body["uuid"]?.string
             _ = try await fixture.call(.put, "/v1/nodes/\(node)/traits/CUSTOM_A")
         }
+        try await fixture.addConductor("conductor-1")
         chassis = try await fixture.call(.post, "/v1/chassis", [:]).body["uuid"]?.string ?? ""
     }
 
@@ -107,6 +108,7 @@ private struct World {
             .replacing("{port_id}", with: ports[sort] ?? Self.nothing)
             .replacing("{chassis_uuid}", with: sort == "missing" ? Self.nothing : chassis)
             .replacing("{driver_name}", with: sort == "missing" ? "nothing" : "fake-hardware")
+            .replacing("{hostname}", with: sort == "missing" ? "nothing" : "conductor-1")
             .replacing("{trait}", with: "CUSTOM_A")
         return (path, body(of: route, node))
     }

@@ -31,7 +31,8 @@ extension IronicAPI {
             schemas[member.key] = Schema(default: member.value, isFlag: NodeField.flags.contains(member.key))
         }
         for name in ["links", "ports", "states", "portgroups", "volume"] { members[name] = Schema.ironicLinks }
-        for name in ["uuid", "driver", "conductor"] { members[name] = .string() }
+        for name in ["uuid", "driver"] { members[name] = .string() }
+        members["conductor"] = Schema.string().orNull
         members["created_at"] = .string(form: .time)
         members["provision_state"] = Schema.string().orNull
         members["traits"] = .array(of: .string())
@@ -67,4 +68,11 @@ extension IronicAPI {
             "properties": .ironicLinks,
         ], required: ["name", "hosts", "links"])
     static let driverList = Schema.object(["drivers": .array(of: driverElement)], required: ["drivers"])
+
+    static let conductorElement = Schema.object(
+        [
+            "hostname": .string(), "conductor_group": .string(), "alive": .boolean, "drivers": .array(of: .string()),
+            "created_at": .string(form: .time), "updated_at": Schema.string(form: .time).orNull, "links": .ironicLinks,
+        ], others: nil)
+    static let conductorPage = Schema.page("conductors", of: conductorElement)
 }

@@ -12,14 +12,15 @@ import ResourceModel
 public struct BareMetalBackend: APIBackend {
     /// Where nodes are written.
     public var store: any ResourceStore
-    /// Where nodes are read; it must hold `Node`, `BMC`, `NodeImage` and all of `IronicAPI.cachedKinds` and `.cacheIndexes`.
+    /// Where nodes are read; it must hold `Node`, `BMC`, `NodeImage`, `ConductorRecord`, `ConductorEndpoint` and all of
+    /// `IronicAPI.cachedKinds` and `.cacheIndexes`.
     public var cache: ResourceCache
     /// Has one event of each change.
     public var audit: AuditLog
     /// The project that owns machines of which nobody has said another owner; nil: only the system does.
     public var ownerOfMachines: @Sendable (CacheSnapshot) -> String?
-    /// The conductor's own name.
-    public var conductor: String
+    /// The name of the conductor that works on nodes; nil: none does at the moment.
+    public var conductor: @Sendable (CacheSnapshot) -> String?
     /// The time.
     public var clock: any WallClock
     /// Identifiers.
@@ -32,7 +33,8 @@ public struct BareMetalBackend: APIBackend {
     /// A backend.
     public init(
         store: any ResourceStore, cache: ResourceCache, audit: AuditLog,
-        ownerOfMachines: @escaping @Sendable (CacheSnapshot) -> String? = { _ in nil }, conductor: String,
+        ownerOfMachines: @escaping @Sendable (CacheSnapshot) -> String? = { _ in nil },
+        conductor: @escaping @Sendable (CacheSnapshot) -> String?,
         clock: any WallClock, random: RandomBytes = .system, logger: Logger
     ) {
         self.store = store
@@ -47,6 +49,11 @@ public struct BareMetalBackend: APIBackend {
 
     /// Everything as it is now.
     public var directory: CacheSnapshot { cache.snapshot() }
+
+    /// All nodes as `now` has them, in order of their creation.
+    func nodes(_ now: CacheSnapshot) -> [NodeView] {
+        views.all(now, owner: ownerOfMachines(now), conductor: conductor(now))
+    }
 
     /// A new UUID.
     func newUUID() -> String {

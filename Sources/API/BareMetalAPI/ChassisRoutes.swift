@@ -65,7 +65,7 @@ extension APICall where Backend == BareMetalBackend {
         let uuid = try chassis().metadata.name
         try await change("baremetal:chassis:delete", Chassis.key(uuid)) { now in
             guard let stored = now.stored(Chassis.self, uuid) else { throw APIError.missing("Chassis", uuid) }
-            let nodes = backend.views.all(now, owner: backend.ownerOfMachines(now), conductor: backend.conductor)
+            let nodes = backend.nodes(now)
             guard !nodes.contains(where: { $0.kept.members["chassis_uuid"]?.string == uuid }) else {
                 throw APIError.badRequest("Chassis \(uuid) is not empty; it has nodes.")
             }

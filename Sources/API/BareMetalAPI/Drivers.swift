@@ -1,6 +1,9 @@
 import APISupport
+import CatalogBareMetal
 import HTTPTypes
 import Primitives
+import ReconcileRuntime
+import ResourceModel
 
 extension IronicAPI {
     static let driverRoutes: [BareMetalRoute] = [
@@ -30,7 +33,7 @@ extension IronicAPI {
 extension APICall where Backend == BareMetalBackend {
     fileprivate func driver(_ name: String, isDetailed: Bool) -> JSONValue {
         var members: [String: JSONValue] = [
-            "name": .string(name), "hosts": [.string(backend.conductor)],
+            "name": .string(name), "hosts": .array(now.all(ConductorRecord.self).map { .string($0.metadata.name) }),
             "links": .array(IronicAPI.links(base, "drivers", name)),
         ]
         if minor >= 14 { members["properties"] = .array(IronicAPI.links(base, "drivers", "\(name)/properties")) }

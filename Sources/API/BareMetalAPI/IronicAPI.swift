@@ -28,6 +28,7 @@ public enum IronicAPI {
 
     private static let versioned: [BareMetalRoute] =
         nodeRoutes + stateRoutes + traitRoutes + portRoutes + driverRoutes + chassisRoutes
+        + conductorRoutes
 
     /// The kinds that handlers read from the cache.
     public static let cachedKinds: [any Resource.Type] = [

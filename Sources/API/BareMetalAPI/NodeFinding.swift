@@ -11,7 +11,7 @@ extension APICall where Backend == BareMetalBackend {
 
     /// A node as it is now.
     func view(_ source: NodeSource, _ now: CacheSnapshot) -> NodeView {
-        NodeView(source, owner: backend.ownerOfMachines(now), conductor: backend.conductor)
+        NodeView(source, owner: backend.ownerOfMachines(now), conductor: backend.conductor(now))
     }
 
     /// The node that the path names by UUID or, since version 1.5, by name.

@@ -13,8 +13,7 @@ extension APICall where Backend == BareMetalBackend {
             throw APIError.badRequest("Can't fetch a subset of fields with 'detail' set")
         }
         let now = now
-        let owner = backend.ownerOfMachines(now)
-        var nodes = backend.views.all(now, owner: owner, conductor: backend.conductor)[...]
+        var nodes = backend.nodes(now)[...]
         let seesAll = policy.isAllowed("baremetal:node:list_all", caller.credentials, PolicyTarget())
         let project = try project(seesAll: seesAll)
         if let project { nodes = nodes.filter { $0.owner == project || $0.lessee == project }[...] }

@@ -33,7 +33,7 @@ final class NodeView: Sendable {
     let isInMaintenance: Bool
     let instanceUUID: String?
     let resourceClass: String?
-    private let conductor: String
+    private let conductor: String?
     private let texts = Mutex<[Form: [UInt8]]>([:])
 
     /// The revisions of what a view was made of.
@@ -42,6 +42,7 @@ final class NodeView: Sendable {
         var generations: [Generation]
         var created: [Timestamp]
         var owner: String?
+        var conductor: String?
     }
 
     /// One form of a node.
@@ -58,10 +59,10 @@ final class NodeView: Sendable {
     private static let formCountMax = 8
 
     /// A view; `owner` is the project that owns machines of which nobody has said another.
-    init(_ source: NodeSource, revision: Revision? = nil, owner machinesOwner: String?, conductor: String) {
+    init(_ source: NodeSource, revision: Revision? = nil, owner machinesOwner: String?, conductor: String?) {
         self.source = source
         self.conductor = conductor
-        stamp = Self.stamp(source, revision: revision, owner: machinesOwner)
+        stamp = Self.stamp(source, revision: revision, owner: machinesOwner, conductor: conductor)
         let members: ClientMembers
         switch source {
         case .machine(let node, let kept, let bmc):
@@ -90,7 +91,9 @@ final class NodeView: Sendable {
     }
 
     /// The stamp that a view of `source` would have.
-    static func stamp(_ source: NodeSource, revision: Revision?, owner: String?) -> Stamp {
+    static func stamp(
+        _ source: NodeSource, revision: Revision?, owner: String?, conductor: String?
+    ) -> Stamp {
         let documents: [Metadata]
         switch source {
         case .machine(let node, let kept, let bmc):
@@ -99,7 +102,7 @@ final class NodeView: Sendable {
         }
         return Stamp(
             revision: revision, generations: documents.map(\.generation), created: documents.map(\.created),
-            owner: owner)
+            owner: owner, conductor: conductor)
     }
 
     /// What clients keep with it.
@@ -122,7 +125,7 @@ final class NodeView: Sendable {
         members["driver"] = .string(driver)
         members["owner"] = .optional(owner)
         members["resource_class"] = .optional(resourceClass)
-        members["conductor"] = .string(conductor)
+        members["conductor"] = .optional(conductor)
         members["created_at"] = .string(created.ironic)
         members["traits"] = .array(kept.traits.map { .string($0) })
         return members

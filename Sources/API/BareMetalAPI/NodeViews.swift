@@ -9,6 +9,7 @@ import Synchronization
 final class NodeViews: Sendable {
     private struct State {
         var owner: String?
+        var conductor: String?
         /// The newest change of anything that views are made of.
         var revision: Revision?
         /// All of them in order of their creation, and of their UUIDs where that is the same.
@@ -21,15 +22,17 @@ final class NodeViews: Sendable {
     private static let kinds = [Node.kind, MachineMembers.kind, BMC.kind, FakeNode.kind]
 
     /// All nodes as `now` has them, in order of their creation.
-    func all(_ now: CacheSnapshot, owner: String?, conductor: String) -> [NodeView] {
+    func all(_ now: CacheSnapshot, owner: String?, conductor: String?) -> [NodeView] {
         state.withLock { state in
             let revision = now.lastChange(of: Self.kinds)
-            if let known = state.revision, known == revision, state.owner == owner { return state.all }
+            if let known = state.revision, known == revision, state.owner == owner, state.conductor == conductor {
+                return state.all
+            }
             let old = state.byUUID
             var views: [NodeView] = []
             views.reserveCapacity(state.all.count)
             func add(_ source: NodeSource, _ uuid: String, _ revision: Revision?) {
-                let stamp = NodeView.stamp(source, revision: revision, owner: owner)
+                let stamp = NodeView.stamp(source, revision: revision, owner: owner, conductor: conductor)
                 if let known = old[uuid], known.stamp == stamp {
                     views.append(known)
                 } else {
@@ -42,7 +45,7 @@ final class NodeViews: Sendable {
             now.forEach(FakeNode.self) { add(.fake($0), $0.metadata.name, nil) }
             views.sort { ($0.created, $0.uuid) < ($1.created, $1.uuid) }
             state = State(
-                owner: owner, revision: revision, all: views,
+                owner: owner, conductor: conductor, revision: revision, all: views,
                 byUUID: Dictionary(views.map { ($0.uuid, $0) }) { first, _ in first })
             return views
         }

@@ -140,7 +140,7 @@ extension APICall where Backend == BareMetalBackend {
         if instance != old["instance_uuid"]?.string {
             if let former = old["instance_uuid"]?.string { plan.free(.instance(former)) }
             if let instance {
-                let all = backend.views.all(now, owner: backend.ownerOfMachines(now), conductor: backend.conductor)
+                let all = backend.nodes(now)
                 guard !all.contains(where: { $0.instanceUUID == instance && $0.uuid != uuid }) else {
                     throw APIError.conflict(
                         "Instance \(instance) is already associated with a node, it cannot be associated with this other node \(uuid)"

@@ -176,7 +176,7 @@ extension APICall where Backend == BareMetalBackend {
         let address = try query["address"].map { (text) throws(InvalidValue) in try MACAddress(text) }
         let seesAll = policy.isAllowed("baremetal:port:list_all", caller.credentials, PolicyTarget())
         var ports: [PortView] = []
-        for view in backend.views.all(now, owner: backend.ownerOfMachines(now), conductor: backend.conductor) {
+        for view in backend.nodes(now) {
             guard node ?? view.uuid == view.uuid, wanted ?? view.uuid == view.uuid,
                 seesAll || policy.isAllowed("baremetal:port:get", caller.credentials, view.target)
             else { continue }

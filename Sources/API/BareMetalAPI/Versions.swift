@@ -24,7 +24,7 @@ extension IronicAPI {
                 ],
                 "media_types": ["base": "application/json", "type": "application/vnd.openstack.ironic.v1+json"],
             ]
-            for name in ["chassis", "nodes", "ports", "drivers"] {
+            for name in ["chassis", "nodes", "ports", "drivers"] + (call.minor >= 49 ? ["conductors"] : []) {
                 members[name] = .array(links(call.base, name, ""))
             }
             return .json(.object(members))

@@ -385,7 +385,11 @@ struct ConductorParts {
         BareMetalBackend(
             store: store, cache: catalog.cache, audit: audit,
             ownerOfMachines: { IdentityDirectory($0).project(named: "admin", in: IdentityBootstrap.defaultDomain)?.id },
-            conductor: configuration.names.first ?? "muster", clock: clock, logger: logger)
+            conductor: { [leader, ownName = configuration.conductorName, run] now in
+                let leading = leader()
+                return leading == run
+                    ? ownName : now.all(ConductorRecord.self).first { $0.spec.run == leading }?.metadata.name
+            }, clock: clock, logger: logger)
     }
 
     private func operatorAPI() -> any Service {

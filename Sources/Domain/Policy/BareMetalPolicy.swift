@@ -5,7 +5,9 @@
 /// project of a name. A node is of its owner's project and lent to its lessee's.
 public enum BareMetalPolicy {
     /// Every rule.
-    public static let defaults: [PolicyRule] = nodes + updates + orders + traits + ports + drivers + chassis
+    public static let defaults: [PolicyRule] =
+        nodes + updates + orders + traits + ports + drivers + chassis
+        + conductors
 
     private static let nodes: [PolicyRule] = [
         .bareMetal("node:list", .any([.role("reader"), .role("service")]), "List nodes of one's own project"),
@@ -76,6 +78,10 @@ public enum BareMetalPolicy {
 
     private static let drivers: [PolicyRule] = [
         .bareMetal("driver:get", .systemReaders, "Show drivers")
+    ]
+
+    private static let conductors: [PolicyRule] = [
+        .bareMetal("conductor:get", .systemReaders, "Show conductors")
     ]
 
     private static let chassis: [PolicyRule] = [
