@@ -178,7 +178,7 @@ struct CopyPlan {
 
 extension Array {
     /// The elements in parts of `count` at most.
-    fileprivate func parts(of count: Int) -> [[Element]] {
+    func parts(of count: Int) -> [[Element]] {
         stride(from: 0, to: self.count, by: count).map { Array(self[$0..<Swift.min($0 + count, self.count)]) }
     }
 }

@@ -17,6 +17,7 @@ public final class SiteBlobs: Sendable {
     public let copies: Int
     let access: (any BlobPeerAccess)?
     private let peersNow: @Sendable () -> [BlobPeer]
+    private let sourcesNow: @Sendable () -> [BlobPeer]
     private let places: AsyncSemaphore
     private let state = Mutex(State())
 
@@ -34,9 +35,11 @@ public final class SiteBlobs: Sendable {
     }
 
     /// The store `local` of the conductor `name` among `peers` (who may be listed there itself), who are reached by
-    /// `access`; `fetchesMax` blobs are fetched at once.
+    /// `access`; `fetchesMax` blobs are fetched at once. `sources` hold none for others any more, and are only asked for
+    /// what no peer has.
     public init(
-        _ local: FileBlobStore, name: String, peers: @escaping @Sendable () -> [BlobPeer], access: any BlobPeerAccess,
+        _ local: FileBlobStore, name: String, peers: @escaping @Sendable () -> [BlobPeer],
+        sources: @escaping @Sendable () -> [BlobPeer] = { [] }, access: any BlobPeerAccess,
         copies: Int = BlobPlacement.copiesDefault, fetchesMax: Int = 16
     ) {
         self.local = local
@@ -44,6 +47,7 @@ public final class SiteBlobs: Sendable {
         self.copies = copies
         self.access = access
         peersNow = peers
+        sourcesNow = sources
         places = AsyncSemaphore(limit: fetchesMax)
     }
 
@@ -54,11 +58,15 @@ public final class SiteBlobs: Sendable {
         copies = 1
         access = nil
         peersNow = { [] }
+        sourcesNow = { [] }
         places = AsyncSemaphore(limit: 1)
     }
 
     /// The other conductors that are there now.
     public var peers: [BlobPeer] { access == nil ? [] : peersNow().filter { $0.name != name } }
+    /// Those that may have what no peer has, and are given nothing.
+    public var sources: [BlobPeer] { access == nil ? [] : sourcesNow() }
+    private var isAlone: Bool { peers.isEmpty && sources.isEmpty }
     /// Who holds what, as the site is now.
     public var placement: BlobPlacement { BlobPlacement(peers.map(\.name) + [name], copies: copies) }
     /// What was fetched since the start.
@@ -92,7 +100,7 @@ public final class SiteBlobs: Sendable {
         _ digest: Digest, _ work: @escaping @Sendable (FileBlobStore) throws(BlobError) -> Value
     ) async throws(BlobError) -> Value {
         do { return try await local.offPool(work) } catch {
-            guard error == .missing(digest) || error == .corrupt(digest), !peers.isEmpty else { throw error }
+            guard error == .missing(digest) || error == .corrupt(digest), !isAlone else { throw error }
         }
         try await ensure(digest)
         return try await local.offPool(work)
@@ -104,7 +112,7 @@ public final class SiteBlobs: Sendable {
     /// that is being fetched waits for that. Throws as `get`.
     public func ensure(_ digest: Digest, from first: String? = nil) async throws(BlobError) {
         guard !local.contains(digest) else { return }
-        guard !peers.isEmpty else { throw .missing(digest) }
+        guard !isAlone else { throw .missing(digest) }
         try await flight(digest, from: first).value.get()
     }
 
@@ -135,8 +143,10 @@ public final class SiteBlobs: Sendable {
         await places.enter()
         defer { places.leave() }
         guard !local.contains(digest), let access else { return .success(()) }
-        let known = Dictionary(peers.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-        let order = [first].compactMap(\.self) + placement.ranking(of: digest).filter { $0 != first }
+        let sources = sources
+        let known = Dictionary((peers + sources).map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let others = placement.ranking(of: digest) + sources.map(\.name)
+        let order = [first].compactMap(\.self) + others.filter { $0 != first }
         var upload: BlobUpload?
         var failures: [String] = []
         for peer in order.compactMap({ known[$0] }) {

@@ -1,6 +1,7 @@
 import BlobPeers
 import BlobStore
 import CatalogBareMetal
+import FleetAPI
 import Identity
 import Primitives
 import ReconcileRuntime
@@ -29,7 +30,20 @@ struct ConductorBlobs: Sendable {
             files, name: name,
             peers: {
                 cache.all(ConductorRecord.self).map { BlobPeer(name: $0.metadata.name, url: $0.spec.addresses.api) }
-            }, access: access)
+            }, sources: { formerConductors(cache.snapshot()) }, access: access)
         return ConductorBlobs(site: site, access: access, key: key)
+    }
+
+    /// Conductors that are noted and do not run as such: above all the site's first one, after it has handed over to
+    /// controllers. What a controller that has left or is down had is copied from others, and it is not asked.
+    private static func formerConductors(_ now: CacheSnapshot) -> [BlobPeer] {
+        let known = Set(now.all(ConductorRecord.self).map(\.metadata.name))
+        return now.all(ConductorEndpoint.self).compactMap { endpoint in
+            let name = endpoint.metadata.name
+            guard !known.contains(name), let api = endpoint.spec.api.first,
+                !now.contains(FleetReads.nodesByName, name)
+            else { return nil }
+            return BlobPeer(name: name, url: "https://\(api)")
+        }
     }
 }
