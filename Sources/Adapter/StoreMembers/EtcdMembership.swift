@@ -18,7 +18,8 @@ public struct EtcdMembership: StoreMembership {
             StoreMember(
                 id: member.id, peer: member.peerURLs.lazy.compactMap(Self.address).first, isLearner: member.isLearner,
                 isStarted: !member.name.isEmpty, isHealthy: status?.leader != nil,
-                isCaughtUp: Self.isCaughtUp(status?.raftIndex, newest), isLeader: status?.leader == member.id)
+                isCaughtUp: Self.isCaughtUp(status?.raftIndex, newest), isLeader: status?.leader == member.id,
+                behind: status.map { newest - $0.raftIndex })
         }
     }
 

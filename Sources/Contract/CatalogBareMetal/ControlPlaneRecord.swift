@@ -88,11 +88,14 @@ public struct ControlPlaneRecord: Resource {
         public var problem: String?
         /// Names the store's cluster: made once, when it is founded.
         public var token: String?
+        /// The generation of the specification that the rest is about; nil: nobody has looked at it yet.
+        public var observed: Generation?
 
         /// Nothing was done yet.
         public init(
             phase: Phase = .settled, assignments: [Assignment] = [], published: [String] = [],
-            plan: [PlannedStep] = [], since: Timestamp? = nil, problem: String? = nil, token: String? = nil
+            plan: [PlannedStep] = [], since: Timestamp? = nil, problem: String? = nil, token: String? = nil,
+            observed: Generation? = nil
         ) {
             self.phase = phase
             self.assignments = assignments
@@ -101,6 +104,7 @@ public struct ControlPlaneRecord: Resource {
             self.since = since
             self.problem = problem
             self.token = token
+            self.observed = observed
         }
     }
 

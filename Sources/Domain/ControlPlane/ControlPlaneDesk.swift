@@ -31,12 +31,16 @@ public struct ControlPlaneDesk: ControlPlaneActions {
     private let clock: any WallClock
     /// How long a step's effect may take.
     private let patience: Duration
+    /// How long the store may say that it is not the time, as it does just after an election, or not answer.
+    private let refusalPatience: Duration
     private let pause: @Sendable () async throws -> Void
+    /// The generation of the specification that is carried out.
+    private var observed: Generation?
 
     /// A desk; `pause` waits between two looks.
     public init(
         store: any ResourceStore, membership: any StoreMembership, surroundings: any ControllerSurroundings,
-        clock: any WallClock, patience: Duration = .seconds(600),
+        clock: any WallClock, patience: Duration = .seconds(600), refusalPatience: Duration = .seconds(15),
         pause: @escaping @Sendable () async throws -> Void = { try await Task.sleep(for: .milliseconds(500)) }
     ) {
         self.store = store
@@ -44,31 +48,58 @@ public struct ControlPlaneDesk: ControlPlaneActions {
         self.surroundings = surroundings
         self.clock = clock
         self.patience = patience
+        self.refusalPatience = refusalPatience
         self.pause = pause
     }
 
     /// Makes the control plane what its specification says; what is in the way is told in its status, and thrown.
+    ///
+    /// May be cancelled at any time, and begun again by anybody.
     public func settle() async throws {
-        let spec = try await record().spec
+        let record = try await record()
+        var desk = self
+        desk.observed = record.metadata.generation
         do {
-            let wish = try ControlPlaneWish(
-                controllers: spec.controllers, retired: Set(spec.retired.compactMap { UInt64($0, radix: 16) }))
-            _ = try await ControlPlaneExecutor(self).run(wish)
-        } catch {
-            let problem = (error as? any UserFacingError)?.publicMessage ?? "An internal error; see the log."
-            try await change { status in
-                if error is MembershipRefusal { status.phase = .refused }
-                status.problem = problem
+            _ = try await ControlPlaneExecutor(desk).run(try ControlPlaneWish(record.spec))
+            try await desk.forgetThoseThatLeft()
+        } catch let refusal as MembershipRefusal {
+            try? await desk.change { status in
+                status.phase = .refused
+                status.problem = refusal.publicMessage
             }
-            throw error
+            throw refusal
         }
     }
 
+    /// The steps to what is wished as it is now, changing nothing; blobs are taken to have to be copied wherever somebody
+    /// comes or leaves. Throws `MembershipRefusal`.
+    public func plan(for wish: ControlPlaneWish) async throws -> MembershipPlan {
+        var sight = try await sight(try await record().status)
+        sight.blobsShort = Set(sight.members.map(\.controller)) == Set(wish.controllers) ? 0 : 1
+        return try MembershipPlan(from: sight, to: wish)
+    }
+
+    /// Blobs are counted only where the next step hangs on them: every conductor is asked for every one.
     public func look(for wish: ControlPlaneWish) async throws -> ControlPlaneSight {
         let status = try await record().status
+        var sight = try await sight(status)
+        let steps = [0, 1].map { count -> MembershipStep? in
+            sight.blobsShort = count
+            return try? MembershipPlan.next(sight, wish)?.step
+        }
+        guard steps[0] != steps[1] else { return sight }
+        if steps[0] == nil, status.phase == .settled, status.observed == observed {
+            sight.blobsShort = 0
+        } else {
+            sight.blobsShort = try await told { try await surroundings.blobsShort(on: wish.controllers) }
+        }
+        return sight
+    }
+
+    private func sight(_ status: ControlPlaneRecord.Status) async throws -> ControlPlaneSight {
         let states = try await surroundings.controllers()
         var names: [IPv4Address: String] = [:]
-        for (name, state) in states { names[state.address] = name }
+        for (name, state) in states { if let address = state.address { names[address] = name } }
         for assignment in status.assignments { names[assignment.address] = assignment.controller }
         let members = try await membership.members().map { member in
             ControlPlaneSight.Member(
@@ -86,30 +117,41 @@ public struct ControlPlaneDesk: ControlPlaneActions {
             controllers[assignment.controller] = controller
         }
         return ControlPlaneSight(
-            members: members, controllers: controllers, published: Set(status.published),
-            blobsShort: try await surroundings.blobsShort(on: wish.controllers))
+            members: members, controllers: controllers, published: Set(status.published))
     }
 
-    public func show(_ plan: MembershipPlan) async {
-        let steps = plan.entries.map {
-            ControlPlaneRecord.PlannedStep(
-                step: $0.step.description, voters: $0.step.changesMembers ? $0.proof.after.description : nil)
-        }
-        // A plan that is not shown is carried out all the same; the next one is shown with the next step.
-        try? await change { status in
-            if status.plan.first != steps.first { status.since = clock.now }
+    /// What was in the way of a step is told until that step is done, so that tries of it are not written each.
+    public func show(_ plan: MembershipPlan) async throws {
+        let steps = plan.entries.map(ControlPlaneRecord.PlannedStep.init)
+        try await change { status in
+            let isNext = status.plan.first != steps.first
+            if isNext { status.since = clock.now }
+            if isNext || steps.isEmpty || status.phase == .refused { status.problem = nil }
             status.plan = steps
             status.phase = steps.isEmpty ? .settled : .changing
-            status.problem = nil
         }
     }
 
     public func carryOut(_ step: MembershipStep, from sight: ControlPlaneSight) async throws {
+        try await told { try await take(step) }
+    }
+
+    /// What is thrown is told in the status too.
+    private func told<Result>(_ body: () async throws -> Result) async throws -> Result {
+        do { return try await body() } catch {
+            guard !(error is CancellationError), !Task.isCancelled else { throw error }
+            let problem = (error as? any UserFacingError)?.publicMessage ?? "An internal error; see the log."
+            try? await change { $0.problem = problem }
+            throw error
+        }
+    }
+
+    private func take(_ step: MembershipStep) async throws {
         switch step {
         case .prepare(let name): try await wait(step) { try await state(name)?.isReady == true }
         case .addLearner(let name):
-            let address = try await address(of: name)
-            try await membership.addLearner(SocketAddress(host: address, port: EtcdMemberItem.Port.peer))
+            let peer = SocketAddress(host: try await address(of: name), port: EtcdMemberItem.Port.peer)
+            try await insist { try await membership.addLearner(peer) }
         case .startMember(let name): try await startMember(name, step)
         case .awaitCatchUp(let name):
             try await wait(step) {
@@ -117,30 +159,48 @@ public struct ControlPlaneDesk: ControlPlaneActions {
                 return member?.isHealthy == true && member?.isCaughtUp == true
             }
         case .promote(let name):
-            guard let member = try await member(on: name) else { throw Failure.gone(name) }
-            if member.isLearner { try await membership.promote(member.id) }
+            try await insist {
+                guard let member = try await member(on: name) else { throw Failure.gone(name) }
+                if member.isLearner { try await membership.promote(member.id) }
+            }
         case .startConductor(let name):
             let address = try await address(of: name)
             try await assign(name, address) { $0.runsConductor = true }
             try await wait(step) { try await state(name)?.isServing == true }
         case .publish(let names): try await change { $0.published = names.sorted() }
-        case .copyBlobs:
-            let spec = try await record().spec
-            try await surroundings.copyBlobs(to: spec.controllers)
-            try await wait(step) { try await surroundings.blobsShort(on: spec.controllers) == 0 }
+        case .copyBlobs: try await copyBlobs(step)
         case .stopConductor(let name):
             try await withdraw(name) { $0.runsConductor = false }
             // One whose node does not answer ends once it comes back and reads its view.
-            guard try await state(name)?.isReady == true else { return }
-            try await wait(step) { try await state(name)?.isServing != true }
+            if try await state(name)?.isReady == true {
+                try await wait(step) { try await state(name)?.isServing != true }
+            }
+            if try await state(name)?.isServing != true { try await forget(name) }
         case .moveLeader(_, let name):
             guard let member = try await member(on: name) else { throw Failure.gone(name) }
-            try await membership.moveLeader(to: member.id)
+            try await insist { try await membership.moveLeader(to: member.id) }
             try await wait(step) { try await membership.members().contains { $0.id == member.id && $0.isLeader } }
         case .removeMember(_, let id):
-            guard try await membership.members().contains(where: { $0.id == id }) else { return }
-            try await membership.remove(id)
+            try await insist {
+                guard try await membership.members().contains(where: { $0.id == id }) else { return }
+                try await membership.remove(id)
+            }
         case .stopMember(let name): try await withdraw(name) { $0.member = nil }
+        }
+    }
+
+    /// Copies until no blob is short; the step's time begins anew whenever there are fewer.
+    private func copyBlobs(_ step: MembershipStep) async throws {
+        let controllers = try await record().spec.controllers
+        var (least, deadline) = (Int.max, ContinuousClock.now)
+        while true {
+            var count = 0
+            try await insist { count = try await surroundings.blobsShort(on: controllers) }
+            guard count > 0 else { return }
+            if count < least { (least, deadline) = (count, .now + patience) }
+            guard ContinuousClock.now < deadline else { throw Failure.late("\(step)", patience) }
+            try await insist { try await surroundings.copyBlobs(to: controllers) }
+            try await pause()
         }
     }
 
@@ -177,8 +237,8 @@ public struct ControlPlaneDesk: ControlPlaneActions {
         if let own = try await record().status.assignments.first(where: { $0.controller == name }) {
             return own.address
         }
-        guard let state = try await state(name) else { throw Failure.gone(name) }
-        return state.address
+        guard let address = try await state(name)?.address else { throw Failure.gone(name) }
+        return address
     }
 
     private func member(on name: String) async throws -> StoreMember? {
@@ -186,10 +246,27 @@ public struct ControlPlaneDesk: ControlPlaneActions {
         return try await membership.members().first { $0.peer?.host == address }
     }
 
+    /// Looks again and again; a look that fails is made again for a while, as `insist` does.
     private func wait(_ step: MembershipStep, until isDone: () async throws -> Bool) async throws {
         let deadline = ContinuousClock.now + patience
-        while try await !isDone() {
+        while true {
+            var isThere = false
+            try await insist { isThere = try await isDone() }
+            if isThere { return }
             guard ContinuousClock.now < deadline else { throw Failure.late("\(step)", patience) }
+            try await pause()
+        }
+    }
+
+    /// Asks again for a while when the store says that it is not the time, or does not answer.
+    private func insist(_ body: () async throws -> Void) async throws {
+        let deadline = ContinuousClock.now + refusalPatience
+        while true {
+            do { return try await body() } catch {
+                guard !(error is CancellationError), !(error is Failure), ContinuousClock.now < deadline else {
+                    throw error
+                }
+            }
             try await pause()
         }
     }
@@ -225,8 +302,56 @@ public struct ControlPlaneDesk: ControlPlaneActions {
         try await store.update(ControlPlaneRecord.self, ControlPlaneRecord.name) { (current) throws(Failure) in
             guard var stored = current else { throw .noControlPlane }
             let before = stored.value.status
+            stored.value.status.observed = observed ?? before.observed
             body(&stored.value.status)
             return stored.value.status == before ? nil : stored
         }
+    }
+
+    // MARK: Who has left
+
+    /// Agents and proxies are told of every conductor that was ever reached somewhere, until that is deleted: here, once
+    /// its controller runs none any more. One that was cut off when it left, and came back, has noted it anew.
+    private func forgetThoseThatLeft() async throws {
+        let states = try await surroundings.controllers()
+        let assignments = try await record().status.assignments
+        for endpoint in try await store.fetchAll(ConductorEndpoint.self) {
+            let name = endpoint.value.metadata.name
+            guard let state = states[name], !state.isServing,
+                !assignments.contains(where: { $0.controller == name && $0.runsConductor })
+            else { continue }
+            try await delete(endpoint)
+        }
+    }
+
+    private func forget(_ name: String) async throws {
+        guard let endpoint = try await store.fetch(ConductorEndpoint.self, name) else { return }
+        try await delete(endpoint)
+    }
+
+    private func delete(_ endpoint: Stored<ConductorEndpoint>) async throws {
+        do {
+            _ = try await store.commit(
+                Transaction(conditions: [endpoint.unchanged], operations: [.delete(endpoint.value.key)]))
+        } catch {
+            // It has been noted anew: the conductor runs.
+            guard case .conflict = error else { throw error }
+        }
+    }
+}
+
+extension ControlPlaneWish {
+    /// What a specification says; throws `MembershipRefusal`.
+    public init(_ spec: ControlPlaneRecord.Spec) throws(MembershipRefusal) {
+        try self.init(
+            controllers: spec.controllers, retired: Set(spec.retired.compactMap { UInt64($0, radix: 16) }))
+    }
+}
+
+extension ControlPlaneRecord.PlannedStep {
+    /// A planned step in words, with the voters where it is about them.
+    public init(_ entry: MembershipPlan.Entry) {
+        self.init(
+            step: entry.step.description, voters: entry.step.changesMembers ? entry.proof.after.description : nil)
     }
 }

@@ -5,8 +5,9 @@ public protocol ControlPlaneActions: Sendable {
     /// Does one step and returns once it shows; may be called again for the same step. `sight` is what it was planned
     /// from.
     func carryOut(_ step: MembershipStep, from sight: ControlPlaneSight) async throws
-    /// Tells people what is done next; the rest of the plan comes with it.
-    func show(_ plan: MembershipPlan) async
+    /// Tells people what is done next; the rest of the plan comes with it. Nothing is done that could not be told: who
+    /// does not lead any more cannot.
+    func show(_ plan: MembershipPlan) async throws
 }
 
 /// Makes a control plane what is wanted, a step at a time.
@@ -30,7 +31,7 @@ public struct ControlPlaneExecutor<Actions: ControlPlaneActions>: Sendable {
             try Task.checkCancellation()
             let sight = try await actions.look(for: wish)
             let plan = try MembershipPlan(from: sight, to: wish)
-            await actions.show(plan)
+            try await actions.show(plan)
             guard let step = plan.entries.first?.step else { return taken }
             if taken.suffix(Self.attemptCountMax) == ArraySlice(repeating: step, count: Self.attemptCountMax) {
                 throw MembershipRefusal.noProgress(step)

@@ -31,11 +31,13 @@ public struct StoreMember: Hashable, Sendable {
     public var isCaughtUp: Bool
     /// Whether it leads.
     public var isLeader: Bool
+    /// Entries of the log that the newest member has and this one has not; nil: it does not answer.
+    public var behind: UInt64?
 
     /// A member.
     public init(
         id: UInt64, peer: SocketAddress?, isLearner: Bool, isStarted: Bool, isHealthy: Bool, isCaughtUp: Bool,
-        isLeader: Bool
+        isLeader: Bool, behind: UInt64? = nil
     ) {
         self.id = id
         self.peer = peer
@@ -44,6 +46,7 @@ public struct StoreMember: Hashable, Sendable {
         self.isHealthy = isHealthy
         self.isCaughtUp = isCaughtUp
         self.isLeader = isLeader
+        self.behind = behind
     }
 }
 
@@ -51,23 +54,23 @@ public struct StoreMember: Hashable, Sendable {
 public protocol ControllerSurroundings: Sendable {
     /// The nodes with the controller role, by name.
     func controllers() async throws -> [String: ControllerState]
-    /// Blobs that lie on fewer of these controllers than they should.
+    /// Blobs that lie on fewer of these controllers than they should, and are somewhere.
     func blobsShort(on controllers: [String]) async throws -> Int
-    /// Begins to copy such blobs; returns before it is done.
+    /// Copies such blobs for a while; returns within a minute, whether it is done or not.
     func copyBlobs(to controllers: [String]) async throws
 }
 
 /// A node with the controller role.
 public struct ControllerState: Hashable, Sendable {
-    /// Its address among the controllers.
-    public var address: IPv4Address
+    /// Its address among the controllers; nil: it has told none yet, and is not ready.
+    public var address: IPv4Address?
     /// Whether it is active, its agent is connected and it has its secrets and certificates.
     public var isReady: Bool
     /// Whether its conductor serves.
     public var isServing: Bool
 
     /// A controller.
-    public init(address: IPv4Address, isReady: Bool, isServing: Bool) {
+    public init(address: IPv4Address?, isReady: Bool, isServing: Bool) {
         self.address = address
         self.isReady = isReady
         self.isServing = isServing
