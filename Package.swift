@@ -210,7 +210,8 @@ let package = Package(
             [
                 "Primitives", "ResourceModel", "ReconcileRuntime", "CatalogBareMetal", "CatalogIdentity",
                 "AgentProtocol", "APISupport", "FleetContract", "Identity", "BareMetal", "Fleet", "BlobStore",
-                "Policy", "ImageChunks", "NetworkBoot", hummingbird, httpTypes, nioCore, logging, lifecycle,
+                "ControlPlane", "Policy", "ImageChunks", "NetworkBoot", hummingbird, httpTypes, nioCore, logging,
+                lifecycle,
             ]),
 
         .target(
@@ -272,7 +273,7 @@ let package = Package(
                 "Primitives", "ResourceModel", "ReconcileRuntime", "StoreSQLite", "StoreEtcd", "BlobStore",
                 "CatalogBareMetal", "FleetContract",
                 "CatalogIdentity", "AgentProtocol", "NetworkUnits", "Identity", "BareMetal", "Fleet", "BMCDrivers",
-                "BootServer", "TPMVerification", "OpenIDIssuers", "BlobPeers",
+                "BootServer", "TPMVerification", "OpenIDIssuers", "BlobPeers", "ControlPlane", "StoreMembers",
                 "AgentPort", "APISupport", "BareMetalAPI", "FleetAPI", "IdentityAPI", "Policy", "Dashboard",
                 "ImageChunks", "NetworkBoot", "CLinux",
                 "CCrypt",
@@ -489,7 +490,7 @@ let package = Package(
                 "Identity", "Policy", "IdentityAPI", "BareMetalAPI",
                 "CatalogIdentity",
                 "CatalogBareMetal", "AgentProtocol", "BareMetal", "Fleet", "ResourceModel", "ReconcileRuntime",
-                "StoreMemory", "StoreSQLite", "StoreEtcd", "EtcdBed",
+                "StoreMemory", "StoreSQLite", "StoreEtcd", "EtcdBed", "ControlPlane", "StoreMembers",
                 "BlobStore", "ImageChunks", "Primitives", hummingbird, httpClient, httpTypes, nioCore, nioPosix,
                 nioHTTP1, nioSSL,
                 logging, arguments, "ProgramRuns", crypto, x509, asn1,

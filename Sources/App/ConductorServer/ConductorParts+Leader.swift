@@ -2,6 +2,7 @@ import BMCDrivers
 import BareMetal
 import CatalogBareMetal
 import CatalogIdentity
+import ControlPlane
 import Identity
 import IdentityAPI
 import Logging
@@ -27,7 +28,7 @@ extension ConductorParts {
         backend.store = store
         backend.vault = vault
         let audit = AuditLog(store: store, clock: clock)
-        return [
+        let services: [any Service] = [
             controller, bmcController(store, door: door, writer: writer, controller: controller, audit: audit),
             RuleFollower(
                 catalog: catalog, readInventory: { await StoredInventory.read($0, in: blobs) },
@@ -44,6 +45,18 @@ extension ConductorParts {
                 register: CertificateRegister(store: store, clock: clock), duties: [.catalog], clock: clock,
                 logger: logger),
         ]
+        return services + [controlPlaneController(store)].compactMap(\.self)
+    }
+
+    /// Who keeps the site's controllers as they were asked for; nil on a store that has no members.
+    private func controlPlaneController(_ store: any ResourceStore) -> ControlPlaneController? {
+        guard let membership = engine.membership else { return nil }
+        let surroundings = SiteControllers(catalog: catalog, blobs: blobs, manifests: blobFigures.manifests)
+        let desk = ControlPlaneDesk(
+            store: store, membership: MembershipOfLeader(membership, isLeading: isLeading), surroundings: surroundings,
+            clock: clock)
+        return ControlPlaneController(
+            settle: { try await desk.settle() }, situations: { surroundings.situations() }, logger: logger)
     }
 
     /// What runs on a conductor that shares its store, whether it leads or not: it follows what others change of what is

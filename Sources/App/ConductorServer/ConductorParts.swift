@@ -27,10 +27,10 @@ import TPMVerification
 /// Everything that runs in one conductor, wired together.
 struct ConductorParts {
     let configuration: ConductorConfiguration
-    private let engine: StoreEngine
+    let engine: StoreEngine
     private let store: any ResourceStore
     let blobs: SiteBlobs
-    private let blobFigures: BlobFigures
+    let blobFigures: BlobFigures
     private let peerKey: SecretText
     private let peerAccess: HTTPBlobPeers
     let identity: CloudIdentity

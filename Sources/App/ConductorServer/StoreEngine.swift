@@ -1,8 +1,10 @@
 import AgentProtocol
+import ControlPlane
 import Primitives
 import ResourceModel
 import ServiceLifecycle
 import StoreEtcd
+import StoreMembers
 import StoreSQLite
 
 /// The store that a conductor works on, with what its engine needs and tells.
@@ -18,6 +20,8 @@ struct StoreEngine: Sendable {
     let isWritable: @Sendable () -> Bool
     /// Whether it has been reached in the last seconds.
     var isReachable: @Sendable () -> Bool = { true }
+    /// The members that the store is made of; nil: it has none.
+    var membership: (any StoreMembership)?
 
     /// A file of this conductor's own.
     static func embedded(_ store: SQLiteStore, _ watch: StoreWatch) -> StoreEngine {
@@ -32,7 +36,7 @@ struct StoreEngine: Sendable {
         return StoreEngine(
             store: store, isShared: true, services: [store],
             samples: { [.init(name: "muster_store_writable", value: isWritable() ? 1 : 0)] }, isWritable: isWritable,
-            isReachable: { store.isReachable })
+            isReachable: { store.isReachable }, membership: EtcdMembership(store.administration))
     }
 
     /// Whether members have a leader and none has run out of the space that it may take. Before the first look it is
