@@ -106,6 +106,8 @@ public struct Condition: Codable, Sendable, Hashable {
 extension Condition {
     /// The type of the check that a role module answers at all; while it does not hold, its role tells of nothing else.
     public static let roleResponsive = "RoleResponsive"
+    /// The type of the check that a controller has the keys and certificates that its services need.
+    public static let controllerSecretsReady = "ControllerSecretsReady"
 }
 
 /// What the role modules see after they have worked on a view.

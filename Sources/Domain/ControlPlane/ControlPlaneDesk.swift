@@ -10,7 +10,7 @@ public struct ControlPlaneDesk: ControlPlaneActions {
     public enum Failure: UserFacingError, Hashable {
         case noControlPlane
         /// The effect of a step did not show.
-        case late(String, Duration)
+        case late(MembershipStep, Duration)
         /// A controller or a member went away under the step.
         case gone(String)
 
@@ -18,9 +18,9 @@ public struct ControlPlaneDesk: ControlPlaneActions {
             switch self {
             case .noControlPlane: "The site has no control plane; begin one with: muster controller pivot"
             case .late(let step, let patience):
-                "It took more than \(patience.components.seconds) s to \(step). See the node (muster why NODE); the same "
-                    + "command goes on."
-            case .gone(let name): "\(name) is not there any more; run the same command again."
+                "It took more than \(patience.components.seconds) s to \(step); it is tried again. See: "
+                    + (step.controller.map { "muster node why \($0)" } ?? "muster conductor list")
+            case .gone(let name): "\(name) is not there any more; it is looked at again."
             }
         }
     }
@@ -72,17 +72,38 @@ public struct ControlPlaneDesk: ControlPlaneActions {
     }
 
     /// The steps to what is wished as it is now, changing nothing; blobs are taken to have to be copied wherever somebody
-    /// comes or leaves. Throws `MembershipRefusal`.
-    public func plan(for wish: ControlPlaneWish) async throws -> MembershipPlan {
+    /// comes or leaves. With it come the voters as they are now. Throws `MembershipRefusal`.
+    public func plan(
+        for wish: ControlPlaneWish
+    ) async throws -> (now: QuorumProof.Voters, plan: MembershipPlan) {
         var sight = try await sight(try await record().status)
         sight.blobsShort = Set(sight.members.map(\.controller)) == Set(wish.controllers) ? 0 : 1
-        return try MembershipPlan(from: sight, to: wish)
+        return (sight.voters, try MembershipPlan(from: sight, to: wish))
     }
 
-    /// Blobs are counted only where the next step hangs on them: every conductor is asked for every one.
+    /// Blobs are counted only where the next step hangs on them: every conductor is asked for every one. What may pass is
+    /// looked at again for a while.
     public func look(for wish: ControlPlaneWish) async throws -> ControlPlaneSight {
+        let deadline = ContinuousClock.now + refusalPatience
+        while true {
+            let sight = try await lookOnce(for: wish)
+            guard Self.isRefusedForNow(sight, wish), ContinuousClock.now < deadline else { return sight }
+            try await pause()
+        }
+    }
+
+    private static func isRefusedForNow(_ sight: ControlPlaneSight, _ wish: ControlPlaneWish) -> Bool {
+        do {
+            _ = try MembershipPlan.next(sight, wish)
+            return false
+        } catch {
+            return error.mayPass
+        }
+    }
+
+    private func lookOnce(for wish: ControlPlaneWish) async throws -> ControlPlaneSight {
         let status = try await record().status
-        var sight = try await sight(status)
+        var sight = try await insist { try await self.sight(status) }
         let steps = [0, 1].map { count -> MembershipStep? in
             sight.blobsShort = count
             return try? MembershipPlan.next(sight, wish)?.step
@@ -91,7 +112,9 @@ public struct ControlPlaneDesk: ControlPlaneActions {
         if steps[0] == nil, status.phase == .settled, status.observed == observed {
             sight.blobsShort = 0
         } else {
-            sight.blobsShort = try await told { try await surroundings.blobsShort(on: wish.controllers) }
+            sight.blobsShort = try await told {
+                try await insist { try await surroundings.blobsShort(on: wish.controllers) }
+            }
         }
         return sight
     }
@@ -194,11 +217,10 @@ public struct ControlPlaneDesk: ControlPlaneActions {
         let controllers = try await record().spec.controllers
         var (least, deadline) = (Int.max, ContinuousClock.now)
         while true {
-            var count = 0
-            try await insist { count = try await surroundings.blobsShort(on: controllers) }
+            let count = try await insist { try await surroundings.blobsShort(on: controllers) }
             guard count > 0 else { return }
             if count < least { (least, deadline) = (count, .now + patience) }
-            guard ContinuousClock.now < deadline else { throw Failure.late("\(step)", patience) }
+            guard ContinuousClock.now < deadline else { throw Failure.late(step, patience) }
             try await insist { try await surroundings.copyBlobs(to: controllers) }
             try await pause()
         }
@@ -250,16 +272,14 @@ public struct ControlPlaneDesk: ControlPlaneActions {
     private func wait(_ step: MembershipStep, until isDone: () async throws -> Bool) async throws {
         let deadline = ContinuousClock.now + patience
         while true {
-            var isThere = false
-            try await insist { isThere = try await isDone() }
-            if isThere { return }
-            guard ContinuousClock.now < deadline else { throw Failure.late("\(step)", patience) }
+            if try await insist(isDone) { return }
+            guard ContinuousClock.now < deadline else { throw Failure.late(step, patience) }
             try await pause()
         }
     }
 
     /// Asks again for a while when the store says that it is not the time, or does not answer.
-    private func insist(_ body: () async throws -> Void) async throws {
+    private func insist<Result>(_ body: () async throws -> Result) async throws -> Result {
         let deadline = ContinuousClock.now + refusalPatience
         while true {
             do { return try await body() } catch {

@@ -34,6 +34,17 @@ public enum MembershipStep: Hashable, Sendable {
         default: false
         }
     }
+
+    /// The controller that it is about; nil: it is about all.
+    public var controller: String? {
+        switch self {
+        case .prepare(let name), .addLearner(let name), .startMember(let name), .awaitCatchUp(let name),
+            .promote(let name), .startConductor(let name), .stopConductor(let name), .moveLeader(_, to: let name),
+            .removeMember(let name, _), .stopMember(let name):
+            name
+        case .publish, .copyBlobs: nil
+        }
+    }
 }
 
 extension MembershipStep: CustomStringConvertible {
@@ -75,6 +86,14 @@ public enum MembershipRefusal: UserFacingError, Hashable {
     case quorumWouldBeLost(MembershipStep, QuorumProof)
     /// A step was carried out, and is needed again.
     case noProgress(MembershipStep)
+
+    /// Whether it may be over in seconds, as after an election or the restart of a member.
+    public var mayPass: Bool {
+        switch self {
+        case .noQuorum, .memberDown, .quorumWouldBeLost: true
+        case .badCount, .namedTwice, .unknownController, .noProgress: false
+        }
+    }
 
     public var publicMessage: String {
         switch self {

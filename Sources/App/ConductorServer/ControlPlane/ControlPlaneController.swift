@@ -2,7 +2,6 @@ import ControlPlane
 import Logging
 import Primitives
 import ServiceLifecycle
-import Synchronization
 
 /// Makes the site's controllers what they were asked to be, as long as this conductor leads.
 ///
@@ -57,7 +56,9 @@ struct ControlPlaneController: Service {
             case .success:
                 (failures, told) = (0, nil)
                 await watch.change(within: pauses.settled)
-            case .failure(let error) where error is CancellationError || watch.isOutdated: failures = 0
+            case .failure where watch.isOutdated: failures = 0
+            // The term ends.
+            case .failure(let error) where error is CancellationError: try? await Task.sleep(for: pauses.first)
             case .failure(ControlPlaneDesk.Failure.noControlPlane): await watch.change(within: pauses.settled)
             case .failure(let error):
                 failures += 1
@@ -68,61 +69,6 @@ struct ControlPlaneController: Service {
                 try? await Task.sleep(for: pauses.first)
                 await watch.change(within: pauses.after(failure: failures) - pauses.first)
             }
-        }
-    }
-}
-
-/// What a run is made for, and what ends the wait for the next one.
-private final class SituationWatch: Sendable {
-    private struct State {
-        var situation: SiteControllers.Situation?
-        var running: Task<Void, any Error>?
-        var isOutdated = false
-    }
-
-    private let state = Mutex(State())
-    private let bell: AsyncStream<Void>
-    private let ring: AsyncStream<Void>.Continuation
-
-    init() { (bell, ring) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1)) }
-
-    /// Whether the last run was broken off because something else is wanted.
-    var isOutdated: Bool { state.withLock { $0.isOutdated } }
-
-    /// Notes what is so now; breaks a run off that was made for another wish.
-    func note(_ situation: SiteControllers.Situation) {
-        let (isNew, outdated) = state.withLock { state -> (Bool, Task<Void, any Error>?) in
-            let before = state.situation
-            state.situation = situation
-            guard let before, before != situation else { return (before == nil, nil) }
-            guard before.wanted != situation.wanted, let running = state.running else { return (true, nil) }
-            state.isOutdated = true
-            return (true, running)
-        }
-        outdated?.cancel()
-        if isNew { ring.yield() }
-    }
-
-    /// Does `work`, which ends when this is cancelled and when something else is wanted.
-    func run(_ work: @escaping @Sendable () async throws -> Void) async -> Result<Void, any Error> {
-        let task = Task { try await work() }
-        state.withLock { ($0.running, $0.isOutdated) = (task, false) }
-        let result = await withTaskCancellationHandler {
-            await task.result
-        } onCancel: {
-            task.cancel()
-        }
-        state.withLock { $0.running = nil }
-        return result
-    }
-
-    /// Returns after the next change that no run has seen, or after `limit`.
-    func change(within limit: Duration) async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { [bell] in for await _ in bell { return } }
-            group.addTask { try? await Task.sleep(for: limit) }
-            await group.next()
-            group.cancelAll()
         }
     }
 }

@@ -1,4 +1,5 @@
 import AgentProtocol
+import BareMetal
 import BlobStore
 import CatalogBareMetal
 import ControlPlane
@@ -11,9 +12,6 @@ struct SiteControllers: ControllerSurroundings {
     let catalog: LiveCatalog
     let blobs: SiteBlobs
     let manifests: ManifestMemory
-
-    /// The check of a controller's agent that it has its keys and certificates.
-    static let secretsReady = "ControllerSecretsReady"
 
     func controllers() async throws -> [String: ControllerState] {
         try await catalog.cache.barrier()
@@ -28,16 +26,26 @@ struct SiteControllers: ControllerSurroundings {
             let address = catalog.controllerAddress(of: node)
             states[node.spec.name] = ControllerState(
                 address: address, isReady: address != nil && Self.isReady(node),
-                isServing: serving.contains(node.spec.name))
+                isServing: serving.contains(node.spec.name),
+                origin: address.map { origin(of: $0, on: node) } ?? .ownSetup)
         }
         return states
+    }
+
+    private func origin(of address: IPv4Address, on node: Node) -> ControllerState.AddressOrigin {
+        let network = (try? node.id).flatMap { try? catalog.networks(of: $0).item(for: node) }
+        if network?.links.contains(where: { $0.addresses.contains { $0.address == address } }) == true {
+            return .ownSetup
+        }
+        let segment = catalog.segments().first { $0.spec.network.contains(address) }
+        return segment?.spec.mode == .server ? .siteDHCP : .otherDHCP
     }
 
     private static func isReady(_ node: Node) -> Bool {
         guard node.status.state == .active, let agent = node.status.agent, agent.connection == .open else {
             return false
         }
-        return agent.conditions.contains { $0.type == secretsReady && $0.isTrue }
+        return agent.conditions.contains { $0.type == Condition.controllerSecretsReady && $0.isTrue }
     }
 
     // MARK: What a control plane is woken by
