@@ -104,6 +104,16 @@ struct ConductorClusterTests {
         }
         try await waitUntil(.seconds(20)) { try await clients[1].conductors().map(\.name) == ["c1", "c2"] }
 
+        // They were started by hand: there is no control plane, and each shows the store's members all the same.
+        for client in clients {
+            let report = try await client.controllers()
+            #expect(report.wanted == nil && report.beginning?.contains("were started by hand") == true)
+            #expect(report.controllers.flatMap(\.members).map(\.state) == [.leader], "\(report)")
+            let conductors = report.controllers.filter { $0.conductor != nil }
+            #expect(conductors.map(\.name) == ["c1", "c2"] && conductors.allSatisfy { $0.part == .byHand })
+            await #expect(throws: ClientError.self) { try await client.controllersPlan(["c1"]) }
+        }
+
         // Killed: the other leads once the lease is over, and serves all the time.
         let old = try await Self.leader(clients[1]) { $0.name == "c1" }
         first.signal(SIGKILL)

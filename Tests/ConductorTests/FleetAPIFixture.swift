@@ -34,6 +34,7 @@ struct FleetFixture: Sendable {
     let clock: ManualWallClock
     let api: String
     let tokens: [OperatorRole: String]
+    let controllers: ControllerServices
 
     /// Runs `body` with a client that has the token of this role, and ends the client.
     func with<Result>(
@@ -102,6 +103,7 @@ func withFleet(
     live: LiveNodeData = LiveNodeData(), clock: ManualWallClock = ManualWallClock(),
     overrides: [String: String] = [:], routes: [GuardedRoute] = [],
     reachesStore: @escaping @Sendable () -> Bool = { true },
+    controllers: (MemoryStore) -> ControllerServices = { _ in ControllerServices() },
     _ body: @escaping @Sendable (FleetFixture) async throws -> Void
 ) async throws {
     let directory = try TemporaryDirectory("fleet")
@@ -122,12 +124,13 @@ func withFleet(
     let gate = Gate(policy: policy, audit: audit) {
         IdentityDirectory(cache.snapshot()).project(named: "admin", in: IdentityBootstrap.defaultDomain)?.id
     }
-    let services = FleetServices(
+    var services = FleetServices(
         store: store, cache: cache, blobs: SiteBlobs(alone: blobs), vault: vault, gate: gate,
         policy: PolicyDesk(policy: policy, routes: routes) { IdentityDirectory(cache.snapshot()) }, audit: audit,
         operators: operators, clock: clock, live: live,
         conductor: ConductorInfo(version: "1.2.3", reachesStore: reachesStore), logger: logger,
         hashPassword: { try PasswordHash.make($0) })
+    services.controllers = controllers(store)
     let fleetAPI = OperatorAPI(services: services)
     let dashboard = WebPages(
         reads: fleetAPI.reads, gate: services.gate, audit: audit, clock: clock, version: "1.2.3",
@@ -143,7 +146,7 @@ func withFleet(
     let application = Application(
         router: router, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
         onServerRunning: { channel in portQueue.yield(channel.localAddress?.port ?? 0) }, logger: logger)
-    let made = tokens
+    let (made, madeControllers) = (tokens, services.controllers)
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await cache.run() }
         group.addTask { try await application.run() }
@@ -152,7 +155,7 @@ func withFleet(
         let port = await iterator.next() ?? 0
         let fixture = FleetFixture(
             store: store, cache: cache, blobs: blobs, audit: audit, vault: vault, operators: operators, clock: clock,
-            api: "http://127.0.0.1:\(port)", tokens: made)
+            api: "http://127.0.0.1:\(port)", tokens: made, controllers: madeControllers)
         try await withDeadline(.seconds(120)) { try await body(fixture) }
     }
     withExtendedLifetime(directory) {}

@@ -18,6 +18,8 @@ import Testing
             "nodes", "nodes/{node}", "nodes/{node}/inventory", "nodes/{node}/why", "nodes/{node}/explain",
             "nodes/{node}/events", "nodes/{node}/logs", "top", "watch", "events", "bmcs", "bmcs/{bmc}", "segments",
             "segments/{segment}/events", "leases", "rules", "conflicts", "images", "authority", "conductors",
+            "controllers",
+            "controllers/plan",
         ]
         for path in read { table["GET /fleet/v1/\(path)"] = everybody }
         for path in ["/metrics", "/metrics/nodes/{node}", "/metrics/http_sd"] { table["GET \(path)"] = everybody }
@@ -36,6 +38,7 @@ import Testing
             "POST /fleet/v1/nodes/{node}/revoke-certificate", "POST /fleet/v1/site/check",
             "POST /fleet/v1/bmcs/{bmc}/power",
             "POST /fleet/v1/bmcs/{bmc}/approve", "POST /fleet/v1/bmcs/{bmc}/rotate-password", "PUT /fleet/v1/site",
+            "PUT /fleet/v1/controllers",
             "POST /fleet/v1/blobs",
             "PUT /fleet/v1/images/{image}", "PUT /fleet/v1/ramdisks/{ramdisk}", "PUT /fleet/v1/blobs/{digest}",
         ]
@@ -152,6 +155,9 @@ import Testing
         ("POST", "tokens/test-reader/rotate", #"{"graceSeconds":-1}"#, 400),
         ("POST", "tokens/nobody/revoke", "{}", 404),
         ("POST", "tokens/test-admin/revoke", "{}", 409),
+        ("PUT", "controllers", "{}", 400),
+        ("PUT", "controllers", #"{"controllers":["c1"]}"#, 409),
+        ("GET", "controllers/plan?controllers=c1", "", 409),
         ("PUT", "site", "{}", 400),
         ("PUT", "site?dryRun=maybe", "{}", 400),
         ("PUT", "images/Bad", #"{"role":"network","manifest":"00"}"#, 400),

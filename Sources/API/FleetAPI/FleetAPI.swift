@@ -51,13 +51,14 @@ public struct OperatorAPI: Sendable {
     public static let cachedKinds: [any Resource.Type] = [
         Node.self, BMC.self, Segment.self, Rule.self, SKU.self, NodeImage.self, Ramdisk.self, Lease.self,
         IdentityConflict.self, NodeCertificates.self, SiteAuthority.self, ConductorRecord.self,
+        ControlPlaneRecord.self,
     ]
 
     /// What the cache has to find resources by.
     public static let cacheIndexes = [AnyCacheIndex(FleetReads.nodesByName)]
 
     /// Every route with what its caller must be allowed to do.
-    public static let routes: [FleetRoute] = nodeRoutes + siteRoutes + imageRoutes + metricRoutes
+    public static let routes: [FleetRoute] = nodeRoutes + siteRoutes + controllerRoutes + imageRoutes + metricRoutes
 
     private static let root = FleetPath.root
 
@@ -123,6 +124,12 @@ public struct OperatorAPI: Sendable {
         .change(.post, "\(root)/site/check", .update, Site.kind) { try await $0.checkSite(&$1) },
         .read("\(root)/site/explain", Rule.kind, method: .post) { try await $0.explainInventory() },
         .read("\(root)/site/validate", Site.kind, method: .post) { try await $0.validateSite() },
+    ]
+
+    private static let controllerRoutes: [FleetRoute] = [
+        .read("\(root)/controllers", ControlPlaneRecord.kind) { try await $0.showControllers() },
+        .read("\(root)/controllers/plan", ControlPlaneRecord.kind) { try await $0.planControllers() },
+        .change(.put, "\(root)/controllers", .update, ControlPlaneRecord.kind) { try await $0.changeControllers(&$1) },
     ]
 
     private static let imageRoutes: [FleetRoute] = [

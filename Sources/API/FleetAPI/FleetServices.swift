@@ -45,6 +45,8 @@ public struct FleetServices: Sendable {
     public var register: CertificateRegister
     /// The nodes that hang on the authority that is being replaced.
     public var dependents: @Sendable (SiteAuthority) -> AuthorityDependents
+    /// The site's controllers.
+    public var controllers = ControllerServices()
     /// Names the events that the API itself writes; apart from those of node writers, and of other conductors.
     let events = EventSequence(first: .random(in: 0..<1_000_000))
     /// Where failures are written.

@@ -94,6 +94,25 @@ extension FleetClient {
     /// The conductors that run, by name.
     public func conductors() async throws -> [ConductorSummary] { try await list("conductors") }
 
+    /// The site's controllers.
+    public func controllers() async throws -> ControllersReport { try await get(FleetPath.below("controllers")) }
+
+    /// What would be done to have these controllers; nil: what is left to be done for those that were asked for.
+    public func controllersPlan(
+        _ controllers: [String]? = nil, retired: [String]? = nil
+    ) async throws -> ControllersPlan {
+        try await get(
+            FleetPath.below("controllers", "plan"),
+            query: [
+                ("controllers", controllers?.joined(separator: ",")), ("retired", retired?.joined(separator: ",")),
+            ])
+    }
+
+    /// Says what the site's controllers shall be.
+    public func changeControllers(_ request: ChangeControllersRequest) async throws -> ControllersReport {
+        try await send(.PUT, FleetPath.below("controllers"), request)
+    }
+
     /// The site's certificate authorities.
     public func authority() async throws -> AuthorityRecord { try await get(FleetPath.below("authority")) }
 

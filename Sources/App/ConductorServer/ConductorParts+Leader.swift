@@ -48,10 +48,15 @@ extension ConductorParts {
         return services + [controlPlaneController(store)].compactMap(\.self)
     }
 
+    /// The controllers as the catalog and the conductors have them.
+    var siteControllers: SiteControllers {
+        SiteControllers(catalog: catalog, blobs: blobs, manifests: blobFigures.manifests)
+    }
+
     /// Who keeps the site's controllers as they were asked for; nil on a store that has no members.
     private func controlPlaneController(_ store: any ResourceStore) -> ControlPlaneController? {
         guard let membership = engine.membership else { return nil }
-        let surroundings = SiteControllers(catalog: catalog, blobs: blobs, manifests: blobFigures.manifests)
+        let surroundings = siteControllers
         let desk = ControlPlaneDesk(
             store: store, membership: MembershipOfLeader(membership, isLeading: isLeading), surroundings: surroundings,
             clock: clock)

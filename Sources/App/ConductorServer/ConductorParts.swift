@@ -342,7 +342,7 @@ struct ConductorParts {
         let checks = SiteCheckDesk(
             catalog: catalog, vault: vault, blobs: blobs, configuration: configuration, authorities: authorities,
             missingPrograms: missingPrograms, turns: turns, clock: clock, logger: logger)
-        let services = FleetServices(
+        var services = FleetServices(
             store: store, cache: catalog.cache, blobs: blobs, vault: vault,
             gate: identity.gate, policy: identity.policyDesk(with: bareMetal.guardedRoutes), audit: audit,
             operators: operators, clock: clock, live: live,
@@ -358,6 +358,8 @@ struct ConductorParts {
             dependents: { [progress, begun] in
                 catalog.dependents(of: $0, heard: { progress.lastHeard($0) ?? begun }, now: clock.now)
             })
+        services.controllers = ControllerServices(
+            membership: engine.membership, surroundings: engine.membership.map { _ in siteControllers })
         let operators = operators
         let api = OperatorAPI(services: services)
         let verify: @Sendable (String) -> Caller? = { [identity] in

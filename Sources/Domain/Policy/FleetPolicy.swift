@@ -45,6 +45,8 @@ public enum FleetPolicy {
         .reader("site:read", "Have a site file checked"),
         .admin("site:update", "Apply a site file"),
         .reader("conductor:read", "See which conductors run"),
+        .reader("controlplane:read", "See the site's controllers, and what a change of them would do"),
+        .admin("controlplane:update", "Change which nodes are the site's controllers"),
         .reader("authority:read", "See the certificate authority"),
         .admin("authority:rotate", "Replace the certificate authority"),
     ]
