@@ -98,6 +98,109 @@ import Testing
         try golden("conductor-list") { ConductorList.table(conductors, now: Self.now).lines(for: $0) }
     }
 
+    @Test func controllersFit() throws {
+        var report = ControllersReport(time: Self.now)
+        report.wanted = .init(
+            controllers: ["controller-1", "controller-2", "controller-4"], retired: [], vip: "10.77.0.99/24",
+            generation: Generation(7))
+        report.phase = .changing
+        report.plan = [
+            .init(step: "wait until controller-4 has caught up"),
+            .init(step: "let controller-4 vote", voters: "3 of 3 vote, 2 are needed, 1 may fail"),
+        ]
+        report.since = Self.now.advanced(by: .seconds(-42))
+        report.problem =
+            "It took more than 600 s to wait until controller-4 has caught up; it is tried again. See: muster node why "
+            + "controller-4"
+        typealias Row = ControllersReport.Controller
+        func row(
+            _ number: UInt32, _ part: Row.Part, _ state: ControllersReport.Member.State?, behind: UInt64?,
+            _ change: (inout Row) -> Void
+        ) -> Row {
+            var row = Row(name: "controller-\(number)", address: IPv4Address(0x0A4D_0000 + number), part: part)
+            if let state { row.members = [.init(id: "8e9e05c52164694\(number)", state: state, behind: behind)] }
+            row.isReady = true
+            change(&row)
+            return row
+        }
+        report.controllers = [
+            row(1, .stays, .leader, behind: 0) {
+                $0.conductor = .init(isLeader: false, lagMilliseconds: nil)
+                $0.hasVIP = true
+            },
+            row(2, .stays, .follower, behind: 2) { $0.conductor = .init(isLeader: true, lagMilliseconds: nil) },
+            row(3, .leaves, .silent, behind: nil) {
+                $0.isReady = false
+                $0.hasSecrets = true
+            },
+            row(4, .comes, .learner, behind: 1_204) { _ in },
+            row(5, .spare, nil, behind: nil) {
+                $0.isReady = false
+                $0.hasSecrets = false
+            },
+        ]
+        try golden("controller-list") { ControllerList.lines(report, $0) }
+    }
+
+    @Test func controllerPlansFit() throws {
+        func voters(_ count: Int, _ answering: Int) -> ControllersPlan.Voters {
+            .init(count: count, answering: answering, quorum: count / 2 + 1, mayFail: answering - count / 2 - 1)
+        }
+        let plan = ControllersPlan(
+            controllers: ["controller-1", "controller-2", "controller-4"], retired: [], generation: Generation(7),
+            now: voters(3, 2),
+            steps: [
+                .init(
+                    step: "remove controller-3 (member 8e9e05c521646943) from the store", changesVoters: true,
+                    voters: voters(2, 2)),
+                .init(step: "add controller-4 to the store as a learner", changesVoters: true, voters: voters(2, 2)),
+                .init(step: "start the store's member on controller-4", changesVoters: false, voters: voters(2, 2)),
+                .init(step: "let controller-4 vote", changesVoters: true, voters: voters(3, 3)),
+            ],
+            warnings: [
+                "controller-4 gets its address by a DHCP server that is not the site's. Have it keep 10.77.0.4 for "
+                    + "controller-4: the store knows its members by their addresses."
+            ])
+        try golden("controller-plan") { ControllerPlan.lines(plan, $0) }
+        let nothing = ControllersPlan(
+            controllers: plan.controllers, retired: [], generation: plan.generation, now: voters(3, 3), steps: [])
+        #expect(
+            ControllerPlan.lines(nothing, Self.terminal(nil))
+                == ["The controllers are controller-1, controller-2, controller-4; nothing to do."])
+    }
+
+    @Test func whatIsFollowedIsPrintedOnce() {
+        var report = ControllersReport(time: Self.now)
+        report.wanted = .init(controllers: ["a", "b", "c"], retired: [], vip: nil, generation: Generation(2))
+        report.phase = .changing
+        report.plan = [.init(step: "let b vote")]
+        var shown = ControllerFollow.Shown()
+        #expect(shown.lines(report, after: .seconds(1)) == ["    1s  let b vote"])
+        #expect(shown.lines(report, after: .seconds(2)).isEmpty)
+        report.problem = "etcd refuses"
+        #expect(shown.lines(report, after: .seconds(30)) == ["   30s  it waits: etcd refuses"])
+        report.problem = nil
+        report.plan = []
+        report.isSettled = true
+        #expect(shown.lines(report, after: .seconds(180)) == ["    3m  settled: a, b, c"])
+    }
+
+    @Test func aReplacementIsAnotherNodeOrAnotherMember() throws {
+        var report = ControllersReport(time: Self.now)
+        let wanted = ControllersReport.Wanted(
+            controllers: ["a", "b", "c"], retired: [], vip: nil, generation: Generation(2))
+        var row = ControllersReport.Controller(name: "c", address: nil, part: .stays)
+        row.members = [.init(id: "1f", state: .silent, behind: nil)]
+        report.controllers = [row]
+        let other = try ControllerReplace.wish(report, wanted, "c", with: "d")
+        #expect(other.controllers == ["a", "b", "d"] && other.retired.isEmpty)
+        let same = try ControllerReplace.wish(report, wanted, "c", with: "c")
+        #expect(same.controllers == ["a", "b", "c"] && same.retired == ["1f"])
+        for (node, with) in [("d", "e"), ("a", "b"), ("a", "a")] {
+            #expect(throws: Failure.self) { try ControllerReplace.wish(report, wanted, node, with: with) }
+        }
+    }
+
     @Test func whyFits() throws {
         let reply = WhyReply(
             node: try Self.fleet()[1], time: Self.now,

@@ -22,7 +22,8 @@ public struct Muster: ParsableCommand {
         version: version,
         subcommands: [
             NodeCommand.self, Top.self, SiteCommand.self, ImageCommand.self, BMCCommand.self, SegmentCommand.self,
-            LeaseCommand.self, ConflictCommand.self, ConductorCommand.self, AuthorityCommand.self, TokenCommand.self,
+            LeaseCommand.self, ConflictCommand.self, ConductorCommand.self, ControllerCommand.self,
+            AuthorityCommand.self, TokenCommand.self,
             PolicyCommand.self, EventCommand.self, AuditCommand.self, VersionCommand.self,
         ])
 

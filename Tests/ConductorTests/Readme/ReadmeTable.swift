@@ -69,6 +69,19 @@ struct ReadmeCommand: Sendable {
         .typed(
             "muster-conductor migrate --to sqlite --etcd https://10.0.0.1:2379", adding: "--help", shows: "--to",
             because: "StoreMoveTests moves a site there and back"),
+        .typed("muster controller list", shows: "muster controller pivot"),
+        .typed(
+            "muster controller plan c1 c2 c3", exit: 4, shows: "no control plane",
+            because: "the scene has one conductor; FleetAPIControllerTests plans"),
+        .typed(
+            "muster controller grow c2 c3", exit: 4, shows: "no control plane",
+            because: "the scene has one conductor; ControlPlaneControllerTests grows"),
+        .typed(
+            "muster controller replace c2 --with c4", exit: 4, shows: "no control plane",
+            because: "the scene has one conductor; ControlPlaneControllerTests replaces"),
+        .typed(
+            "muster controller shrink c3 c4", exit: 4, shows: "no control plane",
+            because: "the scene has one conductor; ControlPlaneControllerTests shrinks"),
         .typed(
             "muster image push NAME --role network --file node-network.raw",
             ["NAME": "node-network", "node-network.raw": "@image"], shows: "Sent "),
