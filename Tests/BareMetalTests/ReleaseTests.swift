@@ -230,11 +230,14 @@ import Testing
         let view = NodeView(revision: Revision(7), generation: Generation(1), items: ["overlay-4242": item])
         let other = try NodeView.Item(kind: AgentSettings.kind, generation: Generation(1), encoding: settings)
         let compute = NodeView(revision: Revision(9), generation: Generation(1), items: [AgentSettings.kind: other])
+        let secrets = try NodeView.Item(
+            kind: ControllerSecretsItem.kind, generation: Generation(1),
+            encoding: ControllerSecretsItem(address: IPv4Address("10.77.0.51"), authority: digest))
         let up: [AgentMessage] = [
             .hello(Walk.hello), .status(Walk.report(ready: false)), .status(report),
             .metrics(MetricsReport(time: time, samples: [.init(name: "node_load1", labels: ["a": "b"], value: 1.5)])),
             .logs(LogBatch(source: "network-agent", lines: [.init(time: time, level: "info", text: "started")])),
-            .renew(signingRequest: "PEM"),
+            .renew(signingRequest: "PEM"), .secrets(ControllerSecretsRequest(signingRequest: "PEM")),
         ]
         let down: [ConductorMessage] = [
             .welcome(ConductorWelcome(time: time, conductors: ["10.77.0.1:7443"], viewIsCurrent: false)), .view(view),
@@ -244,6 +247,14 @@ import Testing
                     from: Revision(7), revision: Revision(8), generation: Generation(2), upserts: [:],
                     deletions: ["overlay-4242"])),
             .certificate(EnrolmentReply(certificateChain: "PEM", notAfter: time)),
+            .secrets(
+                .granted(
+                    ControllerSecrets(
+                        certificate: "PEM", authority: "PEM", masterKey: SecretText("muster-master-key 1")))),
+            .secrets(.refused(message: "not named")),
+            .view(
+                NodeView(revision: Revision(10), generation: Generation(1), items: [ControllerSecretsItem.key: secrets])
+            ),
             .goodbye(message: "restarting", retryAfterSeconds: 5),
         ]
         let order = DiscoveryOrder(
@@ -320,13 +331,13 @@ import Testing
 
     @Test func `messages of release 0.1.0 are understood`() throws {
         let lines = try Self.frozen("messages.jsonl")
-        #expect(lines.count == 13)
+        #expect(lines.count == 17)
         for (index, line) in lines.enumerated() {
             let data = Data(line.utf8)
             let again =
                 switch index {
-                case 0..<6: try Self.encode(JSONDecoder().decode(AgentMessage.self, from: data))
-                case 6..<12: try Self.encode(JSONDecoder().decode(ConductorMessage.self, from: data))
+                case 0..<7: try Self.encode(JSONDecoder().decode(AgentMessage.self, from: data))
+                case 7..<16: try Self.encode(JSONDecoder().decode(ConductorMessage.self, from: data))
                 default: try Self.encode(JSONDecoder().decode(DiscoveryOrder.self, from: data))
                 }
             #expect(try Self.canonical(again) == Self.canonical(line))

@@ -47,6 +47,7 @@ struct TrustScene: Sendable {
             authorities: authorities, names: [], addresses: { [IPv4Address(0x7F00_0001)] }, clock: clock,
             logger: logger)
         let register = CertificateRegister(store: store, clock: clock)
+        let storeAuthority = try await StoreAuthority.open(in: vault, clock: clock)
         let audit = AuditLog(store: store, clock: clock)
         let power = BMCAccess(bmcs: { [] }, driver: { _ in throw CancellationError() })
         let hub = AgentHub(
@@ -58,7 +59,11 @@ struct TrustScene: Sendable {
             feed: AgentViewFeed(logger: logger, clock: clock) { [] }, metrics: NodeMetrics(),
             logs: NodeLogs(directory: directory.appending("logs"), clock: clock), board: ViewBoard(cache),
             authorities: authorities,
-            register: register, audit: audit, clock: clock, apiPort: 9443, conductor: "run-1", logger: logger)
+            register: register, audit: audit,
+            secrets: ControllerSecretsDesk(
+                store: store, authority: storeAuthority, masterKeys: { vault.keyFileContent },
+                segments: { catalog.segments() }, audit: audit, events: EventSequence(), clock: clock),
+            clock: clock, apiPort: 9443, conductor: "run-1", logger: logger)
         let rotation = AuthorityController(
             store: store, keys: keys, authorities: authorities,
             dependents: { catalog.dependents(of: $0, heard: { _ in clock.now }, now: clock.now) },
@@ -147,14 +152,16 @@ struct SceneNode: Sendable {
     let serial: String
 
     /// Runs its agent for as long as `body` runs.
-    func runAgent(_ body: () async throws -> Void) async throws {
+    func runAgent(
+        modules: [any RoleModule] = [], addresses: [IPv4Address] = [], _ body: () async throws -> Void
+    ) async throws {
         let logs = LogBuffer()
         var logger = Logger(label: "agent") { _ in AgentLogHandler(buffer: logs) }
         logger.logLevel = .info
         let agent = Agent(
             configuration: AgentConfiguration(
                 directory: files.path, program: "network-agent", version: "1", bootID: "boot"),
-            modules: [], metrics: { [] }, addresses: { [] }, logs: logs, logger: logger)
+            modules: modules, metrics: { [] }, addresses: { addresses }, logs: logs, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await agent.run() }
             try await body()

@@ -92,6 +92,7 @@ final class AgentHost: @unchecked Sendable {
         case .saveView(let view): machine.installation?.view = view
         case .saveConductors(let list): machine.installation?.identity.conductors = list
         case .apply, .check: check()
+        case .take: later(1...10, "agent takes an answer", .replyTaken)
         case .collectMetrics: later(10...500, "~ agent has its figures", .metricsCollected([]))
         case .setClock(let time): clockOffset = time.since(World.epoch).milliseconds - world.now
         case .prepareRenewal, .installCertificate, .keepAuthorities, .log: break
@@ -182,7 +183,7 @@ extension AgentMessage {
     fileprivate var isRoutine: Bool {
         switch self {
         case .metrics, .logs, .status: true
-        case .hello, .renew: false
+        case .hello, .renew, .secrets: false
         }
     }
 
@@ -194,6 +195,7 @@ extension AgentMessage {
         case .metrics: "figures"
         case .logs: "logs"
         case .renew: "renewal"
+        case .secrets: "request for secrets"
         }
     }
 }

@@ -238,7 +238,7 @@ final class Conductor: @unchecked Sendable {
             world.sendToAgent(.view(view), link)
             await pass(.agentConnected(hello, stream(link)), link)
         case .status(let report): await pass(.agentReported(report), link)
-        case .metrics, .logs, .renew: break
+        case .metrics, .logs, .renew, .secrets: break
         }
     }
 

@@ -23,6 +23,7 @@ struct AgentHub: AgentPortDelegate, Service {
     let authorities: SiteAuthorities
     let register: CertificateRegister
     let audit: AuditLog
+    let secrets: ControllerSecretsDesk
     let clock: any WallClock
     /// The port of this conductor's API.
     let apiPort: Int
@@ -136,6 +137,8 @@ struct AgentHub: AgentPortDelegate, Service {
             do { try logs.append(batch, for: session.node) } catch { logger.warning("\(session): \(error)") }
         case .renew(let request):
             await renew(request, session)
+        case .secrets(let request):
+            await handOver(request, session)
         }
     }
 
@@ -195,16 +198,26 @@ struct AgentHub: AgentPortDelegate, Service {
         }
     }
 
+    private func handOver(_ request: ControllerSecretsRequest, _ session: AgentSession) async {
+        let reply = await secrets.reply(to: request, of: session.node, presented: session.certificate.serial)
+        if case .refused(let why) = reply { logger.warning("\(session): it was given no secrets: \(why)") }
+        do { try session.send(.secrets(reply)) } catch {
+            logger.warning("\(session): the answer to its request for secrets was not sent: \(error)")
+        }
+    }
+
     /// The view that one ground gives, with the revision of just that one.
     private func view(of node: Node, on ground: ViewGround) -> NodeView {
         var conductors = ground.apis
         if conductors.isEmpty, node.spec.role == .controller {
             conductors = LiveCatalog.segment(of: node, in: ground.now).map { ["\($0.spec.server):\(apiPort)"] } ?? []
         }
+        let plane = ground.now.get(ControlPlaneRecord.self, ControlPlaneRecord.name)
         return NodeViewProjection.view(
             of: node, site: ground.now.get(Site.self, Site.name)?.spec, networks: ground.networks, ends: ground.ends,
             conductors: conductors, trust: ground.trust, agentPorts: ground.agentPorts,
-            controlPlane: ground.now.get(ControlPlaneRecord.self, ControlPlaneRecord.name),
+            controlPlane: plane,
+            secrets: plane.flatMap { secrets.item(for: node, in: $0, segments: { ground.now.all(Segment.self) }) },
             revision: ground.now.revision)
     }
 

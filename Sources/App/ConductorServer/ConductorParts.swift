@@ -133,6 +133,9 @@ struct ConductorParts {
             },
             metrics: NodeMetrics(), logs: logs, board: ViewBoard(cache), authorities: authorities, register: register,
             audit: audit,
+            secrets: ControllerSecretsDesk(
+                store: store, authority: site.storeAuthority, masterKeys: { [vault] in vault.keyFileContent },
+                segments: { catalog.segments() }, audit: audit, events: writer.events, clock: clock),
             clock: clock,
             apiPort: configuration.ports.api, conductor: run, logger: logger, startedAt: startedAt)
         consoleDesk = ConsoleDesk(

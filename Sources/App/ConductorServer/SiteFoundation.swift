@@ -14,6 +14,7 @@ struct SiteFoundation: Sendable {
     let operators: OperatorTokens
     let identity: CloudIdentity
     let mediaKey: SecretText
+    let storeAuthority: StoreAuthority
 
     /// The only conductor that makes what is missing at this moment, on a store that several share.
     private static let start = "start"
@@ -22,7 +23,8 @@ struct SiteFoundation: Sendable {
     ///
     /// Conductors that start at the same time on one store do so one after the other, each over a store that only lets
     /// the one in whose turn it is: so there is one authority, one vault and one first operator, and whoever comes second
-    /// finds them. Throws `VaultError`, `StoreError`, `OperatorTokenError` and `AuthorityError`.
+    /// finds them. Throws `VaultError`, `StoreError`, `OperatorTokenError`,
+    /// `AuthorityError` and `StoreAuthorityError`.
     static func open(
         _ engine: StoreEngine, _ configuration: ConductorConfiguration, run: String, clock: any WallClock,
         logger: Logger
@@ -60,7 +62,8 @@ struct SiteFoundation: Sendable {
         _ = try await PeerKey.open(in: vault)
         return SiteFoundation(
             cache: cache, vault: vault, keys: keys, authorities: authorities, operators: operators, identity: identity,
-            mediaKey: try await MediaDesk.key(in: vault))
+            mediaKey: try await MediaDesk.key(in: vault),
+            storeAuthority: try await StoreAuthority.open(in: vault, clock: clock))
     }
 
     /// Sees to it that there is an operator. On a shared store a conductor without the file leaves the token alone that

@@ -21,6 +21,7 @@ final class StreamCounters: Sendable {
             case .metrics: "metrics"
             case .logs: "logs"
             case .renew: "renew"
+            case .secrets: "secrets"
             }
         counts.withLock { $0.messages[kind, default: 0] += 1 }
     }

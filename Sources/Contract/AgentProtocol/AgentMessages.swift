@@ -24,6 +24,8 @@ public enum AgentMessage: Codable, Sendable, Hashable {
     case logs(LogBatch)
     /// Asks for a certificate for a new key (PEM, RFC 2986) before the old one ends.
     case renew(signingRequest: String)
+    /// Asks for what a controller has to have.
+    case secrets(ControllerSecretsRequest)
 }
 
 /// From the conductor to the agent.
@@ -36,6 +38,8 @@ public enum ConductorMessage: Codable, Sendable, Hashable {
     case change(ViewChange)
     /// The answer to `renew`.
     case certificate(EnrolmentReply)
+    /// The answer to `secrets`.
+    case secrets(ControllerSecretsReply)
     /// The stream ends; `message` says why, `retryAfterSeconds` when to come again (nil: do not).
     case goodbye(message: String, retryAfterSeconds: Int?)
 }

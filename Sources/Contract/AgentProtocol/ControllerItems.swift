@@ -255,5 +255,8 @@ public struct CertificateReference: Codable, Sendable, Hashable {
     /// The files called `name`.
     public init(name: String) { self.name = name }
 
+    /// Those for the store, which `ControllerSecretsItem` is about.
+    public static let store = CertificateReference(name: "store")
+
     func validate() throws(InvalidValue) { _ = try DNSLabel(name, as: "name of a certificate") }
 }

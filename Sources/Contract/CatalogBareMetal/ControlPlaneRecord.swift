@@ -23,6 +23,11 @@ public struct ControlPlaneRecord: Resource {
         self.status = status
     }
 
+    /// Whether the node of that name is to be a controller, or runs something of one's still.
+    public func names(_ node: String) -> Bool {
+        spec.controllers.contains(node) || status.assignments.contains { $0.controller == node }
+    }
+
     /// What was asked for.
     public struct Spec: Codable, Sendable, Hashable {
         /// The nodes that shall be controllers, by name, an odd number, sorted.

@@ -4,8 +4,6 @@ import Primitives
 
 /// What a controller's view says of the control plane; pure.
 enum ControllerViews {
-    /// The folder of keys and certificates for the store on every controller.
-    static let certificate = CertificateReference(name: "store")
     /// The port of 127.0.0.1 where a proxy tells whether it has a conductor.
     static let readinessPort: UInt16 = 9444
 
@@ -21,7 +19,7 @@ enum ControllerViews {
         if let member = own.member, let token = plane.status.token {
             items[EtcdMemberItem.key] = EtcdMemberItem(
                 name: name, address: own.address, incarnation: member.incarnation, cluster: member.cluster,
-                founding: member.founding, token: token, certificate: certificate)
+                founding: member.founding, token: token, certificate: .store)
         }
         if own.runsConductor { items[ConductorItem.key] = conductor(own, plane) }
         guard published.contains(own) else { return items }
@@ -46,7 +44,7 @@ enum ControllerViews {
             SocketAddress(host: $0.address, port: EtcdMemberItem.Port.client)
         }
         return ConductorItem(
-            name: own.controller, address: own.address, store: store.sorted(), certificate: certificate,
+            name: own.controller, address: own.address, store: store.sorted(), certificate: .store,
             ports: plane.spec.ports, endpoint: plane.spec.vip.map { "https://\($0.address):\(plane.spec.proxied.api)" },
             names: plane.spec.vip.map { [$0.address.description] } ?? [])
     }

@@ -7,11 +7,11 @@ import ResourceModel
 public enum NodeViewProjection {
     /// What `node` may see at `revision`, given the site, its networks, the ends of all tunnels, the API's addresses
     /// (`host:port`) of the conductors as this node reaches them, the bodies of the site's `TrustItem` and
-    /// `ConductorsItem`, and the control plane, if the site has one.
+    /// `ConductorsItem`, the control plane, if the site has one, and what the node has to have as one of its controllers.
     public static func view(
         of node: Node, site: Site.Spec?, networks: NetworkCatalog = NetworkCatalog(), ends: TunnelEnds = TunnelEnds(),
         conductors: [String] = [], trust: JSONValue? = nil, agentPorts: JSONValue? = nil,
-        controlPlane: ControlPlaneRecord? = nil, revision: Revision
+        controlPlane: ControlPlaneRecord? = nil, secrets: ControllerSecretsItem? = nil, revision: Revision
     ) -> NodeView {
         var items: [String: NodeView.Item] = [:]
         let generation = node.metadata.generation
@@ -49,6 +49,10 @@ public enum NodeViewProjection {
         if node.spec.role == .controller {
             for (key, item) in controllerItems(of: node, site, networks, conductors, controlPlane) {
                 items[key] = try? NodeView.Item(kind: type(of: item).kind, generation: generation, encoding: item)
+            }
+            if let secrets {
+                items[ControllerSecretsItem.key] = try? NodeView.Item(
+                    kind: ControllerSecretsItem.kind, generation: generation, encoding: secrets)
             }
         }
         return NodeView(revision: revision, generation: generation, items: items)

@@ -42,6 +42,9 @@ public final class MasterKeys: Sendable {
     /// The key with the given name.
     func key(_ id: String) -> MasterKey? { keys.withLock { keys in keys.first { $0.id == id } } }
 
+    /// The file's content, for a further conductor of the site.
+    var content: SecretText { SecretText(String(decoding: keys.withLock { Self.encode($0) }, as: UTF8.self)) }
+
     /// Puts a new random key first and keeps the others.
     func rotate(random: RandomBytes) throws(PrivateFileError) {
         let key = MasterKey(bytes: random(32))

@@ -33,6 +33,9 @@ public struct SecretVault: Sendable {
         SecretVault(store: store, keys: keys, clock: clock, random: random)
     }
 
+    /// The content of the key file, by which a further conductor of the site opens the same secrets.
+    public var keyFileContent: SecretText { keys.content }
+
     /// Opens the vault at start: loads the key file, or makes it when the store holds no secret yet.
     ///
     /// Throws `VaultError.keyFileMissing` when there are secrets and no file, `.wrongKey` when the file does not hold

@@ -132,6 +132,7 @@ enum AgentWork: Sendable {
     case stream(endpoint: String)
     case apply(NodeView, Set<Role>)
     case check(Set<Role>)
+    case take(ControllerSecretsReply)
     case metrics(Set<Role>)
     case attend(Role)
     case role(@Sendable () async -> Void)

@@ -87,6 +87,7 @@ actor AgentShell {
         case .keepAuthorities(let list): return keepAuthorities(list)
         case .apply(let view): work.yield(.apply(view, state.wantedRoles))
         case .check: work.yield(.check(state.wantedRoles))
+        case .take(let reply): work.yield(.take(reply))
         case .collectMetrics: work.yield(.metrics(state.wantedRoles))
         case .prepareRenewal: return prepareRenewal()
         case .installCertificate(let reply): return install(reply)
@@ -223,6 +224,9 @@ actor AgentShell {
                 await module.apply(view.items.filter { module.itemKinds.contains($0.value.kind) })
             }
         case .check(let roles): await checked(roles) { await $0.check() }
+        case .take(let reply):
+            for worker in workers { _ = await ask(worker) { await $0.take(reply) } }
+            await handle(.replyTaken)
         case .metrics(let roles):
             var samples = await agent.metrics()
             for worker in workers where roles.contains(worker.module.role) {
@@ -248,11 +252,14 @@ actor AgentShell {
         _ wanted: Set<Role>, _ look: @escaping @Sendable (any RoleModule) async -> NodeStatusReport.RoleStatus
     ) async {
         var roles: [NodeStatusReport.RoleStatus] = []
+        var wish: ControllerSecretsRequest?
         for worker in workers where wanted.contains(worker.module.role) {
-            roles.append(await ask(worker, look) ?? worker.silence(now: agent.clock.now))
+            let found = await ask(worker) { (status: await look($0), wish: await $0.wish()) }
+            roles.append(found?.status ?? worker.silence(now: agent.clock.now))
+            wish = wish ?? found?.wish
         }
         let network = await agent.networking?.condition()
-        await handle(.rolesChecked(roles, addresses: agent.addresses(), node: network.map { [$0] } ?? []))
+        await handle(.rolesChecked(roles, addresses: agent.addresses(), node: network.map { [$0] } ?? [], wish: wish))
     }
 
     private nonisolated func ask<Answer: Sendable>(

@@ -118,6 +118,7 @@ extension AgentState {
             }
             return adopt(next, now)
         case .certificate(let reply): return [.installCertificate(reply)]
+        case .secrets(let reply): return answered(reply)
         case .goodbye(let message, let seconds):
             let asked = seconds.map { Duration.seconds(max(0, $0)) } ?? Self.goodbyeDelayMax
             let delay = min(asked, Self.goodbyeDelayMax) + .milliseconds(Int64.random(in: 0...1000, using: &random))
@@ -132,6 +133,8 @@ extension AgentState {
         statusSent = nil
         logsAt = now.uptime
         metricsAt = now.uptime
+        // An answer that was under way on the stream before does not come any more.
+        wishAskedAt = nil
         var effects: [AgentEffect] = [.log(.info, "The stream is open.")] + know(welcome.conductors)
         let skew = now.wall.since(welcome.time).milliseconds
         if abs(skew) > 1000, now.isSynchronised {
@@ -147,7 +150,7 @@ extension AgentState {
                 .setClock(welcome.time),
             ]
         }
-        return effects + keepAuthorities() + sendStatus() + renewIfDue(now)
+        return effects + keepAuthorities() + sendStatus() + renewIfDue(now) + askIfDue(now)
     }
 
     /// Takes `told` as the conductors to try from now on, the present one first and then each node in an order of its own,

@@ -11,7 +11,7 @@ extension AgentState {
             wantedWork.insert(unreadyCount == 0 ? .check : .apply)
             effects += renewIfDue(now)
         }
-        effects += attendIfDue(now)
+        effects += attendIfDue(now) + askIfDue(now)
         if let metricsAt, metricsAt <= now.uptime {
             self.metricsAt = now.uptime + metricsInterval
             if phase == .open { wantedWork.insert(.metrics) }
@@ -41,6 +41,13 @@ extension AgentState {
         wantedWork.remove(next)
         runningWork = next
         switch next {
+        case .take:
+            guard let reply else {
+                runningWork = nil
+                return startRoleWork()
+            }
+            self.reply = nil
+            return [.take(reply)]
         case .apply:
             wantedWork.remove(.check)
             applying = view
@@ -64,7 +71,34 @@ extension AgentState {
             roles: roles.map { keepingTimes($0, now) }, addresses: addresses)
         status.conditions = kept.isEmpty ? nil : kept
         repairSoon(roles.allSatisfy(\.isReady), now)
-        return sendStatus() + startRoleWork()
+        return sendStatus() + askIfDue(now) + startRoleWork()
+    }
+
+    /// Notes what a role lacks.
+    mutating func want(_ wish: ControllerSecretsRequest?) {
+        guard wish != self.wish else { return }
+        self.wish = wish
+        wishAskedAt = nil
+        wishPause = Self.wishPauses.first
+    }
+
+    /// Asks for what a role lacks, when it is time for that.
+    mutating func askIfDue(_ now: AgentTime) -> [AgentEffect] {
+        guard phase == .open, let wish else { return [] }
+        if let wishAskedAt {
+            guard now.uptime - wishAskedAt >= wishPause else { return [] }
+            wishPause = min(wishPause * 2, Self.wishPauses.most)
+        }
+        wishAskedAt = now.uptime
+        return [.send(.secrets(wish))]
+    }
+
+    /// Gives the conductor's answer to the role, unless that lacks nothing any more.
+    mutating func answered(_ reply: ControllerSecretsReply) -> [AgentEffect] {
+        guard wish != nil else { return [] }
+        self.reply = reply
+        wantedWork.insert(.take)
+        return startRoleWork()
     }
 
     /// Roles that the view asks for and this agent does not have.

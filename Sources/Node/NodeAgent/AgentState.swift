@@ -64,7 +64,10 @@ enum AgentEvent: Sendable, Hashable {
     case connectFailed(String)
     case received(ConductorMessage)
     case disconnected(String)
-    case rolesChecked([NodeStatusReport.RoleStatus], addresses: [IPv4Address], node: [Condition] = [])
+    case rolesChecked(
+        [NodeStatusReport.RoleStatus], addresses: [IPv4Address], node: [Condition] = [],
+        wish: ControllerSecretsRequest? = nil)
+    case replyTaken
     case nodeChanged
     case metricsCollected([MetricsReport.Sample])
     case roleCameBack(Role)
@@ -88,6 +91,7 @@ enum AgentEffect: Sendable, Hashable {
     case keepAuthorities([String])
     case apply(NodeView)
     case check
+    case take(ControllerSecretsReply)
     case collectMetrics
     case prepareRenewal
     case installCertificate(EnrolmentReply)
@@ -120,6 +124,8 @@ struct AgentState: Sendable, Hashable {
     static let logInterval: Duration = .seconds(2)
     /// Seconds between two requests for a new certificate.
     static let renewalPause: Duration = .seconds(60)
+    /// Between the first two requests for what a role lacks, and the longest pause; it doubles from one to the next.
+    static let wishPauses = (first: Duration.seconds(2), most: Duration.seconds(300))
     /// The most conductors that are kept.
     static let conductorCountMax = 16
     /// The metrics interval unless the view has another.
@@ -135,6 +141,7 @@ struct AgentState: Sendable, Hashable {
     }
 
     enum RoleWork: Int, Sendable, Hashable, Comparable {
+        case take
         case apply
         case check
         case metrics
@@ -172,6 +179,13 @@ struct AgentState: Sendable, Hashable {
     var metricsAt: Duration?
     var logsAt: Duration?
     var renewalAskedAt: Duration?
+    /// What a role lacks.
+    var wish: ControllerSecretsRequest?
+    /// When that was asked for last; nil: not on this stream.
+    var wishAskedAt: Duration?
+    var wishPause = AgentState.wishPauses.first
+    /// The conductor's answer, until the role has taken it.
+    var reply: ControllerSecretsReply?
 
     /// An agent with these role modules before it has read its disk.
     init(roles: [Role], agentVersion: String, bootID: String) {
@@ -181,7 +195,13 @@ struct AgentState: Sendable, Hashable {
     }
 
     /// When `tick` is wanted next; nil when nothing waits for time.
-    var nextTick: Duration? { [retryAt, statusAt, attentionAt, metricsAt, logsAt].compactMap { $0 }.min() }
+    var nextTick: Duration? { [retryAt, statusAt, attentionAt, metricsAt, logsAt, wishAt].compactMap { $0 }.min() }
+
+    /// When what a role lacks is asked for again; nil: nothing is, or there is no stream.
+    private var wishAt: Duration? {
+        guard phase == .open, wish != nil else { return nil }
+        return wishAskedAt.map { $0 + wishPause }
+    }
 
     /// Takes one event in and tells what to do.
     mutating func step(
@@ -201,8 +221,13 @@ struct AgentState: Sendable, Hashable {
         case .disconnected(let reason):
             guard phase == .open || phase == .greeting else { return [] }
             return retry(after: backoff(&random), now, "The stream ended: \(reason)")
-        case .rolesChecked(let roles, let addresses, let conditions):
+        case .rolesChecked(let roles, let addresses, let conditions, let wish):
+            want(wish)
             return checked(roles, addresses, conditions, now)
+        case .replyTaken:
+            runningWork = nil
+            wantedWork.insert(.apply)
+            return startRoleWork()
         case .nodeChanged:
             wantedWork.insert(.check)
             return startRoleWork()

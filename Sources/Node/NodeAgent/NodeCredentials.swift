@@ -7,22 +7,25 @@ import SwiftASN1
 import X509
 
 /// A key made on this node, and what the conductor has certified for it.
-struct NodeKey: Sendable {
+public struct NodeKey: Sendable {
     private let key: P256.Signing.PrivateKey
 
     /// A new key from the system's randomness.
-    init() { key = P256.Signing.PrivateKey() }
+    public init() { key = P256.Signing.PrivateKey() }
 
     /// A stored key; throws when it is not a P-256 key in PEM.
     init(pem: String) throws { key = try P256.Signing.PrivateKey(pemRepresentation: pem) }
 
     /// PKCS #8 in PEM, with a newline at its end.
-    var pem: String { key.pemRepresentation + "\n" }
+    public var pem: String { key.pemRepresentation + "\n" }
 
     /// A signing request (RFC 2986) in PEM that names `node`.
-    func signingRequest(for node: NodeID) throws -> String {
+    func signingRequest(for node: NodeID) throws -> String { try signingRequest(named: node.raw) }
+
+    /// A signing request (RFC 2986) in PEM for a subject of that name.
+    public func signingRequest(named name: String) throws -> String {
         let request = try CertificateSigningRequest(
-            version: .v1, subject: try DistinguishedName { CommonName(node.raw) },
+            version: .v1, subject: try DistinguishedName { CommonName(name) },
             privateKey: Certificate.PrivateKey(key), attributes: CertificateSigningRequest.Attributes())
         return try request.serializeAsPEM().pemString + "\n"
     }

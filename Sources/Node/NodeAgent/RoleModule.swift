@@ -21,6 +21,13 @@ public protocol RoleModule: Sendable {
     /// Figures of this role, at most 500 samples.
     func metrics() async -> [MetricsReport.Sample]
 
+    /// What this module lacks that only the conductor has; called after each `apply` and `check`, and asked for with
+    /// growing pauses until it is nil.
+    func wish() async -> ControllerSecretsRequest?
+
+    /// Takes the conductor's answer to a wish; an `apply` follows.
+    func take(_ reply: ControllerSecretsReply) async
+
     /// Runs beside the other calls, on a thread of its own that it may block for up to a second at a time, until its
     /// task is cancelled: for what has to be watched all the time. `changed` asks for a `check` soon, however often it
     /// is called.
@@ -28,6 +35,12 @@ public protocol RoleModule: Sendable {
 }
 
 extension RoleModule {
+    /// Wishes for nothing.
+    public func wish() async -> ControllerSecretsRequest? { nil }
+
+    /// Has wished for nothing.
+    public func take(_ reply: ControllerSecretsReply) async {}
+
     /// Watches nothing.
     public func run(_ changed: @escaping @Sendable () -> Void) async {}
 }

@@ -100,7 +100,8 @@ struct HostileScene {
                     store: store, mark: StoreMarkFile(directory: directory.path), clock: clock, logger: logger)),
             site: SiteFoundation(
                 cache: cache, vault: vault, keys: keys, authorities: authorities, operators: operators,
-                identity: identity, mediaKey: SecretText("key")),
+                identity: identity, mediaKey: SecretText("key"),
+                storeAuthority: try await StoreAuthority.open(in: vault, clock: clock)),
             blobs: ConductorBlobs(
                 site: SiteBlobs(alone: blobs),
                 access: HTTPBlobPeers(name: "alone", key: SecretText("peers")) { "" }, key: SecretText("peers")),

@@ -47,11 +47,16 @@ import X509
             return [
                 .renew(signingRequest: try HostileScene.signingRequest(for: other.id.raw)), .renew(signingRequest: "x"),
             ]
+        case .secrets:
+            let requests = [
+                try HostileScene.signingRequest(for: other.id.raw), "x", String(repeating: "A", count: 1 << 20),
+            ]
+            return requests.map { .secrets(ControllerSecretsRequest(signingRequest: $0)) }
         }
     }
 
     private enum Kind: CaseIterable {
-        case hello, status, metrics, logs, renew
+        case hello, status, metrics, logs, renew, secrets
 
         /// Keeps `Kind` complete.
         init(_ message: AgentMessage) {
@@ -61,6 +66,7 @@ import X509
             case .metrics: self = .metrics
             case .logs: self = .logs
             case .renew: self = .renew
+            case .secrets: self = .secrets
             }
         }
     }
@@ -104,13 +110,18 @@ import X509
             // The conductor has taken in all of it once it has answered the last.
             try stream.say(.renew(signingRequest: try HostileScene.signingRequest(for: scene.other.id.raw)))
             var certificates: [String] = []
+            var secrets: [ControllerSecretsReply] = []
             for await text in stream.messages {
-                guard
-                    case .certificate(let reply) = try AgentStream.decode(
-                        ConductorMessage.self, from: text.readableBytesView)
-                else { continue }
-                certificates.append(reply.certificateChain)
+                switch try AgentStream.decode(ConductorMessage.self, from: text.readableBytesView) {
+                case .certificate(let reply): certificates.append(reply.certificateChain)
+                case .secrets(let reply): secrets.append(reply)
+                default: continue
+                }
                 if certificates.count == 2 { break }
+            }
+            #expect(secrets.count == 3, "each request for a controller's secrets is answered")
+            for reply in secrets {
+                if case .granted = reply { Issue.record("a node that is no controller was given its secrets") }
             }
             #expect(certificates.count == 2, "a renewal for the own node is granted")
             for pem in certificates {

@@ -75,7 +75,7 @@ extension FuzzTarget {
         case .hello(let hello):
             _ = try NodeMachine().step(
                 Self.node(in: .active), .agentConnected(hello, Node.Stream(conductor: "c", number: 1)), now: Self.now)
-        case .logs, .renew, nil: break
+        case .logs, .renew, .secrets, nil: break
         }
     }
 
