@@ -258,7 +258,7 @@ let package = Package(
             ["Primitives", "ProgramRuns", "AgentProtocol", "NodeAgent", "LinuxSystem", "HardwareInventory"]),
         module(
             "Node", "RoleController",
-            ["Primitives", "ProgramRuns", "AgentProtocol", "NodeAgent", "LinuxSystem", "CLinux", crypto]),
+            ["Primitives", "ProgramRuns", "AgentProtocol", "NodeAgent", "LinuxSystem", "CLinux", x509, asn1, crypto]),
         module(
             "Node", "Discovery",
             [
@@ -457,7 +457,7 @@ let package = Package(
                 "CLinux", "LinuxSystem", "HardwareInventory", "IPMI", "LLDP", "DiskImaging", "Discovery", "RoleNetwork",
                 "RoleStorage", "RoleController", "NodeAgent", "NodeTransport", "AgentProtocol", "ImageChunks",
                 "Primitives", "ControlPlane", "BareMetal", "CatalogBareMetal", "ResourceModel", "StoreMemory",
-                "WireCoding", nioCore, nioPosix, logging,
+                "Identity", "WireCoding", nioCore, nioPosix, logging,
             ]),
         suite(
             "NodeNetworkingTests",

@@ -87,7 +87,7 @@ private func enter(_ nodes: TwoNodes, _ place: Int) {
         try Self.item.validate()
         let files = ServicePlaces.CertificateFiles(
             authority: "/state/muster/identities/store/ca.pem", certificate: "/state/muster/identities/store/cert.pem",
-            key: "/state/muster/identities/store/key.pem")
+            key: "/state/muster/identities/store/key.pem", authorityDigest: "8e9e05c52164694d00000001")
         func made(_ change: (inout EtcdMemberItem) -> Void = { _ in }) -> ServiceConfiguration {
             var item = Self.item
             change(&item)
@@ -95,11 +95,15 @@ private func enter(_ nodes: TwoNodes, _ place: Int) {
                 for: item, data: "/state/muster/etcd/data-\(item.incarnation)", files: files)
         }
         try GoldenFile.compare(made().text, with: "node/etcd.yaml")
+        var replaced = files
+        replaced.authorityDigest = "8e9e05c52164694d00000002"
+        let renewed = EtcdMemberConfiguration.text(
+            for: Self.item, data: "/state/muster/etcd/data-\(Self.item.incarnation)", files: replaced)
         #expect(made().mark == made { $0.cluster.removeLast() }.mark)
         #expect(made().mark == made { $0.founding = .existing }.mark)
         let others = [
             made { $0.incarnation = "f" }, made { $0.quota = .gibibytes(2) }, made { $0.clientPort = 12379 },
-            made { $0.electionMilliseconds = 2000 },
+            made { $0.electionMilliseconds = 2000 }, renewed,
         ]
         #expect(Set(others.map(\.mark) + [made().mark]).count == others.count + 1)
     }

@@ -22,15 +22,17 @@ struct ConductorProgram: ControllerProgram {
     /// The options, one a line; a unit gives them to the conductor as they are.
     var optionsPath: String { "\(directory)/options" }
 
+    /// The site's master key, which the conductor opens the vault with.
+    var masterKeyPath: String { "\(directory)/master.key" }
+
     var runningMark: String? { service.startedMark }
 
     func configuration(for item: ConductorItem) throws(SystemError) -> ServiceConfiguration {
         let files = try item.certificate.map { (reference) throws(SystemError) in try places.files(of: reference) }
-        let key = "\(directory)/master.key"
-        guard SystemFile.modificationTime(key) != nil else {
+        guard SystemFile.modificationTime(masterKeyPath) != nil else {
             throw SystemError(
                 "start the conductor", errno: 0,
-                detail: "\(key) is missing; it comes with the handing over of a control plane's secrets")
+                detail: "\(masterKeyPath) is missing; it comes with the handing over of a control plane's secrets")
         }
         return Self.options(for: item, directory: directory, files: files)
     }

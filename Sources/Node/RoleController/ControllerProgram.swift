@@ -54,6 +54,21 @@ struct ServiceSight: Sendable {
     var facts = RoleFacts()
 }
 
+extension NodeView {
+    /// The item of that kind that `items` hold, or what is wrong with them.
+    static func read<Asked: ControllerItem>(_: Asked.Type, in items: [String: NodeView.Item]) -> (Asked?, String?) {
+        let kind = Asked.kind
+        let items = items.filter { $0.value.kind == kind }
+        guard let (key, first) = items.min(by: { $0.key < $1.key }) else { return (nil, nil) }
+        guard items.count == 1 else { return (nil, "The view holds \(items.count) of '\(kind)'; one is possible.") }
+        guard let item = try? first.decode(Asked.self) else {
+            return (nil, "'\(key.printable(limit: 80))' is no '\(kind)' that this agent understands; upgrade it.")
+        }
+        do throws(InvalidValue) { try item.validate() } catch { return (nil, error.publicMessage) }
+        return (item, nil)
+    }
+}
+
 /// One service of the role, whatever its program is.
 protocol ControllerPart: Sendable {
     var kind: String { get }
@@ -76,7 +91,7 @@ struct ControllerService<Program: ControllerProgram>: ControllerPart {
     var kind: String { Program.Item.kind }
 
     mutating func apply(_ items: [String: NodeView.Item]) {
-        (item, unreadable) = Self.read(items.filter { $0.value.kind == kind })
+        (item, unreadable) = NodeView.read(Program.Item.self, in: items)
         failure = nil
         do throws(SystemError) {
             if let item {
@@ -106,18 +121,6 @@ struct ControllerService<Program: ControllerProgram>: ControllerPart {
         } catch {
             failure = error.publicMessage
         }
-    }
-
-    /// The item that `items` hold, or what is wrong with them.
-    static func read(_ items: [String: NodeView.Item]) -> (Program.Item?, String?) {
-        guard let (key, first) = items.min(by: { $0.key < $1.key }) else { return (nil, nil) }
-        let kind = Program.Item.kind
-        guard items.count == 1 else { return (nil, "The view holds \(items.count) of '\(kind)'; one is possible.") }
-        guard let item = try? first.decode(Program.Item.self) else {
-            return (nil, "'\(key.printable(limit: 80))' is no '\(kind)' that this agent understands; upgrade it.")
-        }
-        do throws(InvalidValue) { try item.validate() } catch { return (nil, error.publicMessage) }
-        return (item, nil)
     }
 
     func report(now: Timestamp) -> (isReady: Bool, conditions: [Condition], facts: RoleFacts) {

@@ -30,6 +30,7 @@ enum EtcdMemberConfiguration {
             "logger: zap",
             "log-outputs: [stderr]",
         ]
+        if let files { lines.append("# The store's authority: \(files.authorityDigest)") }
         for name in ["client", "peer"] {
             guard let files else { break }
             lines += [

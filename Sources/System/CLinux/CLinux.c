@@ -132,4 +132,8 @@ int clinux_power_off(void) { return result(reboot(RB_POWER_OFF)); }
 int clinux_enter_network_namespace(int descriptor) { return result(setns(descriptor, CLONE_NEWNET)); }
 int clinux_new_network_namespace(void) { return result(unshare(CLONE_NEWNET)); }
 
+int clinux_exchange(const char *one, const char *other) {
+    return result(renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE));
+}
+
 int clinux_sync_file_system(int descriptor) { return result(syncfs(descriptor)); }

@@ -61,6 +61,9 @@ int clinux_power_off(void);
 int clinux_enter_network_namespace(int descriptor);
 int clinux_new_network_namespace(void);
 
+/// Puts each of two folders or files of one file system in the place of the other, at once (renameat2, RENAME_EXCHANGE).
+int clinux_exchange(const char *one, const char *other);
+
 /// Writes everything of the descriptor's file system to the disk (syncfs).
 int clinux_sync_file_system(int descriptor);
 
