@@ -3,6 +3,7 @@ import CatalogBareMetal
 import FleetContract
 import Foundation
 import Primitives
+import StoreSQLite
 import TestSupport
 import Testing
 
@@ -107,6 +108,15 @@ struct CrashBed {
         try await scene.kill()
         try await scene.host(
             "rm \(scene.state)/store.sqlite* \(scene.state)/store.mark; cp -a \(scene.path(name))/* \(scene.state)/")
+        try await scene.start(line)
+    }
+
+    /// Changes the store behind the back of the conductor, which does not run meanwhile.
+    func changeStore(_ change: (SQLiteStore) async throws -> Void) async throws {
+        try await scene.kill()
+        let store = try await SQLiteStore.open(path: "\(scene.state)/store.sqlite")
+        try await change(store)
+        try await store.close()
         try await scene.start(line)
     }
 
