@@ -1,6 +1,7 @@
 import ConductorServer
 import EtcdBed
 import Primitives
+import ProgramRuns
 import ResourceModel
 import StoreEtcd
 import StoreMemory
@@ -174,6 +175,57 @@ import Testing
             break
         }
         try await store.close()
+    }
+
+    @Test func `a store that is open while a new history begins ends, and does not put the old one back`() async throws
+    {
+        let scene = try await EtcdScene(members: 1)
+        let configuration = scene.configuration()
+        let old = try await EtcdStore.open(configuration, logger: quiet)
+        try await EtcdStore.beginNewHistory(configuration, beyond: Revision(5000), logger: quiet)
+        // Its watch stays behind what somebody else has written, so it moves the mark on.
+        let watch = await old.watch(after: try await old.currentRevision())
+        let outcome = try await scene.cluster.control(
+            ["--endpoints", scene.cluster.endpoints[0], "put", "/elsewhere", "1"]
+        ).finish()
+        #expect(outcome.status == 0)
+        _ = try await old.currentRevision()
+        await #expect(throws: StoreError.self) {
+            try await withDeadline(.seconds(10)) { for try await _ in watch { continue } }
+        }
+        let store = try await EtcdStore.open(configuration, logger: quiet)
+        #expect(store.identity != old.identity)
+        #expect(try await store.currentRevision() > Revision(5000))
+        try await store.close()
+        try await old.close()
+    }
+
+    @Test func `stores that open while a new history begins do not put the old one back`() async throws {
+        let scene = try await EtcdScene(members: 1)
+        let configuration = scene.configuration()
+        try await EtcdStore.open(configuration, logger: quiet).close()
+        for round in 1...10 {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<6 {
+                    group.addTask { try await EtcdStore.open(configuration, logger: quiet).close() }
+                }
+                group.addTask {
+                    // Another one that has just opened it may be in the way.
+                    while true {
+                        do {
+                            return try await EtcdStore.beginNewHistory(
+                                configuration, beyond: Revision(UInt64(round) * 5000), logger: quiet)
+                        } catch let error as StoreError {
+                            guard case .inUse = error else { throw error }
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let store = try await EtcdStore.open(configuration, logger: quiet)
+            #expect(try await store.currentRevision() > Revision(UInt64(round) * 5000), "round \(round)")
+            try await store.close()
+        }
     }
 }
 

@@ -13,7 +13,7 @@ final class EtcdFeed: Sendable {
     let hub: WatchHub
     private let connections: EtcdConnections
     private let keys: EtcdKeys
-    private let writeMark: @Sendable () async throws -> Void
+    private let writeMark: @Sendable () async throws(StoreError) -> Void
     private let logger: Logger
     private let state: Mutex<State>
 
@@ -30,7 +30,7 @@ final class EtcdFeed: Sendable {
     /// A feed that begins with the event at `start`, which there is.
     init(
         startingAt start: Revision, connections: EtcdConnections, keys: EtcdKeys, queueMax: Int, logger: Logger,
-        writeMark: @escaping @Sendable () async throws -> Void
+        writeMark: @escaping @Sendable () async throws(StoreError) -> Void
     ) {
         hub = WatchHub(at: start, queueMax: queueMax)
         state = Mutex(State(position: start))
@@ -71,11 +71,18 @@ final class EtcdFeed: Sendable {
                 return !state.isNudging
             }
             if isReached { return }
-            do { try await writeMark() } catch {
+            do throws(StoreError) { try await writeMark() } catch {
                 logger.debug("the mark cannot be written", metadata: ["error": "\(error)"])
+                if case .inUse = error { return endHistory() }
             }
             pause = min(pause * 2, .seconds(2))
         }
+    }
+
+    /// Somebody has begun another history of the store, whose revisions this one would count wrongly.
+    private func endHistory() {
+        logger.error("another history of the store has begun: restart this conductor")
+        stop(.unavailable("another history of the store has begun; restart every conductor"))
     }
 
     private func follow() async {

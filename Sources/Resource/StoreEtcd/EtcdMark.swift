@@ -41,23 +41,52 @@ struct EtcdMark: Sendable {
         request.compare = [unchanged(since: 0, keys)]
         request.success = [put(Content(identity: UUIDText.random(using: &random)), keys), get(keys)]
         request.failure = [get(keys)]
-        let response = try await transact(request, connections)
-        let mark = try read(response)
-        return response.succeeded ? mark : try await write(mark.content, keys, connections)
+        for _ in 0..<takingCountMax {
+            let response = try await transact(request, connections)
+            let mark = try read(response)
+            if response.succeeded { return mark }
+            do throws(StoreError) { return try await renew(mark.content, keys, connections) } catch {
+                // Another history has begun since it was read: that one is what there is to take.
+                guard case .inUse = error else { throw error }
+            }
+        }
+        throw .inUse(place)
     }
 
-    /// Writes the mark anew; throws `StoreError.inUse` when it is not the one that it replaces.
-    static func write(
-        _ content: Content, _ keys: EtcdKeys, _ connections: EtcdConnections, replacing old: EtcdMark? = nil
+    private static let takingCountMax = 5
+    private static let place = "etcd's prefix of this store"
+
+    /// Writes the mark anew as it is, for the sake of the event; throws `StoreError.inUse` when another history of the
+    /// store has begun, which then stays as it is.
+    static func renew(
+        _ content: Content, _ keys: EtcdKeys, _ connections: EtcdConnections
+    ) async throws(StoreError) -> EtcdMark {
+        var compare = Etcdserverpb_Compare()
+        compare.key = keys.mark
+        compare.target = .value
+        compare.result = .equal
+        compare.value = content.data
+        return try await write(content, if: compare, keys, connections)
+    }
+
+    /// Begins another history; throws `StoreError.inUse` when the mark is not the one that it replaces.
+    static func begin(
+        _ content: Content, replacing old: EtcdMark, _ keys: EtcdKeys, _ connections: EtcdConnections
+    ) async throws(StoreError) -> EtcdMark {
+        try await write(content, if: unchanged(since: old.revision, keys), keys, connections)
+    }
+
+    private static func write(
+        _ content: Content, if compare: Etcdserverpb_Compare, _ keys: EtcdKeys, _ connections: EtcdConnections
     ) async throws(StoreError) -> EtcdMark {
         var request = Etcdserverpb_TxnRequest()
-        request.compare = old.map { [unchanged(since: $0.revision, keys)] } ?? []
+        request.compare = [compare]
         request.success = [put(content, keys), get(keys)]
         request.failure = [get(keys)]
         let response = try await transact(request, connections)
         let mark = try read(response)
         // A call whose answer was lost is made again, and refused for what it has done itself.
-        guard response.succeeded || mark.content == content else { throw .inUse("etcd's prefix of this store") }
+        guard response.succeeded || mark.content == content else { throw .inUse(place) }
         return mark
     }
 

@@ -91,7 +91,7 @@ public final class EtcdStore: ResourceStore, Service {
         feed = EtcdFeed(
             startingAt: start, connections: connections, keys: keys, queueMax: configuration.watchQueueMax,
             logger: logger
-        ) { _ = try await EtcdMark.write(mark.content, keys, connections) }
+        ) { () async throws(StoreError) in _ = try await EtcdMark.renew(mark.content, keys, connections) }
         feed.start()
     }
 
@@ -117,7 +117,7 @@ public final class EtcdStore: ResourceStore, Service {
         let content = EtcdMark.Content(
             identity: UUIDText.random(using: &random),
             ahead: max(mark.content.ahead, beyond.number > now ? beyond.number - now : 0), begun: mark.revision + 1)
-        _ = try await EtcdMark.write(content, keys, connections, replacing: mark)
+        _ = try await EtcdMark.begin(content, replacing: mark, keys, connections)
     }
 
     /// Ends all watches and connections; calls that are under way fail.
