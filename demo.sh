@@ -44,7 +44,11 @@ trap explain EXIT
 step "Images: the discovery ramdisk, and a disk for each role"
 mkdir -p "$images"
 Images/discovery/build.sh --agent "$bin/discovery-agent" --out "$images"
-for role in "${roles[@]}"; do Images/node/build.sh --role "$role" --agent "$bin/$role-agent" --out "$images"; done
+for role in "${roles[@]}"; do
+    conductor=()
+    [ "$role" != controller ] || conductor=(--conductor "$bin/muster-conductor")
+    Images/node/build.sh --role "$role" --agent "$bin/$role-agent" "${conductor[@]}" --out "$images"
+done
 Images/boot/build.sh --out "$images"
 
 step "Rack: namespace, bridge, libvirtd and Redfish BMCs"

@@ -23,7 +23,9 @@ export MUSTER_IMAGES=$PWD/.cache/images-debug
 mkdir -p "$MUSTER_IMAGES"
 Images/discovery/build.sh --agent .build/debug/discovery-agent --out "$MUSTER_IMAGES"
 for role in compute network storage controller; do
-    Images/node/build.sh --role $role --agent .build/debug/$role-agent --out "$MUSTER_IMAGES"
+    conductor=()
+    [ $role != controller ] || conductor=(--conductor .build/debug/muster-conductor)
+    Images/node/build.sh --role $role --agent .build/debug/$role-agent "${conductor[@]}" --out "$MUSTER_IMAGES"
 done
 Images/boot/build.sh --out "$MUSTER_IMAGES"
 step "tests"

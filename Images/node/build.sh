@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds a node image: build.sh --role ROLE --agent FILE --out FOLDER [--cache FOLDER] [--variant FOLDER]
+# Builds a node image: build.sh --role ROLE --agent FILE --out FOLDER [--conductor FILE] [--cache FOLDER] [--variant FOLDER]
+# The role controller, and it alone, has a conductor in its image.
 set -euo pipefail
 recipe=node
 # shellcheck source=../lib.sh
@@ -10,9 +11,20 @@ needs mmdebstrap=mmdebstrap zstd=zstd python3=python3 strip=binutils flock=util-
 [ -d /usr/lib/grub/i386-pc ] || die "GRUB is missing: run apt-get install grub-pc-bin"
 shim=/usr/lib/shim/shimx64.efi.signed signed_grub=/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed
 [ -f $shim ] && [ -f $signed_grub ] || die "signed boot programs are missing: run apt-get install shim-signed grub-efi-amd64-signed"
-parse_options "$@"
+conductor='' options=()
+while [ $# -gt 0 ]; do
+    if [ "$1" = --conductor ]; then
+        [ $# -gt 1 ] && [ -f "$2" ] && [ -x "$2" ] || die "no executable at '${2:-}': build muster-conductor first"
+        conductor=$(realpath "$2")
+        shift
+    else options+=("$1"); fi
+    shift
+done
+parse_options "${options[@]}"
 [ -n "$role" ] || die "--role is missing: one of $(basename -as .packages "$images"/node/roles/*.packages | paste -sd' ')"
 [ -f "$images/node/roles/$role.packages" ] || die "no role $role: one of $(basename -as .packages "$images"/node/roles/*.packages | paste -sd' ')"
+if [ "$role" = controller ]; then [ -n "$conductor" ] || die "--conductor is missing: give the path of the built muster-conductor"
+elif [ -n "$conductor" ]; then die "only controllers run a conductor: leave --conductor out for the role $role"; fi
 [ -z "$variant" ] || [ -d "$variant" ] || die "--variant $variant is not a folder"
 begin 6144
 # role_files: what the role adds to the base, as seen from Images/.
@@ -118,10 +130,22 @@ if [ ! -d "$root" ]; then
     keep "$root" build_root
 fi
 mkdir -p "$work/add/usr/lib/muster" "$work/add/etc"
+# add_conductor TREE: the conductor, and where it looks for them the programs that it gives to firmware beside the package ipxe.
+add_conductor() {
+    local program
+    agent=$conductor add_agent "$1/usr/lib/muster" conductor "$root/sonames"
+    "$images/boot/build.sh" --out "$1/usr/lib/muster"
+    for program in $shim ${signed_grub%/*}/grubnetx64.efi.signed; do
+        [ -f "$program" ] || die "$program is missing: run apt-get install shim-signed grub-efi-amd64-signed"
+        mkdir -p "$1${program%/*}"
+        install -m 644 "$program" "$1$program"
+    done
+}
 add_agent "$work/add/usr/lib/muster" agent "$root/sonames"
+[ -z "$conductor" ] || add_conductor "$work/add"
 printf '{"name": "node-%s", "role": "%s", "debian": "%s", "recipe": "%s"}\n' "$role" "$role" "$(cat "$root/debian_version")" "$digest" >"$work/add/etc/muster-release"
 [ -z "$variant" ] || cp -a --no-preserve=ownership "$variant/." "$work/add/"
-log "adding the agent"
+log "adding the programs"
 cp --sparse=always --reflink=auto "$root/root.ext4" "$work/root.ext4"
 add_files "$work/root.ext4" "$work/add" "$root/paths"
 
