@@ -107,6 +107,37 @@ struct AgentStateTests {
         #expect(bench.step(.reloaded(stored), at: 6) == [.connect(endpoint: list[1])])
     }
 
+    @Test func whatARoleLacksIsAskedForWithGrowingPausesUntilItHasIt() throws {
+        var bench = opened()
+        let wish = ControllerSecretsRequest(signingRequest: "PEM")
+        func asks(_ effects: [AgentEffect]) -> Int { effects.count { $0 == .send(.secrets(wish)) } }
+        #expect(bench.step(.received(.secrets(.refused(message: "late"))), at: 2).isEmpty, "nothing was asked for")
+        #expect(asks(bench.step(.rolesChecked([ready], addresses: [], wish: wish), at: 2)) == 1)
+        #expect(asks(bench.step(.rolesChecked([ready], addresses: [], wish: wish), at: 2)) == 0)
+        var times: [Int] = []
+        for second in 3...700 where asks(bench.step(.tick, at: second)) > 0 { times.append(second) }
+        #expect(times == [4, 8, 16, 32, 64, 128, 256, 512], "\(times)")
+
+        // An answer that was under way on the stream before does not come any more.
+        _ = bench.step(.disconnected("gone"), at: 701)
+        for second in 702...760 { #expect(asks(bench.step(.tick, at: second)) == 0) }
+        let stored = StoredIdentity(identity: try #require(bench.state.identity), certificate: Self.day)
+        _ = bench.step(.reloaded(stored), at: 761)
+        _ = bench.step(.connected, at: 762)
+        #expect(asks(bench.step(.received(welcome), at: 762)) == 1)
+
+        // Whatever the roles were asked for meanwhile is done.
+        for _ in 0..<3 {
+            _ = bench.step(.metricsCollected([]), at: 763)
+            _ = bench.step(.rolesChecked([ready], addresses: [], wish: wish), at: 763)
+        }
+        let reply = ControllerSecretsReply.refused(message: "not named")
+        #expect(bench.step(.received(.secrets(reply)), at: 763).contains(.take(reply)))
+        #expect(bench.step(.replyTaken, at: 763).contains { if case .apply = $0 { true } else { false } })
+        #expect(asks(bench.step(.rolesChecked([ready], addresses: []), at: 764)) == 0)
+        for second in 765...1400 { #expect(asks(bench.step(.tick, at: second)) == 0, "it lacks nothing any more") }
+    }
+
     @Test func nodesOfOneConductorGoToSeveralOthers() throws {
         var next: Set<String> = []
         for number in 0..<20 {
