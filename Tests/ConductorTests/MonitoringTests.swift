@@ -13,6 +13,7 @@ import NIOCore
 import NIOHTTP1
 import Primitives
 import ResourceModel
+import StoreEtcd
 import StoreSQLite
 import TestSupport
 import Testing
@@ -122,7 +123,7 @@ struct MonitoringTests {
         let store = try await SQLiteStore.open(path: mark.storePath)
         let watch = StoreWatch(
             store: store, mark: mark, clock: SystemWallClock(), logger: Logger(label: "test"))
-        names.add(watch.samples.map(\.name))
+        names.add((watch.samples + StoreEngine.samples(of: EtcdStore.Health())).map(\.name))
         try await store.close()
         // The conductor sees all reports of nodes, and adds what it measures itself.
         let metrics = NodeMetrics()

@@ -43,13 +43,13 @@ import Testing
             try await group.waitForAll()
         }
         #expect(slow.underWay.withLock { $0.most } == 1, "one read is under way at a time")
-        #expect(reads.startedCount < UInt64(callCount / 8), "\(reads.startedCount) reads for \(callCount) calls")
+        #expect(reads.counts.read < UInt64(callCount / 8), "\(reads.counts.read) reads for \(callCount) calls")
     }
 
     @Test(.timeLimit(.minutes(1))) func `one alone is read for at once`() async throws {
         let reads = SharedRead { () async throws(StoreError) in 7 }
         for _ in 0..<10 { #expect(try await reads.value() == 7) }
-        #expect(reads.startedCount == 10)
+        #expect(reads.counts.read == 10)
     }
 
     @Test(.timeLimit(.minutes(1))) func `a reader that is cancelled takes nobody with it`() async throws {
@@ -61,7 +61,7 @@ import Testing
             return 7
         }
         let first = Task { try await reads.value() }
-        try await waitUntil { reads.startedCount == 1 }
+        try await waitUntil { reads.counts.read == 1 }
         // The second makes the read that the third shares, and is cancelled in the middle of it.
         let second = Task { try await reads.value() }
         try await waitUntil { reads.waitingCount == 1 }
@@ -69,12 +69,14 @@ import Testing
         try await waitUntil { reads.waitingCount == 2 }
         opener.yield()
         #expect(try await first.value == 7)
-        try await waitUntil { reads.startedCount == 2 }
+        try await waitUntil { reads.counts.read == 2 }
         waits.withLock { $0 = false }
         second.cancel()
         await #expect(throws: StoreError.self) { _ = try await second.value }
         #expect(try await third.value == 7)
-        #expect(reads.startedCount == 3)
+        #expect(
+            reads.counts == SharedReadCounts(asked: 3, read: 3, failed: 0),
+            "who was cancelled was told nothing of the store")
     }
 
     @Test(.timeLimit(.minutes(1))) func `a failure is told to all who shared the read`() async throws {
@@ -87,5 +89,6 @@ import Testing
                 group.addTask { await #expect(throws: StoreError.unavailable("gone")) { _ = try await reads.value() } }
             }
         }
+        #expect(reads.counts.asked == 8 && reads.counts.failed == 8)
     }
 }

@@ -106,7 +106,7 @@ import Testing
         #expect(pruned == [sample(300, 200), sample(599, 300)])
     }
 
-    @Test func `a quota that fills up, an alarm and a silent member are told with what to do`() {
+    @Test func `a quota that fills up, an alarm, a slow and a silent member are told with what to do`() {
         func member(_ id: UInt64) -> EtcdAdministration.Member {
             .init(id: id, name: "m\(id)", peerURLs: [], clientURLs: [], isLearner: false)
         }
@@ -120,10 +120,20 @@ import Testing
         ]
         let warnings = EtcdUpkeepPlan.warnings(
             members, alarms: [.init(member: 1, kind: .noSpace)], quota: .mebibytes(100))
-        #expect(warnings.count == 3)
-        #expect(warnings[0].contains("m1") && warnings[0].contains("disarm"))
-        #expect(warnings[1].contains("m2") && warnings[1].contains("--quota-backend-bytes"))
-        #expect(warnings[2].contains("m3"))
+        #expect(warnings.map(\.problem) == [.full, .nearlyFull, .silent])
+        #expect(warnings[0].text.contains("m1") && warnings[0].text.contains("disarm"))
+        #expect(warnings[1].text.contains("m2") && warnings[1].text.contains("--quota-backend-bytes"))
+        #expect(warnings[2].text.contains("m3"))
+        var (newest, learner) = (status(2, 90, inUse: 10), status(3, 90, inUse: 10))
+        (newest.raftIndex, learner.isLearner) = (EtcdUpkeepPlan.slowCount + 1, true)
+        func slow() -> [EtcdStore.Warning] {
+            EtcdUpkeepPlan.warnings(
+                [members[0], (member(2), newest), (member(3), learner)], alarms: [], quota: .mebibytes(100))
+        }
+        #expect(slow().isEmpty, "the members were not asked at one moment")
+        newest.raftIndex += 1
+        #expect(slow().map(\.problem) == [.slow], "a learner is not slow, it learns")
+        #expect(slow()[0].text.contains("m1 is 5001 entries"))
         #expect(EtcdUpkeepPlan.defragmentationOrder(members) == [1, 2])
         #expect(EtcdUpkeepPlan.needsDefragmentation(status(1, 90, inUse: 10)))
         #expect(!EtcdUpkeepPlan.needsDefragmentation(status(1, 60, inUse: 1)))

@@ -42,6 +42,13 @@ extension FleetCall {
         samples.append(
             MetricsReport.Sample(
                 name: "muster_store_revision", value: Double(services.cache.revision.number)))
+        let barriers = services.cache.barrierCounts
+        for (name, count) in [
+            ("muster_store_barriers_total", barriers.asked), ("muster_store_barrier_reads_total", barriers.read),
+            ("muster_store_barrier_failures_total", barriers.failed),
+        ] {
+            samples.append(MetricsReport.Sample(name: name, value: Double(count), isCounter: true))
+        }
         let now = services.cache.snapshot()
         samples += FleetSamples.nodes(now.all(Node.self), now: services.clock.now)
         samples += FleetSamples.segments(now.all(Segment.self), now.all(Lease.self))

@@ -35,8 +35,18 @@ struct StoreEngine: Sendable {
         let isWritable: @Sendable () -> Bool = { takesWrites(store.health) }
         return StoreEngine(
             store: store, isShared: true, services: [store],
-            samples: { [.init(name: "muster_store_writable", value: isWritable() ? 1 : 0)] }, isWritable: isWritable,
+            samples: { samples(of: store.health) }, isWritable: isWritable,
             isReachable: { store.isReachable }, membership: EtcdMembership(store.administration))
+    }
+
+    /// The figures of a cluster; each sort of warning is told also while there is none.
+    static func samples(of health: EtcdStore.Health) -> [MetricsReport.Sample] {
+        [.init(name: "muster_store_writable", value: takesWrites(health) ? 1 : 0)]
+            + EtcdStore.Warning.Problem.allCases.map { problem in
+                .init(
+                    name: "muster_store_warnings", labels: ["problem": problem.rawValue],
+                    value: Double(health.warnings.count { $0.problem == problem }))
+            }
     }
 
     /// Whether members have a leader and none has run out of the space that it may take. Before the first look it is

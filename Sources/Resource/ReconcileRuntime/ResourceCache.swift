@@ -81,8 +81,8 @@ public final class ResourceCache: Service {
         try await wait(for: reads.value(), within: limit)
     }
 
-    /// How many reads of the store's revision barriers have cost.
-    public var barrierReadCount: UInt64 { reads.startedCount }
+    /// How many barriers there were, and how many reads of the store's revision they have cost.
+    public var barrierCounts: SharedReadCounts { reads.counts }
 
     /// Returns when the cache has reached `revision`; throws `StoreError.unavailable` after `limit`.
     public func wait(for revision: Revision, within limit: Duration = .seconds(10)) async throws {

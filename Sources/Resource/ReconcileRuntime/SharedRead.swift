@@ -20,7 +20,7 @@ final class SharedRead<Value: Sendable>: Sendable {
     private struct State {
         var isReading = false
         var waiting: [Waiter] = []
-        var startedCount: UInt64 = 0
+        var counts = SharedReadCounts()
     }
 
     private let state = Mutex(State())
@@ -28,24 +28,30 @@ final class SharedRead<Value: Sendable>: Sendable {
 
     init(_ read: @escaping @Sendable () async throws(StoreError) -> Value) { self.read = read }
 
-    /// How many reads have begun.
-    var startedCount: UInt64 { state.withLock { $0.startedCount } }
+    /// What was asked for, and what that has cost, since the start.
+    var counts: SharedReadCounts { state.withLock { $0.counts } }
     /// How many wait for the next read.
     var waitingCount: Int { state.withLock { $0.waiting.count } }
 
     /// The result of a read that begins after this call.
     func value() async throws(StoreError) -> Value {
+        state.withLock { $0.counts.asked += 1 }
         while true {
             switch await turn() {
-            case .done(let result): return try result.get()
+            case .done(let result): return try given(result)
             case .again: continue
             case .read(let others):
                 let result: Result<Value, StoreError>
                 do { result = .success(try await read()) } catch { result = .failure(error) }
                 pass(result, to: others)
-                return try result.get()
+                return try given(result)
             }
         }
+    }
+
+    private func given(_ result: Result<Value, StoreError>) throws(StoreError) -> Value {
+        if case .failure = result, !Task.isCancelled { state.withLock { $0.counts.failed += 1 } }
+        return try result.get()
     }
 
     private func turn() async -> Turn {
@@ -56,7 +62,7 @@ final class SharedRead<Value: Sendable>: Sendable {
                     return false
                 }
                 state.isReading = true
-                state.startedCount += 1
+                state.counts.read += 1
                 return true
             }
             if isFirst { waiter.resume(returning: .read([])) }
@@ -68,7 +74,7 @@ final class SharedRead<Value: Sendable>: Sendable {
         let next = state.withLock { state -> [Waiter] in
             defer { state.waiting = [] }
             state.isReading = !state.waiting.isEmpty
-            if state.isReading { state.startedCount += 1 }
+            if state.isReading { state.counts.read += 1 }
             return state.waiting
         }
         if let first = next.first { first.resume(returning: .read(Array(next.dropFirst()))) }
@@ -77,4 +83,14 @@ final class SharedRead<Value: Sendable>: Sendable {
         if case .failure = result, Task.isCancelled { turn = .again }
         for other in others { other.resume(returning: turn) }
     }
+}
+
+/// How a shared read is used, in numbers since the start.
+public struct SharedReadCounts: Sendable, Hashable {
+    /// Who has asked.
+    public var asked: UInt64 = 0
+    /// The reads that were made for them.
+    public var read: UInt64 = 0
+    /// Those of `asked` that were told that the store cannot be read.
+    public var failed: UInt64 = 0
 }

@@ -9,8 +9,43 @@ extension EtcdStore {
     public struct Health: Sendable {
         /// The members, each with its state; nil: it does not answer.
         public var members: [(member: EtcdAdministration.Member, status: EtcdAdministration.Status?)] = []
-        /// Sentences, each with what to do; empty: all is well.
-        public var warnings: [String] = []
+        /// What is wrong; empty: all is well.
+        public var warnings: [Warning] = []
+
+        /// As nothing is known of it.
+        public init() {}
+
+        init(members: [(member: EtcdAdministration.Member, status: EtcdAdministration.Status?)], warnings: [Warning]) {
+            self.members = members
+            self.warnings = warnings
+        }
+    }
+
+    /// Something about the cluster that operators should know.
+    public struct Warning: Sendable, Hashable {
+        /// What it is about, by a name for programs.
+        public enum Problem: String, Sendable, Hashable, CaseIterable {
+            /// A member has reached its quota, so that the cluster takes no writes.
+            case full
+            /// A member has other data than the rest.
+            case corrupt
+            /// A member does not answer.
+            case silent
+            /// A member is far behind the others' logs.
+            case slow
+            /// A member comes near its quota.
+            case nearlyFull = "nearly-full"
+        }
+
+        /// The sort.
+        public var problem: Problem
+        /// A sentence, with what to do.
+        public var text: String
+
+        init(_ problem: Problem, _ text: String) {
+            self.problem = problem
+            self.text = text
+        }
     }
 
     /// What operators do to the cluster.

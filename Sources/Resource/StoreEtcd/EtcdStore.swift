@@ -52,7 +52,7 @@ public final class EtcdStore: ResourceStore, Service {
             defer { state.health = health }
             return state.health.warnings
         }
-        for warning in health.warnings where !known.contains(warning) { logger.warning("\(warning)") }
+        for warning in health.warnings where !known.contains(warning) { logger.warning("\(warning.text)") }
     }
 
     /// Connects, and takes possession of the prefix if nobody has; begins the watch.

@@ -13,6 +13,9 @@ enum EtcdUpkeepPlan {
     static let sizeMin = ByteCount.mebibytes(64)
     /// From this part of the quota on, in percent, the log warns.
     static let warningPercent: UInt64 = 80
+    /// So many entries behind another member's log one is slow. The members are asked one after the other, so that some are
+    /// always between the answers.
+    static let slowCount: UInt64 = 5000
 
     /// The revision to compact through, nil: nothing is old enough.
     ///
@@ -47,38 +50,62 @@ enum EtcdUpkeepPlan {
         return numbers.filter { $0 != leader } + numbers.filter { $0 == leader }
     }
 
-    /// What operators should know, each with what to do; empty: all is well.
+    /// What operators should know; empty: all is well.
     static func warnings(
         _ members: [(member: EtcdAdministration.Member, status: EtcdAdministration.Status?)],
         alarms: [EtcdAdministration.Alarm], quota: ByteCount
-    ) -> [String] {
-        func name(_ id: UInt64) -> String { members.first { $0.member.id == id }?.member.name ?? Hex.encode(id) }
-        var warnings = alarms.map { alarm in
-            switch alarm.kind {
-            case .noSpace:
-                """
-                etcd's member \(name(alarm.member)) has reached its quota (alarm NOSPACE) and the cluster takes no \
-                writes: compact and defragment it, or raise --quota-backend-bytes, then disarm the alarm
-                """
-            case .corrupt:
-                """
-                etcd's member \(name(alarm.member)) has other data than the rest (alarm CORRUPT): take it out of the \
-                cluster, delete its data, and add it again
-                """
-            }
+    ) -> [EtcdStore.Warning] {
+        func name(_ id: UInt64) -> String {
+            members.first { $0.member.id == id && !$0.member.name.isEmpty }?.member.name ?? Hex.encode(id)
         }
-        for (member, status) in members {
-            guard let status else {
-                warnings.append(
-                    "etcd's member \(member.name.isEmpty ? Hex.encode(member.id) : member.name) does not answer")
-                continue
+        let newest = members.compactMap(\.status?.raftIndex).max() ?? 0
+        return alarms.map { warning(of: $0, name($0.member)) }
+            + members.flatMap { member, status in
+                warnings(of: name(member.id), status, newest: newest, quota: quota)
             }
-            guard quota.bytes > 0, status.sizeInUse.bytes * 100 >= quota.bytes * warningPercent else { continue }
-            warnings.append(
+    }
+
+    private static func warning(of alarm: EtcdAdministration.Alarm, _ name: String) -> EtcdStore.Warning {
+        switch alarm.kind {
+        case .noSpace:
+            EtcdStore.Warning(
+                .full,
                 """
-                etcd's member \(member.name) uses \(status.sizeInUse) of its \(quota): at the quota the cluster takes no \
-                more writes; raise --quota-backend-bytes, or find out what grows
+                etcd's member \(name) has reached its quota (alarm NOSPACE) and the cluster takes no \
+                writes: compact and defragment it, or raise --quota-backend-bytes, then disarm the alarm
                 """)
+        case .corrupt:
+            EtcdStore.Warning(
+                .corrupt,
+                """
+                etcd's member \(name) has other data than the rest (alarm CORRUPT): take it out of the \
+                cluster, delete its data, and add it again
+                """)
+        }
+    }
+
+    private static func warnings(
+        of name: String, _ status: EtcdAdministration.Status?, newest: UInt64, quota: ByteCount
+    ) -> [EtcdStore.Warning] {
+        guard let status else { return [EtcdStore.Warning(.silent, "etcd's member \(name) does not answer")] }
+        var warnings: [EtcdStore.Warning] = []
+        if !status.isLearner, status.raftIndex + slowCount < newest {
+            warnings.append(
+                EtcdStore.Warning(
+                    .slow,
+                    """
+                    etcd's member \(name) is \(newest - status.raftIndex) entries behind the others: look at its disk \
+                    and at its network
+                    """))
+        }
+        if quota.bytes > 0, status.sizeInUse.bytes * 100 >= quota.bytes * warningPercent {
+            warnings.append(
+                EtcdStore.Warning(
+                    .nearlyFull,
+                    """
+                    etcd's member \(name) uses \(status.sizeInUse) of its \(quota): at the quota the cluster takes no \
+                    more writes; raise --quota-backend-bytes, or find out what grows
+                    """))
         }
         return warnings
     }
