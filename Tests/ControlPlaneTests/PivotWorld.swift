@@ -236,6 +236,7 @@ final class PivotWorld: Sendable {
             }
             _ = try await world.new.commit(Transaction(operations: [.delete(key)]))
         }
+        func close() {}
         func openingOperations() -> [Transaction.Operation] {
             [.put(ResourceKey(kind: "test.seed", name: "here"), [1])]
         }

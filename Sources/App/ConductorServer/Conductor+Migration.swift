@@ -1,3 +1,4 @@
+import ControlPlane
 import Glibc
 import Logging
 import Primitives
@@ -27,11 +28,12 @@ extension Conductor {
         let path = mark.storePath
         switch target {
         case .etcd:
+            if let note = try PivotNoteFile(directory: stateDirectory).load() { throw SiteMoves(to: note) }
             guard access(path, F_OK) == 0 else { throw StorePlaceError.noStore(path) }
             // It has to be the newest there was, as at any start.
             try await mark.openStore(acceptsOlder: false, clock: clock, logger: logger).0.close()
             let report = try await StoreMove.toEtcd(path, etcd, logger: logger)
-            let kept = "\(path).moved-to-etcd"
+            let kept = StorePlace.kept(path)
             guard rename(path, kept) == 0 else { throw StorePlaceError.notRenamed(path) }
             return report.lines + ["The old store is kept as \(kept). Start the conductor with --etcd from now on."]
         case .sqlite:
@@ -55,6 +57,18 @@ extension StoreMigration.Report {
         let done = "\(count) documents (\(size)) are copied and compared, as of revision \(revision)."
         let left = "\(leftOut) documents that end with a conductor's lease are left out; they come by themselves."
         return leftOut > 0 ? [done, left] : [done]
+    }
+}
+
+/// The site of a state directory is on its way to controllers, or is there.
+struct SiteMoves: UserFacingError, Hashable {
+    let note: PivotNote
+
+    init(to note: PivotNote) { self.note = note }
+
+    var publicMessage: String {
+        guard note.state == .turning else { return SiteMoved(api: note.api).publicMessage }
+        return "The site moves to its controllers, and may be there: start the conductor, which finds out."
     }
 }
 

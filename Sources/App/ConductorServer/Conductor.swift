@@ -1,3 +1,4 @@
+import ControlPlane
 import Glibc
 import Identity
 import Logging
@@ -12,17 +13,27 @@ public struct Conductor: Sendable {
     /// The version of this program.
     public static let version = "0.1.0"
 
-    private let configuration: ConductorConfiguration
-    private let clock: any WallClock
-    private let logger: Logger
+    let configuration: ConductorConfiguration
+    let clock: any WallClock
+    let logger: Logger
+    let surroundings: PivotSurroundingsMaker?
 
     /// A conductor that is not running yet.
     public init(
         configuration: ConductorConfiguration, clock: any WallClock = SystemWallClock(), logger: Logger
     ) {
+        self.init(configuration: configuration, clock: clock, logger: logger, surroundings: nil)
+    }
+
+    /// A conductor whose site moves to the controllers that `surroundings` sees.
+    init(
+        configuration: ConductorConfiguration, clock: any WallClock = SystemWallClock(), logger: Logger,
+        surroundings: PivotSurroundingsMaker?
+    ) {
         self.configuration = configuration
         self.clock = clock
         self.logger = logger
+        self.surroundings = surroundings
     }
 
     /// Writes a whole copy of the store in a state directory to a file, while a conductor may be using it. Throws
@@ -39,7 +50,7 @@ public struct Conductor: Sendable {
         allowOpenFiles()
         guard let etcd = configuration.etcd else { return try await runAlone() }
         let store = try await openShared(etcd)
-        do { try await serve(on: .shared(store)) } catch {
+        do { _ = try await serve(on: .shared(store)) } catch {
             try? await store.close()
             throw error
         }
@@ -73,26 +84,11 @@ public struct Conductor: Sendable {
         return try await EtcdStore.open(etcd, clock: clock, logger: logger)
     }
 
-    /// Runs on a store in the state directory.
-    private func runAlone() async throws {
-        let mark = StoreMarkFile(directory: configuration.stateDirectory)
-        let (store, accepted) = try await mark.openStore(
-            acceptsOlder: configuration.acceptsOlderStore, clock: clock, logger: logger)
-        let watch = StoreWatch(store: store, mark: mark, clock: clock, logger: logger)
-        // An agent that has seen more than the store has now had another store.
-        let startedAt = try await store.currentRevision()
-        try await serve(on: .embedded(store, watch), startedAt: startedAt) { audit in
-            if let accepted { try await audit.record(accepted) }
-            watch.saveMark()
-        }
-        watch.saveMark()
-        try await store.close()
-    }
-
-    private func serve(
+    /// Serves until SIGTERM or SIGINT, or until the site has moved away. Returns who moves it, if it can move.
+    func serve(
         on engine: StoreEngine, startedAt: Revision? = nil,
         opened: (AuditLog) async throws -> Void = { _ in }
-    ) async throws {
+    ) async throws -> PivotDesk? {
         var random = RandomSource.system
         let run = UUIDText.random(using: &random)
         let site = try await SiteFoundation.open(engine, configuration, run: run, clock: clock, logger: logger)
@@ -100,9 +96,10 @@ public struct Conductor: Sendable {
             configuration, vault: site.vault, cache: site.cache, authorities: site.authorities, clock: clock)
         let parts = try ConductorParts(
             configuration: configuration, engine: engine, site: site, blobs: blobs, run: run, startedAt: startedAt,
-            clock: clock, logger: logger)
+            surroundings: surroundings, clock: clock, logger: logger)
         try await opened(parts.audit)
         try await parts.run()
+        return parts.pivot
     }
 
     /// Keeps `ca.pem`, which operators and Prometheus trust, what it should be; a file that is right already is left, also

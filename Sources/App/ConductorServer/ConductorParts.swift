@@ -9,6 +9,7 @@ import BlobStore
 import BootServer
 import CatalogBareMetal
 import CatalogIdentity
+import ControlPlane
 import Dashboard
 import FleetAPI
 import Hummingbird
@@ -65,10 +66,13 @@ struct ConductorParts {
     let media: MediaDesk
     private let bootCounters = BootCounters()
     private let missingPrograms: [MissingProgram]
+    /// Moves the site to its controllers; nil: it is there.
+    let pivot: PivotDesk?
 
     init(
         configuration: ConductorConfiguration, engine: StoreEngine, site: SiteFoundation, blobs shared: ConductorBlobs,
-        run: String, startedAt: Revision? = nil, clock: any WallClock, logger: Logger
+        run: String, startedAt: Revision? = nil, surroundings: PivotSurroundingsMaker? = nil, clock: any WallClock,
+        logger: Logger
     ) throws {
         let (store, cache, authorities) = (engine.store, site.cache, site.authorities)
         self.configuration = configuration
@@ -174,6 +178,21 @@ struct ConductorParts {
             tls: certificate.agents,
             delegate: hub, logger: logger,
             isRevoked: { catalog.isRefused($0, serial: $1) })
+        pivot = try Self.pivot(
+            of: engine.seed, surroundings,
+            in: { [audit, hub] seed in
+                PivotGround(
+                    configuration: configuration, catalog: catalog, vault: site.vault.over(seed.look), audit: audit,
+                    hub: hub, clock: clock, logger: logger)
+            })
+    }
+
+    private static func pivot(
+        of seed: SiteSeed?, _ surroundings: PivotSurroundingsMaker?, in ground: (SiteSeed) -> PivotGround
+    ) throws -> PivotDesk? {
+        guard let seed, let surroundings else { return nil }
+        let ground = ground(seed)
+        return PivotDesk(seed: seed, surroundings: try surroundings(ground), clock: ground.clock)
     }
 
     /// A controller of nodes.
@@ -220,19 +239,14 @@ struct ConductorParts {
             operatorAPI(),
             SegmentSupervisor(
                 catalog: catalog, store: store, clock: clock, bootPort: configuration.ports.boot, files: tftpFiles(),
-                counters: bootCounters, duty: duty, logger: logger),
+                counters: bootCounters, duty: duty, answers: engine.seed?.dhcp ?? DHCPSwitch(), logger: logger),
             Housekeeper(
                 catalog: catalog, store: store, blobs: blobs, audit: audit, register: register, duties: [.blobs],
                 clock: clock, logger: logger),
             peerAccess, BlobReplicator(catalog: catalog, blobs: blobs, figures: blobFigures, logger: logger),
         ]
         logger.info("conductor \(Conductor.version) is starting, state in \(configuration.stateDirectory)")
-        try await ServiceGroup(
-            configuration: .init(
-                services: services.map { .init(service: NamedService($0)) },
-                gracefulShutdownSignals: [.sigterm, .sigint],
-                logger: logger)
-        ).run()
+        try await run(services)
     }
 
     private func registration() -> ConductorRegistration {

@@ -12,10 +12,13 @@ import ServiceLifecycle
 ///
 /// Before addresses are given on an interface it is asked whether another server gives some; while one does, ours keeps
 /// silent, says so in the segment's status, and looks again.
+///
+/// What `DHCPSwitch` ends, DHCP and router advertisements, ends on all segments; TFTP goes on, for machines that have begun.
 struct SegmentSupervisor: Service {
     private let catalog: LiveCatalog
     /// What this conductor does on a segment, by name; nil: it is the only conductor.
     private let duty: (@Sendable (String) -> SegmentDuty)?
+    private let answers: DHCPSwitch
     private let store: any ResourceStore
     private let clock: any WallClock
     private let bootPort: Int
@@ -37,9 +40,11 @@ struct SegmentSupervisor: Service {
 
     init(
         catalog: LiveCatalog, store: any ResourceStore, clock: any WallClock, bootPort: Int, files: TFTPFiles,
-        counters: BootCounters, duty: (@Sendable (String) -> SegmentDuty)? = nil, logger: Logger
+        counters: BootCounters, duty: (@Sendable (String) -> SegmentDuty)? = nil, answers: DHCPSwitch = DHCPSwitch(),
+        logger: Logger
     ) {
         self.duty = duty
+        self.answers = answers
         self.catalog = catalog
         self.store = store
         self.clock = clock
@@ -57,21 +62,24 @@ struct SegmentSupervisor: Service {
                 var running: [String: (Segment.Spec, StopSignal)] = [:]
                 var ends: [String: StopSignal] = [:]
                 var transfers: [IPv4Address: (stop: StopSignal, end: StopSignal)] = [:]
+                var turn = answers.position.turn
                 while !Task.isCancelled {
+                    let position = answers.position
                     let segments = Dictionary(
                         catalog.localSegments().map { ($0.metadata.name, $0) }, uniquingKeysWith: { first, _ in first })
-                    for (name, entry) in running where segments[name]?.spec != entry.0 {
+                    for (name, entry) in running where segments[name]?.spec != entry.0 || position.turn != turn {
                         entry.1.stop()
                         running[name] = nil
                     }
-                    for (name, segment) in segments where running[name] == nil {
+                    turn = position.turn
+                    for (name, segment) in segments where position.isOn && running[name] == nil {
                         let (signal, end) = (StopSignal(), StopSignal())
                         running[name] = (segment.spec, signal)
                         let place = segment.spec.interface.map { "on \($0)" } ?? "named \(name)"
                         let last = ends.updateValue(end, forKey: place)
                         group.addTask {
                             await last?.wait()
-                            await serve(segment, until: signal)
+                            await answers.answer { await serve(segment, until: signal) }
                             end.stop()
                         }
                     }

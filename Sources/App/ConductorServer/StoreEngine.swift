@@ -1,6 +1,7 @@
 import AgentProtocol
 import ControlPlane
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import ServiceLifecycle
 import StoreEtcd
@@ -23,11 +24,16 @@ struct StoreEngine: Sendable {
     /// The members that the store is made of; nil: it has none.
     var membership: (any StoreMembership)?
 
-    /// A file of this conductor's own.
-    static func embedded(_ store: SQLiteStore, _ watch: StoreWatch) -> StoreEngine {
+    /// The conductor as its site can move away from it; nil: the store is a cluster already.
+    var seed: SiteSeed?
+
+    /// A file of this conductor's own, behind the gate of `seed`. While that takes no writes for seconds, on purpose, nobody
+    /// is to send new work here; when it may be the past, agents are sent on.
+    static func embedded(_ seed: SiteSeed, _ watch: StoreWatch) -> StoreEngine {
         StoreEngine(
-            store: store, isShared: false, services: [watch], samples: { watch.samples },
-            isWritable: { watch.isWritable })
+            store: seed.gate, isShared: false, services: [watch], samples: { watch.samples },
+            isWritable: { watch.isWritable && !seed.isReadOnly }, isReachable: { seed.gate.position != .shut },
+            seed: seed)
     }
 
     /// A cluster that all conductors of the site work on.

@@ -126,6 +126,9 @@ public actor PivotDesk {
         _ = try? await change { $0.problem = problem }
     }
 
+    /// Ends the connections to the new store.
+    public func close() async { await surroundings.close() }
+
     private static func isUnderWay(_ plane: ControlPlaneRecord) -> Bool { plane.status.phase == .pivoting }
     private static func goesBack(_ plane: ControlPlaneRecord) -> Bool { plane.spec.goesBack == true }
 

@@ -77,6 +77,8 @@ public protocol PivotSurroundings: Sendable {
     func openingOperations() throws -> [Transaction.Operation]
     /// Takes away what the new store has of the seed itself, once it is needed no more.
     func forgetSeed(in target: any ResourceStore) async throws
+    /// Ends the connections to the new store; who asks again gets new ones.
+    func close() async
 }
 
 /// A node with the controller role, as a pivot looks at it.

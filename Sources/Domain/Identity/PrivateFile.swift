@@ -65,6 +65,12 @@ public enum PrivateFile {
         try syncDirectory(of: path)
     }
 
+    /// Takes a file away if it is there; it is gone from the disk when this returns.
+    public static func remove(_ path: String) throws(PrivateFileError) {
+        guard unlink(path) == 0 || errno == ENOENT else { throw .failed(path, operation: "remove", code: errno) }
+        try syncDirectory(of: path)
+    }
+
     private static func writeTemporary(_ path: String, _ bytes: [UInt8]) throws(PrivateFileError) -> String {
         let temporary = "\(path).\(getpid())-\(Hex.encode(RandomBytes.system(4))).tmp"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)

@@ -176,6 +176,9 @@ struct ConductorCommand: AsyncParsableCommand {
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {
             try await Conductor(configuration: configuration, logger: logger).run()
+        } catch let error as SiteMoved {
+            _ = try Self.failure(error)
+            throw ExitCode(SiteMoved.exitCode)
         } catch let error as any UserFacingError {
             logger.debug("\(error.diagnostic)")
             throw try Self.failure(error)

@@ -4,7 +4,7 @@ import Synchronization
 
 /// A store that can be shut for a while: writes are refused first, reads too where somebody else may know better.
 ///
-/// While it is shut `inner` is the only way to it. It starts open.
+/// While it is shut `inner` is the only way to it.
 public final class GatedStore: ResourceStore {
     /// What is let through.
     public enum Position: Hashable, Sendable {
@@ -29,10 +29,11 @@ public final class GatedStore: ResourceStore {
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
-    /// A gate before `store`; `why` begins what those are told who are refused.
-    public init(_ store: any ResourceStore, why: String) {
+    /// A gate before `store` that lets through what `position` says; `why` begins what those are told who are refused.
+    public init(_ store: any ResourceStore, why: String, position: Position = .open) {
         inner = store
         self.why = why
+        state.withLock { $0.position = position }
     }
 
     /// What is let through now.

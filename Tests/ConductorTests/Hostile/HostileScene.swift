@@ -95,7 +95,7 @@ struct HostileScene {
         parts = try ConductorParts(
             configuration: configuration,
             engine: .embedded(
-                store,
+                SiteSeed(store, directory: directory.path),
                 StoreWatch(
                     store: store, mark: StoreMarkFile(directory: directory.path), clock: clock, logger: logger)),
             site: SiteFoundation(
