@@ -42,7 +42,9 @@ struct ConductorProgram: ControllerProgram {
         for item: ConductorItem, directory: String, files: ServicePlaces.CertificateFiles?
     ) -> ServiceConfiguration {
         var words = [
-            "--state-dir=\(directory)", "--conductor-name=\(item.name)", "--api-host=\(item.address)",
+            // A further name may be the shared address, at which the others are reached as well.
+            "--state-dir=\(directory)", "--conductor-name=\(item.name)", "--advertise=\(item.address)",
+            "--api-host=\(item.address)",
             "--api-port=\(item.ports.api)", "--boot-port=\(item.ports.boot)",
             "--provisioning-port=\(item.ports.provisioning)", "--agent-port=\(item.ports.agents)",
         ]
