@@ -128,7 +128,7 @@ struct ConductorParts {
         audit = AuditLog(store: store, clock: clock)
         certificate = try ServerCertificate(
             authorities: authorities, names: configuration.names + [configuration.advertisedHost].compactMap(\.self),
-            clock: clock, logger: logger)
+            addresses: { catalog.servedAddresses() }, clock: clock, logger: logger)
         let logs = NodeLogs(directory: "\(configuration.stateDirectory)/logs", clock: clock)
         hub = AgentHub(
             catalog: catalog, controller: controller,
@@ -220,6 +220,8 @@ struct ConductorParts {
         ])
         // A server that knew nothing yet would tell a machine that its session is over.
         try await catalog.cache.load()
+        // Whose connections proxies bring here is known by now.
+        try certificate.renewIfDue()
         try await agentPort.listen()
         let parts = self
         var duty: (@Sendable (String) -> SegmentDuty)?

@@ -77,8 +77,18 @@ struct LiveCatalog: Sendable {
 
     /// Where agents find conductors: those that have told, else the servers of the segments.
     func agentPorts(_ port: Int) -> [String] {
-        let told = Set(cache.all(ConductorEndpoint.self).flatMap(\.spec.agents)).sorted()
+        let told = Self.told(\.agents, \.agents, in: cache.snapshot())
         return told.isEmpty ? segments().map { "\($0.spec.server):\(port)" } : told
+    }
+
+    /// One port of all conductors that have told, and of the controllers that are published, sorted: those that the site is
+    /// being moved to are known before they serve.
+    static func told(
+        _ own: KeyPath<ConductorEndpoint.Spec, [String]>, _ port: KeyPath<ConductorItem.Ports, UInt16>,
+        in now: CacheSnapshot
+    ) -> [String] {
+        let published = now.get(ControlPlaneRecord.self, ControlPlaneRecord.name)?.told(port) ?? []
+        return Set(now.all(ConductorEndpoint.self).flatMap { $0.spec[keyPath: own] } + published).sorted()
     }
 
     /// This conductor's own address on a segment: the one that the site names where it is the host's, else the host's there.
@@ -97,6 +107,18 @@ struct LiveCatalog: Sendable {
         return Set(ports.compactMap { try? IPv4Address(String($0.prefix { $0 != ":" })) })
     }
 
+    /// The addresses that clients dial and this conductor answers for: this host's, and those of the controllers that are
+    /// published, as the proxy of each passes connections to all.
+    func servedAddresses() -> [IPv4Address] {
+        let plane = cache.get(ControlPlaneRecord.self, ControlPlaneRecord.name)
+        let proxied = plane.map { plane in
+            plane.status.assignments.filter { plane.status.published.contains($0.controller) }.map(\.address)
+        }
+        // The site is elsewhere until this conductor is one of them.
+        let others = local == nil ? [] : proxied ?? []
+        return Set(LocalAddresses.all() + others).sorted()
+    }
+
     /// What is stored of a segment's addresses, from change to change.
     func leaseChanges(of segment: String) -> AsyncStream<[IPv4Address: LeaseRecord?]> {
         let prefix = Lease.name(segment: segment, address: .any).dropLast("\(IPv4Address.any)".count)
@@ -111,13 +133,15 @@ struct LiveCatalog: Sendable {
     }
 
     /// Agent ports of all conductors that have told, after `first`.
-    func agentPorts(first: String) -> [String] { ports(\.agents, first) }
+    func agentPorts(first: String) -> [String] { ports(\.agents, \.agents, first) }
     /// Provisioning ports of all conductors that have told, after `first`.
-    func provisioningPorts(first: String) -> [String] { ports(\.provisioning, first) }
+    func provisioningPorts(first: String) -> [String] { ports(\.provisioning, \.provisioning, first) }
 
-    private func ports(_ path: KeyPath<ConductorEndpoint.Spec, [String]>, _ first: String) -> [String] {
-        let told = Set(cache.all(ConductorEndpoint.self).flatMap { $0.spec[keyPath: path] })
-        return [first] + told.subtracting([first]).sorted().prefix(ConductorEndpoint.countMax - 1)
+    private func ports(
+        _ own: KeyPath<ConductorEndpoint.Spec, [String]>, _ port: KeyPath<ConductorItem.Ports, UInt16>, _ first: String
+    ) -> [String] {
+        let told = Self.told(own, port, in: cache.snapshot())
+        return [first] + told.filter { $0 != first }.prefix(ConductorEndpoint.countMax - 1)
     }
 
     /// The address of a controller among the controllers: the lowest that its agent tells of those in a segment of the

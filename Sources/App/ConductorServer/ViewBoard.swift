@@ -46,9 +46,8 @@ struct ViewGround: Sendable {
             trust = next.get(SiteAuthority.self, SiteAuthority.name).flatMap {
                 try? NodeView.Item.body(of: TrustItem($0))
             }
-            let endpoints = next.all(ConductorEndpoint.self)
-            apis = endpoints.flatMap(\.spec.api)
-            let agents = Set(endpoints.flatMap(\.spec.agents)).sorted()
+            apis = LiveCatalog.told(\.api, \.api, in: next)
+            let agents = LiveCatalog.told(\.agents, \.agents, in: next)
             agentPorts = agents.isEmpty ? nil : try? NodeView.Item.body(of: ConductorsItem(agents: agents))
             return .all
         }

@@ -31,12 +31,16 @@ public struct ConductorEndpoint: Resource {
         public var provisioning: [String]
         /// The operators' API.
         public var api: [String]
+        /// Where it only hands out the blobs that it still has, for example `https://10.77.0.1:9443`, and serves nothing
+        /// else any more; nil: it is a conductor as others are.
+        public var blobs: String?
 
         /// Ports.
-        public init(agents: [String], provisioning: [String], api: [String]) {
+        public init(agents: [String], provisioning: [String], api: [String], blobs: String? = nil) {
             self.agents = agents
             self.provisioning = provisioning
             self.api = api
+            self.blobs = blobs
         }
     }
 }

@@ -8,4 +8,11 @@ extension ControlPlaneRecord {
         return status.assignments.filter { status.published.contains($0.controller) }
             .map { "https://\($0.address):\(spec.proxied.api)" }
     }
+
+    /// One port of the conductors that agents and machines are told of, each with its own address, as `host:port`, sorted.
+    /// While the site is being moved to them they do not answer yet.
+    public func told(_ port: KeyPath<ConductorItem.Ports, UInt16>) -> [String] {
+        status.assignments.filter { $0.runsConductor && status.published.contains($0.controller) }
+            .map { "\($0.address):\(spec.ports[keyPath: port])" }.sorted()
+    }
 }

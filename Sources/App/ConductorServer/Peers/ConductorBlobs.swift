@@ -34,12 +34,13 @@ struct ConductorBlobs: Sendable {
         return ConductorBlobs(site: site, access: access, key: key)
     }
 
-    /// Conductors that are noted and do not run as such: above all the site's first one, after it has handed over to
-    /// controllers. What a controller that has left or is down had is copied from others, and it is not asked.
-    private static func formerConductors(_ now: CacheSnapshot) -> [BlobPeer] {
+    /// Conductors that are noted and do not run as such: above all the site's first one, which tells after it has handed
+    /// over to controllers where its blobs are. What a controller that has left or is down had is copied from others, and it is not asked.
+    static func formerConductors(_ now: CacheSnapshot) -> [BlobPeer] {
         let known = Set(now.all(ConductorRecord.self).map(\.metadata.name))
         return now.all(ConductorEndpoint.self).compactMap { endpoint in
             let name = endpoint.metadata.name
+            if let url = endpoint.spec.blobs { return BlobPeer(name: name, url: url) }
             guard !known.contains(name), let api = endpoint.spec.api.first,
                 !now.contains(FleetReads.nodesByName, name)
             else { return nil }
