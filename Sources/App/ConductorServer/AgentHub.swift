@@ -124,6 +124,7 @@ struct AgentHub: AgentPortDelegate, Service {
         case .hello:
             break
         case .status(let report):
+            newest.note(session.node, session.id, seen: report.observedRevision)
             if let trust = report.trust {
                 await noteCertificate(of: session, in: catalog.cache.snapshot(), told: trust)
             }

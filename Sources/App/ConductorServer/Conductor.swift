@@ -22,7 +22,8 @@ public struct Conductor: Sendable {
     public init(
         configuration: ConductorConfiguration, clock: any WallClock = SystemWallClock(), logger: Logger
     ) {
-        self.init(configuration: configuration, clock: clock, logger: logger, surroundings: nil)
+        self.init(
+            configuration: configuration, clock: clock, logger: logger, surroundings: { SitePivotSurroundings($0) })
     }
 
     /// A conductor whose site moves to the controllers that `surroundings` sees.

@@ -11,14 +11,27 @@ final class NewestSessions: Sendable {
     private struct Newest {
         var session: UInt64
         var hello: AgentHello
+        /// The newest view that the agent has told of.
+        var seen: Revision
     }
 
     func open(_ node: NodeID, _ session: UInt64, _ hello: AgentHello) {
         sessions.withLock { sessions in
             if let known = sessions[node], known.session > session { return }
-            sessions[node] = Newest(session: session, hello: hello)
+            sessions[node] = Newest(session: session, hello: hello, seen: hello.viewRevision)
         }
     }
+
+    /// Notes which view the agent goes by.
+    func note(_ node: NodeID, _ session: UInt64, seen revision: Revision) {
+        sessions.withLock { sessions in
+            guard let newest = sessions[node], newest.session == session, newest.seen < revision else { return }
+            sessions[node]?.seen = revision
+        }
+    }
+
+    /// How many nodes with a stream have not told yet of a view of `revision` or newer.
+    func count(behind revision: Revision) -> Int { sessions.withLock { $0.values.count { $0.seen < revision } } }
 
     /// The newest stream of a node and what it began with; nil: it has none here.
     func newest(of node: NodeID) -> (session: UInt64, hello: AgentHello)? {
