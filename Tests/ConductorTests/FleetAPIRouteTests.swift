@@ -38,7 +38,7 @@ import Testing
             "POST /fleet/v1/nodes/{node}/revoke-certificate", "POST /fleet/v1/site/check",
             "POST /fleet/v1/bmcs/{bmc}/power",
             "POST /fleet/v1/bmcs/{bmc}/approve", "POST /fleet/v1/bmcs/{bmc}/rotate-password", "PUT /fleet/v1/site",
-            "PUT /fleet/v1/controllers",
+            "PUT /fleet/v1/controllers", "POST /fleet/v1/controllers/pivot", "DELETE /fleet/v1/controllers/pivot",
             "POST /fleet/v1/blobs",
             "PUT /fleet/v1/images/{image}", "PUT /fleet/v1/ramdisks/{ramdisk}", "PUT /fleet/v1/blobs/{digest}",
         ]

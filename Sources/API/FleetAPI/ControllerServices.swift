@@ -6,14 +6,17 @@ public struct ControllerServices: Sendable {
     public var membership: (any StoreMembership)?
     /// Nodes and conductors; nil: as for `membership`.
     public var surroundings: (any ControllerSurroundings)?
+    /// What a move to controllers begins with; nil: the store is shared, and nothing is left to be moved.
+    public var pivot: PivotServices?
     /// How long the store's members may take to tell how they are.
     public var patience: Duration
 
     /// Without either the site has no control plane.
     public init(
         membership: (any StoreMembership)? = nil, surroundings: (any ControllerSurroundings)? = nil,
-        patience: Duration = .seconds(5)
+        pivot: PivotServices? = nil, patience: Duration = .seconds(5)
     ) {
+        self.pivot = pivot
         self.membership = membership
         self.surroundings = surroundings
         self.patience = patience

@@ -51,7 +51,7 @@ public struct OperatorAPI: Sendable {
     public static let cachedKinds: [any Resource.Type] = [
         Node.self, BMC.self, Segment.self, Rule.self, SKU.self, NodeImage.self, Ramdisk.self, Lease.self,
         IdentityConflict.self, NodeCertificates.self, SiteAuthority.self, ConductorRecord.self,
-        ControlPlaneRecord.self,
+        ControlPlaneRecord.self, AddressAssignment.self,
     ]
 
     /// What the cache has to find resources by.
@@ -130,6 +130,8 @@ public struct OperatorAPI: Sendable {
         .read("\(root)/controllers", ControlPlaneRecord.kind) { try await $0.showControllers() },
         .read("\(root)/controllers/plan", ControlPlaneRecord.kind) { try await $0.planControllers() },
         .change(.put, "\(root)/controllers", .update, ControlPlaneRecord.kind) { try await $0.changeControllers(&$1) },
+        .change(.post, "\(root)/controllers/pivot", .pivot, ControlPlaneRecord.kind) { try await $0.orderPivot(&$1) },
+        .change(.delete, "\(root)/controllers/pivot", .pivot, ControlPlaneRecord.kind) { try await $0.undoPivot(&$1) },
     ]
 
     private static let imageRoutes: [FleetRoute] = [

@@ -101,7 +101,7 @@ extension FleetCall {
         text.split(separator: ",", omittingEmptySubsequences: true).map(String.init)
     }
 
-    private static func check(_ names: [String]) throws {
+    static func check(_ names: [String]) throws {
         guard names.count <= nameCountMax else { throw APIError.badRequest("At most \(nameCountMax) names.") }
         for name in names where name.isEmpty || name.utf8.count > nameLengthMax || !name.hasOnlyPrintableScalars {
             throw InvalidValue("controllers", name, expected: "names of nodes")

@@ -113,6 +113,16 @@ extension FleetClient {
         try await send(.PUT, FleetPath.below("controllers"), request)
     }
 
+    /// Moves the site from its first conductor to controllers, or tells how.
+    public func pivot(_ request: PivotRequest) async throws -> PivotReport {
+        try await send(.POST, FleetPath.below("controllers", "pivot"), request)
+    }
+
+    /// Has a move that is under way undone.
+    public func undoPivot() async throws -> PivotReport {
+        try await send(.DELETE, FleetPath.below("controllers", "pivot"), [String: String]())
+    }
+
     /// The site's certificate authorities.
     public func authority() async throws -> AuthorityRecord { try await get(FleetPath.below("authority")) }
 

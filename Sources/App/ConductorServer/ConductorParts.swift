@@ -377,8 +377,15 @@ struct ConductorParts {
             dependents: { [progress, begun] in
                 catalog.dependents(of: $0, heard: { progress.lastHeard($0) ?? begun }, now: clock.now)
             })
+        let controllers = siteControllers
         services.controllers = ControllerServices(
-            membership: engine.membership, surroundings: engine.membership.map { _ in siteControllers })
+            membership: engine.membership, surroundings: engine.membership.map { _ in controllers },
+            pivot: engine.isShared
+                ? nil
+                : PivotServices(
+                    seed: configuration.conductorName,
+                    warnings: { ColdStart.warnings(for: $0, in: controllers.now()) },
+                    controllers: { SitePivotSurroundings.controllers(in: catalog) }))
         let operators = operators
         let api = OperatorAPI(services: services)
         let verify: @Sendable (String) -> Caller? = { [identity] in

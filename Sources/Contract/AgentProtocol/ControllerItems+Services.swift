@@ -139,6 +139,9 @@ public struct ConductorItem: ControllerItem {
             self.provisioning = provisioning
             self.agents = agents
         }
+
+        /// All of them.
+        public var all: [UInt16] { [api, boot, provisioning, agents] }
     }
 
     /// A conductor.
@@ -162,7 +165,7 @@ public struct ConductorItem: ControllerItem {
                 "conductor's store", "\(store)", expected: "1 to \(Self.storeCountMax) members, each once")
         }
         try certificate?.validate()
-        let all = [ports.api, ports.boot, ports.provisioning, ports.agents]
+        let all = ports.all
         guard all.allSatisfy({ $0 > 0 }), Set(all).count == all.count else {
             throw InvalidValue("conductor's ports", "\(all)", expected: "four different ones over 0")
         }

@@ -69,8 +69,11 @@ public struct ControlPlaneRecord: Resource {
         /// VRRP's virtual router identifier, 1 to 255.
         public var routerID: Int
 
+        /// keepalived's own in its examples.
+        public static let routerIDDefault = 51
+
         /// An address.
-        public init(address: IPv4Address, prefixLength: Int, routerID: Int = 51) {
+        public init(address: IPv4Address, prefixLength: Int, routerID: Int = routerIDDefault) {
             self.address = address
             self.prefixLength = prefixLength
             self.routerID = routerID

@@ -22,6 +22,8 @@ public struct ControllersReport: Codable, Sendable, Hashable {
     public var membersUnknown: String?
     /// How a control plane begins, for people; nil: there is one.
     public var beginning: String?
+    /// Where clients reach the API of the controllers, best first; nil: there are none yet.
+    public var endpoints: [String]?
     /// The conductor's time, to tell ages by.
     public var time: Timestamp
 

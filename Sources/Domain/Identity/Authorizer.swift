@@ -49,6 +49,8 @@ public enum Action: String, Sendable, Hashable, Codable, CaseIterable {
     case rescue
     /// Revoke or make anew.
     case rotate
+    /// Move the site from its first conductor to controllers.
+    case pivot
     // Machines.
     /// Say what one is and get a session.
     case register

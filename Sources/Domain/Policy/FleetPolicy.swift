@@ -47,6 +47,7 @@ public enum FleetPolicy {
         .reader("conductor:read", "See which conductors run"),
         .reader("controlplane:read", "See the site's controllers, and what a change of them would do"),
         .admin("controlplane:update", "Change which nodes are the site's controllers"),
+        .admin("controlplane:pivot", "Move the site from its first conductor to controllers, or back"),
         .reader("authority:read", "See the certificate authority"),
         .admin("authority:rotate", "Replace the certificate authority"),
     ]
