@@ -1,5 +1,6 @@
 import AgentProtocol
 import CatalogBareMetal
+import ClientSDK
 import FleetContract
 import Primitives
 import ResourceModel
@@ -167,6 +168,34 @@ import Testing
         #expect(
             ControllerPlan.lines(nothing, Self.terminal(nil))
                 == ["The controllers are controller-1, controller-2, controller-4; nothing to do."])
+    }
+
+    @Test func pivotsFit() throws {
+        func step(_ text: String, isWait: Bool = false, isFrozen: Bool = false, isPointOfNoReturn: Bool = false)
+            -> PivotReport.Step
+        {
+            .init(step: text, isWait: isWait, isFrozen: isFrozen, isPointOfNoReturn: isPointOfNoReturn)
+        }
+        let plan = PivotReport(
+            controllers: ["controller-1", "controller-2", "controller-3"], endpoints: ["https://10.77.0.5:9443"],
+            steps: [
+                step("hand the site's secrets over to controller-1", isWait: true),
+                step("start the members of the new store"),
+                step("make the seed read-only, for seconds", isFrozen: true),
+                step(
+                    "open the new store (from here on there is no way back)", isFrozen: true, isPointOfNoReturn: true),
+                step("end the seed"),
+            ], isOrdered: false, warnings: ["controller-1 gets its address by the site's own DHCP."])
+        try golden("controller-pivot") { ControllerPivot.lines(plan, $0) }
+        var report = ControllersReport(time: Self.now)
+        report.wanted = .init(controllers: plan.controllers, retired: [], vip: nil, generation: Generation(1))
+        try golden("controller-pivot-back") { ControllerPivot.backLines(report, $0) }
+        let cloud = CloudAccess(
+            name: "lab", file: "/home/op/.config/openstack/clouds.yaml", authURL: "https://10.77.0.1:9443/identity/v3",
+            proof: .token(SecretText("t")))
+        try golden("controller-pivot-end") {
+            ControllerPivot.endLines(.init(report: report, api: plan.endpoints[0]), cloud: cloud, $0)
+        }
     }
 
     @Test func whatIsFollowedIsPrintedOnce() {

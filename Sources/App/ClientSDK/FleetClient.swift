@@ -101,6 +101,21 @@ public struct FleetClient: Sendable {
                 + "https://10.77.0.1:9443. Set it with --api or MUSTER_API.")
     }
 
+    /// A client of the same site, with the same rights, whose conductor is at `api` now: the identity API of a cloud that is
+    /// signed in to is looked for there too. Throws as `init`.
+    public func moved(to api: String) throws(ClientError) -> FleetClient {
+        var configuration = configuration
+        configuration.api = api
+        if let cloud = configuration.cloud {
+            let path = cloud.authURL.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false).dropFirst(3)
+            configuration.cloud?.authURL = ([api] + path.map(String.init)).joined(separator: "/")
+        }
+        return try FleetClient(configuration)
+    }
+
+    /// The cloud that is signed in to; nil: there is an operator's token, or nothing.
+    public var cloud: CloudAccess? { configuration.token == nil ? configuration.cloud : nil }
+
     /// Closes all connections.
     public func shutdown() async { try? await http.shutdown() }
 

@@ -71,6 +71,12 @@ struct ReadmeCommand: Sendable {
             because: "StoreMoveTests moves a site there and back"),
         .typed("muster controller list", shows: "muster controller pivot"),
         .typed(
+            "muster controller pivot c1 c2 c3 --vip 10.77.0.5/24", exit: 3, shows: "There is no node 'c1'",
+            because: "the scene has no controllers; FleetAPIPivotTests orders it"),
+        .typed(
+            "muster controller pivot --back", exit: 4, shows: "not being moved",
+            because: "the scene's site stays; FleetAPIPivotTests undoes it"),
+        .typed(
             "muster controller plan c1 c2 c3", exit: 4, shows: "no control plane",
             because: "the scene has one conductor; FleetAPIControllerTests plans"),
         .typed(

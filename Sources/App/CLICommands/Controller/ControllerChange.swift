@@ -11,6 +11,18 @@ struct ControllerChangeOptions: ParsableArguments {
 
     @Flag(help: "Only say what is wanted, and do not wait until it is so.")
     var noWait = false
+
+    /// Throws `Failure` unless the operator says yes.
+    func ask(_ terminal: Terminal) throws {
+        guard !yes else { return }
+        guard isatty(STDIN_FILENO) == 1, !terminal.isJSON else {
+            throw Failure(message: "Nobody can be asked here; say --yes to do it.", exitCode: 2)
+        }
+        Terminal.write("Do it? [y/N] ", to: STDOUT_FILENO)
+        guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
+            throw Failure(message: "Nothing was changed.")
+        }
+    }
 }
 
 /// Changes the controllers: shows the plan, asks, says what is wanted, and follows until it is so.
@@ -35,7 +47,7 @@ struct ControllerChange {
             if terminal.isJSON { terminal.json(report) }
             return
         }
-        try ask()
+        try options.ask(terminal)
         let ordered = try await client.changeControllers(
             ChangeControllersRequest(controllers: plan.controllers, retired: plan.retired, generation: plan.generation))
         guard !options.noWait else {
@@ -45,17 +57,6 @@ struct ControllerChange {
         }
         let last = try await ControllerFollow(client: client, terminal: terminal).run()
         if terminal.isJSON { terminal.json(last) }
-    }
-
-    private func ask() throws {
-        guard !options.yes else { return }
-        guard isatty(STDIN_FILENO) == 1, !terminal.isJSON else {
-            throw Failure(message: "Nobody can be asked here; say --yes to do it.", exitCode: 2)
-        }
-        Terminal.write("Do it? [y/N] ", to: STDOUT_FILENO)
-        guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
-            throw Failure(message: "Nothing was changed.")
-        }
     }
 }
 

@@ -12,6 +12,6 @@ struct ControllerCommand: ParsableCommand {
             """,
         subcommands: [
             ControllerList.self, ControllerPlan.self, ControllerGrow.self, ControllerReplace.self,
-            ControllerShrink.self,
+            ControllerShrink.self, ControllerPivot.self,
         ])
 }

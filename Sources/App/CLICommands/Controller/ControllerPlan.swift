@@ -22,7 +22,7 @@ struct ControllerPlan: FleetCommand {
 
     static func lines(_ plan: ControllersPlan, _ terminal: Terminal) -> [String] {
         let names = plan.controllers.joined(separator: ", ")
-        let warnings = warnings(plan, terminal)
+        let warnings = warningLines(plan.warnings, terminal)
         guard !plan.steps.isEmpty else { return ["The controllers are \(names); nothing to do."] + warnings }
         var table = Table([
             .init("", priority: 1, isRightAligned: true), .init("STEP", priority: 2, least: 20),
@@ -41,10 +41,11 @@ struct ControllerPlan: FleetCommand {
             ].flatMap { $0.wrapped(to: terminal.width) } + warnings
     }
 
-    private static func warnings(_ plan: ControllersPlan, _ terminal: Terminal) -> [String] {
+    /// The warnings of a plan, after an empty line; nothing when there are none.
+    static func warningLines(_ warnings: [String], _ terminal: Terminal) -> [String] {
         var facts = Facts()
-        for warning in plan.warnings { facts.add("warning", warning, .yellow) }
-        return plan.warnings.isEmpty ? [] : [""] + facts.lines(for: terminal)
+        for warning in warnings { facts.add("warning", warning, .yellow) }
+        return warnings.isEmpty ? [] : [""] + facts.lines(for: terminal)
     }
 
     /// A step that is not about the voters leaves them as they are, and out.

@@ -1,0 +1,112 @@
+import CatalogBareMetal
+import ClientSDK
+import FleetContract
+import Primitives
+import ResourceModel
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import CLICommands
+
+/// What the command shows of a move, over the moment at which others answer than before.
+@Suite struct PivotFollowTests {
+    private static let silent = ClientError.unreachable(api: "seed", why: "refused", next: "")
+    private static let endpoint = "https://10.77.0.5:9443"
+
+    private static func report(
+        _ phase: ControlPlaneRecord.Phase?, _ step: String? = nil, isSettled: Bool = false, problem: String? = nil
+    ) -> ControllersReport {
+        var report = ControllersReport(time: Timestamp(millisecondsSinceEpoch: 0))
+        guard let phase else { return report }
+        report.wanted = .init(controllers: ["c1", "c2", "c3"], retired: [], vip: nil, generation: Generation(1))
+        report.phase = phase
+        report.plan = step.map { [.init(step: $0)] } ?? []
+        report.isSettled = isSettled
+        report.problem = problem
+        return report
+    }
+
+    /// Answers one after the other, of each place; the last of each stays.
+    private final class Answers: Sendable {
+        private let state: Mutex<[String: [Result<ControllersReport, ClientError>]]>
+        let lines = Mutex<[String]>([])
+
+        init(_ answers: [String: [Result<ControllersReport, ClientError>]]) { state = Mutex(answers) }
+
+        func look(_ place: String?) throws -> ControllersReport {
+            let answer = state.withLock { state -> Result<ControllersReport, ClientError> in
+                guard let first = state[place ?? "seed"]?.first else { return .failure(PivotFollowTests.silent) }
+                if state[place ?? "seed"]!.count > 1 { state[place ?? "seed"]!.removeFirst() }
+                return first
+            }
+            return try answer.get()
+        }
+
+        func run(_ endpoints: [String], isBack: Bool = false) async throws -> PivotFollow.End {
+            try await PivotFollow(
+                look: { try self.look($0) }, print: { line in self.lines.withLock { $0.append(line) } },
+                pause: .milliseconds(1), silenceMax: .milliseconds(500)
+            ).run(endpoints: endpoints, isBack: isBack)
+        }
+    }
+
+    @Test("It follows from the seed to the controllers, and ends there when all is settled")
+    func moves() async throws {
+        let moved = ClientError.badRequest(code: "site_moved", "This site has moved")
+        let answers = Answers([
+            "seed": [
+                .success(Self.report(.pivoting, "copy the store")),
+                .failure(.failed(status: 503, "frozen")), .failure(moved),
+            ],
+            Self.endpoint: [
+                .failure(Self.silent), .success(Self.report(.changing, "copy blobs")),
+                .success(Self.report(.settled, isSettled: true)),
+            ],
+        ])
+        let end = try await answers.run([Self.endpoint])
+        #expect(end.api == Self.endpoint && end.report.isSettled)
+        let lines = answers.lines.withLock { $0 }
+        #expect(
+            lines == [
+                "    0s  copy the store", "    0s  the controllers answer: \(Self.endpoint)", "    0s  copy blobs",
+                "    0s  settled: c1, c2, c3",
+            ])
+        let text = ControllerPivot.endLines(
+            end, cloud: nil, Terminal(width: nil, isInteractive: false, isJSON: false, clock: ManualWallClock())
+        ).joined(separator: "\n")
+        #expect(text.contains("export MUSTER_API=\(Self.endpoint)"))
+    }
+
+    @Test("One that follows later learns from the seed where the site goes")
+    func learns() async throws {
+        var first = Self.report(.pivoting, "copy the store")
+        first.endpoints = [Self.endpoint]
+        let answers = Answers([
+            "seed": [.success(first), .failure(Self.silent)],
+            Self.endpoint: [.success(Self.report(.settled, isSettled: true))],
+        ])
+        #expect(try await answers.run([]).api == Self.endpoint)
+    }
+
+    @Test("Back, undone by somebody else, too late, refused, silent")
+    func ends() async throws {
+        let undone = Answers(["seed": [.success(Self.report(.pivoting, "take it away")), .success(Self.report(nil))]])
+        #expect(try await undone.run([], isBack: true).api == nil)
+        let answers: [(Answers, isBack: Bool, String)] = [
+            (Answers(["seed": [.success(Self.report(nil))]]), false, "It was undone"),
+            (
+                Answers(["seed": [.failure(Self.silent)], Self.endpoint: [.success(Self.report(.changing))]]), true,
+                "too late"
+            ),
+            (Answers(["seed": [.success(Self.report(.refused, problem: "no quorum"))]]), false, "no quorum"),
+            (Answers(["seed": [.failure(Self.silent)]]), false, "cannot be reached"),
+            (Answers(["seed": [.failure(.unauthorized("who are you"))]]), false, "who are you"),
+        ]
+        for (answers, isBack, words) in answers {
+            await #expect { try await answers.run([Self.endpoint], isBack: isBack) } throws: { error in
+                ((error as? any UserFacingError)?.publicMessage ?? "").contains(words)
+            }
+        }
+    }
+}
