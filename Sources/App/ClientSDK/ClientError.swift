@@ -8,7 +8,7 @@ public enum ClientError: UserFacingError, Hashable {
     case notFound(String)
     /// The token is missing or wrong, or its holder may not do it (401, 403).
     case unauthorized(String)
-    /// It was refused as it does not fit what there is (409, 422).
+    /// It was refused as it does not fit what there is (409, 422), or as the site is elsewhere (421).
     case refused(code: String, String)
     /// The request was wrong (400, 405, 413, 415).
     case badRequest(code: String, String)

@@ -252,7 +252,7 @@ public struct FleetClient: Sendable {
         return switch status {
         case 401, 403: .unauthorized(message)
         case 404: .notFound(message)
-        case 409, 422: .refused(code: code, message)
+        case 409, 421, 422: .refused(code: code, message)
         case 410: .gone(message)
         case 400..<500: .badRequest(code: code, message)
         default: .failed(status: status, message)

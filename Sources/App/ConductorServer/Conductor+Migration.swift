@@ -43,8 +43,9 @@ extension Conductor {
                 for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
                 throw error
             }
-            // It was of the store that was here before.
+            // They were of the store that was here before.
             unlink(mark.path)
+            try PivotNoteFile(directory: stateDirectory).save(nil)
             return report.lines + ["The cluster keeps its copy. Start one conductor, without --etcd, from now on."]
         }
     }

@@ -16,7 +16,7 @@ public struct Conductor: Sendable {
     let configuration: ConductorConfiguration
     let clock: any WallClock
     let logger: Logger
-    let surroundings: PivotSurroundingsMaker?
+    let surroundings: PivotSurroundingsMaker
 
     /// A conductor that is not running yet.
     public init(
@@ -29,7 +29,7 @@ public struct Conductor: Sendable {
     /// A conductor whose site moves to the controllers that `surroundings` sees.
     init(
         configuration: ConductorConfiguration, clock: any WallClock = SystemWallClock(), logger: Logger,
-        surroundings: PivotSurroundingsMaker?
+        surroundings: @escaping PivotSurroundingsMaker
     ) {
         self.configuration = configuration
         self.clock = clock

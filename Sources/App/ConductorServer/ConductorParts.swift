@@ -71,8 +71,8 @@ struct ConductorParts {
 
     init(
         configuration: ConductorConfiguration, engine: StoreEngine, site: SiteFoundation, blobs shared: ConductorBlobs,
-        run: String, startedAt: Revision? = nil, surroundings: PivotSurroundingsMaker? = nil, clock: any WallClock,
-        logger: Logger
+        run: String, startedAt: Revision? = nil, surroundings: PivotSurroundingsMaker = { SitePivotSurroundings($0) },
+        clock: any WallClock, logger: Logger
     ) throws {
         let (store, cache, authorities) = (engine.store, site.cache, site.authorities)
         self.configuration = configuration
@@ -178,21 +178,12 @@ struct ConductorParts {
             tls: certificate.agents,
             delegate: hub, logger: logger,
             isRevoked: { catalog.isRefused($0, serial: $1) })
-        pivot = try Self.pivot(
-            of: engine.seed, surroundings,
-            in: { [audit, hub] seed in
-                PivotGround(
-                    configuration: configuration, catalog: catalog, vault: site.vault.over(seed.look), audit: audit,
-                    hub: hub, clock: clock, logger: logger)
-            })
-    }
-
-    private static func pivot(
-        of seed: SiteSeed?, _ surroundings: PivotSurroundingsMaker?, in ground: (SiteSeed) -> PivotGround
-    ) throws -> PivotDesk? {
-        guard let seed, let surroundings else { return nil }
-        let ground = ground(seed)
-        return PivotDesk(seed: seed, surroundings: try surroundings(ground), clock: ground.clock)
+        pivot = try engine.seed.map { [audit, hub] seed in
+            let ground = PivotGround(
+                configuration: configuration, catalog: catalog, vault: site.vault.over(seed.look), audit: audit,
+                hub: hub, clock: clock, logger: logger)
+            return PivotDesk(seed: seed, surroundings: try surroundings(ground), clock: clock)
+        }
     }
 
     /// A controller of nodes.

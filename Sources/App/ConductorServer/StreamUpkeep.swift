@@ -4,6 +4,7 @@ import BareMetal
 import CatalogBareMetal
 import Logging
 import Primitives
+import ResourceModel
 import ServiceLifecycle
 import Synchronization
 
@@ -107,7 +108,8 @@ extension AgentHub {
                         .agentDisconnected(Node.Stream(conductor: conductor, number: session)), to: node)
                 }
             } catch {
-                logger.warning("\(node): its stream's change is told later: \(error)")
+                let isFrozen = (error as? StoreError)?.isFrozen == true
+                logger.log(level: isFrozen ? .debug : .warning, "\(node): its stream's change is told later: \(error)")
                 // The others would fail likewise, each after a while.
                 left[node] = session
                 for (node, session) in left { ledger.add(node, session) }

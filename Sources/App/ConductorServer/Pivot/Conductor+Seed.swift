@@ -36,10 +36,10 @@ extension Conductor {
     }
 
     /// Finds out whether the site has moved, before anything is served; has let go if so. Returns who asked.
-    private func findOut(_ seed: SiteSeed) async throws -> PivotDesk? {
+    private func findOut(_ seed: SiteSeed) async throws -> PivotDesk {
         await seed.shut()
         let remainder = try await SeedRemainder.open(configuration, seed, clock: clock, logger: logger)
-        guard let desk = try remainder.desk(surroundings) else { return nil }
+        let desk = try remainder.desk(surroundings)
         try await remainder.settle(desk)
         if seed.isReadOnly {
             seed.letGo()

@@ -47,9 +47,9 @@ struct SeedRemainder: Sendable {
                 clock: clock, logger: logger), clock: clock, logger: logger)
     }
 
-    /// Who finds out and finishes; nil: nobody can.
-    func desk(_ surroundings: PivotSurroundingsMaker?) throws -> PivotDesk? {
-        try surroundings.map { PivotDesk(seed: seed, surroundings: try $0(ground), clock: clock) }
+    /// Who finds out and finishes.
+    func desk(_ surroundings: PivotSurroundingsMaker) throws -> PivotDesk {
+        PivotDesk(seed: seed, surroundings: try surroundings(ground), clock: clock)
     }
 
     /// Asks the controllers' store, until it answers, whether the site has moved; nothing is served meanwhile.
@@ -93,7 +93,8 @@ struct SeedRemainder: Sendable {
 
     /// The conductors' questions for blobs; all else is answered with where the site is. Throws what the note and the blobs do.
     private func router() throws -> Router<FleetRequestContext> {
-        let blobs = SiteBlobs(alone: try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs", clock: clock))
+        let blobs = SiteBlobs(
+            alone: try FileBlobStore(directory: "\(configuration.stateDirectory)/blobs", clock: clock))
         let router = Router(context: FleetRequestContext.self)
         router.add(middleware: RequestLogMiddleware())
         router.add(middleware: LimitMiddleware())
@@ -159,6 +160,7 @@ public struct SiteMoved: UserFacingError, Hashable {
 
     public var publicMessage: String {
         let place = api.isEmpty ? "its controllers" : api.joined(separator: " or ")
-        return "This site has moved: its API is at \(place). This conductor, which it began with, serves nothing any more."
+        return
+            "This site has moved: its API is at \(place). This conductor, which it began with, serves nothing any more."
     }
 }
