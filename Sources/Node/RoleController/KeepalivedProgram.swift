@@ -83,6 +83,18 @@ struct KeepalivedProgram: ControllerProgram {
 
             """
         }
+        // keepalived refuses unicast to nobody: who is alone tells whoever listens. The change between the two is one that
+        // keepalived does not keep the address over; it has it again some seconds later.
+        let unicast =
+            item.peers.isEmpty
+            ? ""
+            : """
+                unicast_src_ip \(item.local)
+                unicast_peer {
+            \(item.peers.sorted().map { "        \($0)" }.joined(separator: "\n"))
+                }
+
+            """
         let track = item.readinessPort.map { _ in
             """
                 track_script {
@@ -101,11 +113,7 @@ struct KeepalivedProgram: ControllerProgram {
                 advert_int \(interval)
                 # A controller that was cut off and held the address too may have told the neighbours so.
                 garp_master_refresh 1
-                unicast_src_ip \(item.local)
-                unicast_peer {
-            \(item.peers.sorted().map { "        \($0)" }.joined(separator: "\n"))
-                }
-                virtual_ipaddress {
+            \(unicast)    virtual_ipaddress {
                     \(item.address)/\(item.prefixLength)
                 }
             \(track ?? "")}
