@@ -1,3 +1,4 @@
+import FleetContract
 import Foundation
 import Glibc
 import Testing
@@ -18,6 +19,31 @@ struct ControllerFleet {
             try await bed.waitForAgents(within: .seconds(60))
             try await body(fleet)
         }
+    }
+
+    // MARK: Orders
+
+    /// The address that the controllers share.
+    static let vip = "10.91.0.9"
+
+    /// Types a `muster` command at the controllers; asked again while nobody answers at their address.
+    func muster(_ command: String, within limit: Duration = .seconds(60)) async throws -> String {
+        let end = ContinuousClock.now + limit
+        while true {
+            let answer = try await bed.scene.type(
+                "MUSTER_API=https://\(Self.vip):9443 muster \(command)", patience: limit + .seconds(30))
+            if answer.status == 0 { return answer.output }
+            guard answer.status == 5, ContinuousClock.now < end else {
+                throw CrashError(what: "\(command) ended with \(answer.status): \(answer.output)")
+            }
+            try await Task.sleep(for: .milliseconds(500))
+        }
+    }
+
+    /// What the controllers tell of themselves.
+    func controllers(within limit: Duration = .seconds(60)) async throws -> ControllersReport {
+        let answer = try await muster("controller list --json", within: limit)
+        return try JSONDecoder().decode(ControllersReport.self, from: Data(answer.utf8))
     }
 
     // MARK: Machines

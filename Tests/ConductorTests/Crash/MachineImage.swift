@@ -59,7 +59,7 @@ struct MachineImage: Sendable {
             printf '#!/bin/bash\\nexec -a /usr/sbin/chronyd /usr/lib/muster/chronyd -x "$@"\\n' >root/chronyd
             chmod 755 root/chronyd && mount --bind root/chronyd root/.usr/sbin/chronyd
             mkdir -p root/proc root/sys root/dev root/run/chrony root/tmp root/state root/var/lib/chrony root/var/lib/haproxy
-            chown _chrony: root/run/chrony root/var/lib/chrony && chmod 1777 root/tmp && ln -s /run root/var/run
+            chown _chrony: root/run/chrony root/var/lib/chrony && chmod 750 root/run/chrony && chmod 1777 root/tmp && ln -s /run root/var/run
             mount --rbind /dev root/dev && mount --rbind /sys root/sys && mount -t proc proc root/proc
             mount --bind boot_id root/proc/sys/kernel/random/boot_id
             e2fsck -p "$2" >/dev/null || [ $? -lt 4 ]

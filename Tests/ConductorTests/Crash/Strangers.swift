@@ -9,29 +9,41 @@ final class Strangers: Sendable {
     private let folder: String
     private let authority: String
     private let port: Int
-    private let acknowledged = Mutex<[Int: String]>([:])
+    private let hosts: [String]
+    private let place = Mutex(0)
+    private let acknowledged = Mutex<[Int: (node: String, time: ContinuousClock.Instant)]>([:])
     private let refusal = Mutex<(status: String, text: String)?>(nil)
 
-    init(namespace: String?, folder: String, state: String, port: Int = 8443) throws {
+    /// Machines that ask the first of `hosts`, and from then on the next one whenever that does not acknowledge.
+    init(
+        namespace: String?, folder: String, state: String, hosts: [String] = ["127.0.0.1"], port: Int = 8443
+    ) throws {
         self.namespace = namespace
         self.folder = folder
+        self.hosts = hosts
         self.port = port
         authority = "\(state)/ca.pem"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     }
 
     /// The node that each stranger was taken for, by the stranger's number.
-    var nodes: [Int: String] { acknowledged.withLock { $0 } }
+    var nodes: [Int: String] { acknowledged.withLock { $0.mapValues(\.node) } }
+    /// When each was acknowledged, in order.
+    var times: [ContinuousClock.Instant] { acknowledged.withLock { $0.values.map(\.time) }.sorted() }
     /// What the last one that was refused was told.
     var lastRefusal: (status: String, text: String)? { refusal.withLock { $0 } }
 
-    /// Registers strangers of these numbers until its task is cancelled; each is tried until it is acknowledged.
-    func register(_ numbers: some Sequence<Int> & Sendable, pause: Duration = .milliseconds(200)) async throws {
+    /// Registers strangers of these numbers until its task is cancelled; each is tried until it is acknowledged, and then
+    /// comes the next one after `rest`.
+    func register(
+        _ numbers: some Sequence<Int> & Sendable, pause: Duration = .milliseconds(200), rest: Duration = .zero
+    ) async throws {
         for number in numbers {
             while try await !tryOnce(number) {
                 if Task.isCancelled { return }
                 try? await Task.sleep(for: pause)
             }
+            if rest > .zero { try? await Task.sleep(for: rest) }
             if Task.isCancelled { return }
         }
     }
@@ -39,21 +51,26 @@ final class Strangers: Sendable {
     /// Posts the inventory of a stranger; whether it was acknowledged.
     @discardableResult
     func tryOnce(_ number: Int) async throws -> Bool {
+        let host = hosts[place.withLock { $0 } % hosts.count]
         let file = "\(folder)/\(number).json"
         if !FileManager.default.fileExists(atPath: file) {
             try Self.inventory(number).write(toFile: file, atomically: true, encoding: .utf8)
         }
         let answer = try await Shell.run(
             "curl -s --max-time 10 --cacert \(authority) -H 'Content-Type: application/json' --data-binary @\(file) "
-                + "-w '\\n%{http_code}' https://127.0.0.1:\(port)\(DiscoveryPath.inventory)", in: namespace)
+                + "-w '\\n%{http_code}' https://\(host):\(port)\(DiscoveryPath.inventory)", in: namespace)
         let lines = answer.output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-        guard answer.status == 0, let status = lines.last, lines.count >= 2 else { return false }
+        guard answer.status == 0, let status = lines.last, lines.count >= 2 else {
+            place.withLock { $0 += 1 }
+            return false
+        }
         guard status == "200" else {
             refusal.withLock { $0 = (status, lines[0]) }
+            place.withLock { $0 += 1 }
             return false
         }
         let reply = try JSONDecoder().decode(InventoryReply.self, from: Data(lines[0].utf8))
-        acknowledged.withLock { $0[number] = reply.node.raw }
+        acknowledged.withLock { $0[number] = (reply.node.raw, .now) }
         return true
     }
 

@@ -78,16 +78,16 @@ struct ReadmeCommand: Sendable {
             because: "the scene's site stays; FleetAPIPivotTests undoes it"),
         .typed(
             "muster controller plan c1 c2 c3", exit: 4, shows: "no control plane",
-            because: "the scene has one conductor; FleetAPIControllerTests plans"),
+            because: "the scene has one conductor; ControllerJourneyTests and FleetAPIControllerTests plan"),
         .typed(
             "muster controller grow c2 c3", exit: 4, shows: "no control plane",
-            because: "the scene has one conductor; ControlPlaneControllerTests grows"),
+            because: "the scene has one conductor; ControllerJourneyTests grows"),
         .typed(
             "muster controller replace c2 --with c4", exit: 4, shows: "no control plane",
-            because: "the scene has one conductor; ControlPlaneControllerTests replaces"),
+            because: "the scene has one conductor; ControllerJourneyTests replaces"),
         .typed(
             "muster controller shrink c3 c4", exit: 4, shows: "no control plane",
-            because: "the scene has one conductor; ControlPlaneControllerTests shrinks"),
+            because: "the scene has one conductor; ControllerJourneyTests shrinks"),
         .typed(
             "muster image push NAME --role network --file node-network.raw",
             ["NAME": "node-network", "node-network.raw": "@image"], shows: "Sent "),

@@ -93,8 +93,8 @@ final class ConductorScene {
     // MARK: Programs
 
     /// Types `line` in the conductor's namespace.
-    func type(_ line: String) async throws -> Shell.Answer {
-        try await Shell.run(line, variables, in: namespace)
+    func type(_ line: String, patience: Duration = .seconds(90)) async throws -> Shell.Answer {
+        try await Shell.run(line, variables, in: namespace, patience: patience)
     }
 
     /// Starts a program that stays until the end, in a namespace.

@@ -25,9 +25,10 @@ enum Shell {
 
     /// Runs `line` and waits, a minute and a half at most.
     static func run(
-        _ line: String, _ variables: [String: String] = [:], in namespace: String? = nil
+        _ line: String, _ variables: [String: String] = [:], in namespace: String? = nil,
+        patience: Duration = .seconds(90)
     ) async throws -> Answer {
-        let outcome = try await program(line, variables, in: namespace, patience: .seconds(90)).finish()
+        let outcome = try await program(line, variables, in: namespace, patience: patience).finish()
         return Answer(status: outcome.status, output: String(decoding: outcome.output + outcome.errors, as: UTF8.self))
     }
 }

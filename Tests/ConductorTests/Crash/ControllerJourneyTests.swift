@@ -1,0 +1,132 @@
+import FleetContract
+import Foundation
+import Glibc
+import Primitives
+import Testing
+
+/// A site's whole life with controllers, by the commands that operators type, while machines register all the time.
+@Suite(.enabled(if: geteuid() == 0, "namespaces need root"))
+struct ControllerJourneyTests {
+    /// The longest time in which nothing was acknowledged, from one event to the next.
+    private struct Gaps {
+        var longest: [(what: String, gap: Duration)] = []
+        var begun = ContinuousClock.now
+
+        mutating func end(_ what: String, _ strangers: Strangers) {
+            let now = ContinuousClock.now
+            let times = [begun] + strangers.times.filter { $0 > begun } + [now]
+            let gap = zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? .zero
+            longest.append((what, gap))
+            begun = now
+        }
+
+        var text: String {
+            longest.map {
+                "\($0.what) \($0.gap.formatted(.units(allowed: [.seconds], fractionalPart: .show(length: 1))))"
+            }
+            .joined(separator: ", ")
+        }
+    }
+
+    @Test(
+        "A site moves to a controller, grows, loses one, replaces it, loses all and goes back to one; no answer is lost",
+        .timeLimit(.minutes(15)))
+    func journey() async throws {
+        try await ControllerFleet.with("journey", machines: 4) { fleet in
+            let strangers = try Strangers(
+                namespace: fleet.bed.scene.namespace, folder: fleet.bed.scene.path("strangers"),
+                state: fleet.bed.scene.state, hosts: ["127.0.0.1", ControllerFleet.vip])
+            let registering = Task { try await strangers.register(0..<9_000, rest: .milliseconds(250)) }
+            defer { registering.cancel() }
+            var gaps = Gaps()
+            try await fleet.wait("the first strangers are there", within: .seconds(20)) { strangers.nodes.count > 5 }
+
+            try await pivot(fleet)
+            gaps.end("pivot", strangers)
+            let grown = try await fleet.muster("controller grow m2 m3 --yes", within: .seconds(180))
+            #expect(grown.contains("settled: m1, m2, m3"), "\(grown)")
+            try await expect(["m1", "m2", "m3"], fleet)
+            gaps.end("grow", strangers)
+
+            try await fleet.cut("m2")
+            let replaced = try await fleet.muster("controller replace m2 --with m4 --yes", within: .seconds(180))
+            #expect(replaced.contains("settled: m1, m3, m4"), "\(replaced)")
+            try await expect(["m1", "m3", "m4"], fleet)
+            gaps.end("cut and replace", strangers)
+
+            try await coldStart(fleet)
+            try await expect(["m1", "m3", "m4"], fleet)
+            gaps.end("cold start", strangers)
+
+            let shrunk = try await fleet.muster("controller shrink m3 m4 --yes", within: .seconds(180))
+            #expect(shrunk.contains("settled: m1"), "\(shrunk)")
+            try await expect(["m1"], fleet)
+            gaps.end("shrink", strangers)
+
+            registering.cancel()
+            _ = try? await registering.value
+            let lost = try await lost(strangers, fleet)
+            print("longest gaps: \(gaps.text); \(strangers.nodes.count) acknowledged, lost = \(lost.count)")
+            #expect(lost.isEmpty, "\(lost)")
+        }
+    }
+
+    // MARK: Steps
+
+    private func pivot(_ fleet: ControllerFleet) async throws {
+        let moved = try await fleet.bed.scene.type(
+            "muster controller pivot m1 --vip \(ControllerFleet.vip)/24 --yes", patience: .seconds(120))
+        #expect(moved.status == 0, "\(moved.output)")
+        #expect(moved.output.contains("export MUSTER_API=https://\(ControllerFleet.vip):9443"), "\(moved.output)")
+        try await expect(["m1"], fleet)
+    }
+
+    /// All lose their power, the one that was replaced has lost it before; they come back in another order.
+    private func coldStart(_ fleet: ControllerFleet) async throws {
+        for name in ["m1", "m3", "m4"] { try await fleet.cut(name) }
+        for name in ["m2", "m4", "m3", "m1"] {
+            await (try fleet.machine(name)).setOverride("Hdd", isOnce: false)
+            try await fleet.boot(name)
+        }
+        try await fleet.wait("all agents are back", within: .seconds(120)) {
+            let nodes = try JSONDecoder().decode(
+                NodeList.self, from: Data(try await fleet.muster("node list --json").utf8)
+            ).nodes
+            return nodes.filter { $0.isConnected == true }.count == 4
+        }
+        let replaced = try fleet.machine("m2")
+        try await fleet.wait("what was replaced runs no store", within: .seconds(60)) {
+            let (stores, conductors) = (try await replaced.processes("etcd"), try await replaced.processes("conductor"))
+            return stores.isEmpty && conductors.isEmpty
+        }
+    }
+
+    /// Waits until these and no others are controllers, and each is well.
+    private func expect(_ names: [String], _ fleet: ControllerFleet) async throws {
+        var last: ControllersReport?
+        do {
+            try await fleet.wait("the controllers are \(names)", within: .seconds(60)) {
+                let report = try await fleet.controllers()
+                last = report
+                let own = report.controllers.filter { $0.part == .stays }
+                return report.isSettled && own.map(\.name) == names
+                    && own.allSatisfy { $0.conductor != nil && $0.isReady == true && $0.members.count == 1 }
+                    && own.filter { $0.hasVIP == true }.count == 1
+                    && report.controllers.flatMap(\.members).allSatisfy { [.leader, .follower].contains($0.state) }
+            }
+        } catch {
+            Issue.record("\(error): \(String(describing: last))")
+            throw error
+        }
+    }
+
+    /// The strangers that were acknowledged and are not there.
+    private func lost(_ strangers: Strangers, _ fleet: ControllerFleet) async throws -> [Int] {
+        let list = try JSONDecoder().decode(
+            NodeList.self, from: Data(try await fleet.muster("node list --json").utf8))
+        let known = Set(list.nodes.map(\.id.raw))
+        let acknowledged = strangers.nodes
+        #expect(acknowledged.count > 100 && Set(acknowledged.values).count == acknowledged.count)
+        return acknowledged.filter { !known.contains($0.value) }.keys.sorted()
+    }
+}
