@@ -123,6 +123,16 @@ struct ConductorClusterTests {
         let gap = ContinuousClock.now - killed
         #expect(gap < .seconds(14), "the lease lives 10 s, and whoever waits looks each half second")
         #expect(next.run != old.run)
+
+        // What is noted of one that is gone can be forgotten; of one that runs it cannot.
+        await #expect(throws: ClientError.self, "it runs") { try await clients[1].forgetConductor("c2") }
+        try await waitUntil(.seconds(20)) { try await clients[1].conductors().map(\.name) == ["c2"] }
+        do {
+            _ = try await clients[1].forgetConductor("c3")
+            Issue.record("there is no c3")
+        } catch { #expect("\(error)".contains("of those that do not run c1 is"), "\(error)") }
+        #expect(try await clients[1].forgetConductor("c1").name == "c1")
+        await #expect(throws: ClientError.self, "it is forgotten") { try await clients[1].forgetConductor("c1") }
         _ = first.end()
         try first.start()
         try await waitUntil(.seconds(60)) { [ports = first.ports] in RunningConductor.accepts(ports[0]) }

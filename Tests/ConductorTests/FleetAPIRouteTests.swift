@@ -32,7 +32,8 @@ import Testing
         table["PATCH /fleet/v1/nodes/{node}"] = workers
         for path in ["nodes/{node}", "conflicts/{conflict}"] { table["DELETE /fleet/v1/\(path)"] = workers }
         let administration = [
-            "GET /fleet/v1/tokens", "POST /fleet/v1/tokens/{operator}", "POST /fleet/v1/tokens/{operator}/rotate",
+            "DELETE /fleet/v1/conductors/{conductor}", "GET /fleet/v1/tokens", "POST /fleet/v1/tokens/{operator}",
+            "POST /fleet/v1/tokens/{operator}/rotate",
             "POST /fleet/v1/tokens/{operator}/revoke", "GET /fleet/v1/audit", "POST /fleet/v1/authority/rotate",
             "GET /fleet/v1/policy/rules", "GET /fleet/v1/policy/explain",
             "POST /fleet/v1/nodes/{node}/revoke-certificate", "POST /fleet/v1/site/check",
@@ -50,7 +51,7 @@ import Testing
         path.split(separator: "/").map { part in
             switch part {
             case "{node}": "n1"
-            case "{segment}", "{bmc}", "{image}", "{ramdisk}", "{conflict}", "{operator}": "x1"
+            case "{segment}", "{bmc}", "{image}", "{ramdisk}", "{conflict}", "{conductor}", "{operator}": "x1"
             case "{digest}": String(repeating: "0", count: 64)
             default: String(part)
             }

@@ -107,6 +107,9 @@ public struct OperatorAPI: Sendable {
             try await $0.deleteConflict(&$1)
         },
         .read("\(root)/conductors", ConductorRecord.kind) { try await $0.listConductors() },
+        .change(.delete, "\(root)/conductors/{conductor}", .delete, ConductorRecord.kind) {
+            try await $0.forgetConductor(&$1)
+        },
         .read("\(root)/authority", SiteAuthority.kind) { try await $0.showAuthority() },
         .change(.post, "\(root)/authority/rotate", .rotate, SiteAuthority.kind) { try await $0.rotateAuthority(&$1) },
         .read("\(root)/tokens", OperatorToken.kind) { try await $0.listTokens() },

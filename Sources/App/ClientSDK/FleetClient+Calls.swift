@@ -94,6 +94,11 @@ extension FleetClient {
     /// The conductors that run, by name.
     public func conductors() async throws -> [ConductorSummary] { try await list("conductors") }
 
+    /// Forgets a conductor that is gone for good.
+    public func forgetConductor(_ name: String) async throws -> RemovalReply {
+        try await send(.DELETE, FleetPath.below("conductors", name), [String: String]())
+    }
+
     /// The site's controllers.
     public func controllers() async throws -> ControllersReport { try await get(FleetPath.below("controllers")) }
 

@@ -45,6 +45,7 @@ public enum FleetPolicy {
         .reader("site:read", "Have a site file checked"),
         .admin("site:update", "Apply a site file"),
         .reader("conductor:read", "See which conductors run"),
+        .admin("conductor:delete", "Forget a conductor that is gone for good"),
         .reader("controlplane:read", "See the site's controllers, and what a change of them would do"),
         .admin("controlplane:update", "Change which nodes are the site's controllers"),
         .admin("controlplane:pivot", "Move the site from its first conductor to controllers, or back"),

@@ -69,6 +69,11 @@ import Testing
             await bed.members[2].stop()
             await #expect(throws: BlobError.self) { try await controllers.blobsShort(on: ["c0", "c1"]) }
             bed.forget(2)
+            bed.note(2, isNoted: true)
+            await #expect(throws: SourceSilent(name: "c2", count: 1)) {
+                try await controllers.blobsShort(on: ["c0", "c1"])
+            }
+            bed.note(2, isNoted: false)
             #expect(try await controllers.blobsShort(on: ["c0", "c1"]) == 0)
             await #expect(throws: BlobError.self, "one that is wanted has to tell") {
                 try await controllers.blobsShort(on: ["c0", "c2"])

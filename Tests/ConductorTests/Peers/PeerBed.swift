@@ -91,7 +91,9 @@ final class PeerBed: Sendable {
             let files = try FileBlobStore(directory: "\(state)/blobs", clock: clock)
             let http = HTTPBlobPeers(name: name, key: key) { authorities.now.bundlePEM }
             let access = CountingAccess(http)
-            let site = SiteBlobs(files, name: name, peers: { registry.peers.withLock { $0 } }, access: access)
+            let site = SiteBlobs(
+                files, name: name, peers: { registry.peers.withLock { $0 } },
+                sources: { registry.sources.withLock { $0 } }, access: access)
             let router = Router(context: FleetRequestContext.self)
             router.add(middleware: RequestLogMiddleware())
             PeerRoutes(blobs: site, key: key, audit: audit, logger: logger).addRoutes(to: router)
@@ -135,6 +137,11 @@ final class PeerBed: Sendable {
         registry.peers.withLock { peers in peers.removeAll { $0.name == name } }
     }
 
+    /// Has a conductor that is registered no more be noted as one that may have blobs still, or not.
+    func note(_ number: Int, isNoted: Bool) {
+        registry.sources.withLock { $0 = isNoted ? [members[number].peer] : [] }
+    }
+
     /// Registers only these conductors.
     func register(_ numbers: [Int]) {
         registry.peers.withLock { $0 = numbers.map { members[$0].peer } }
@@ -154,6 +161,7 @@ final class PeerBed: Sendable {
 /// Who is registered.
 final class PeerRegistry: Sendable {
     let peers = Mutex<[BlobPeer]>([])
+    let sources = Mutex<[BlobPeer]>([])
 }
 
 /// Counts what is asked for, and spoils it where a test wants that.

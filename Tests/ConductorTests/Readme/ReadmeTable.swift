@@ -98,6 +98,9 @@ struct ReadmeCommand: Sendable {
             because: "nobody has pushed a ramdisk, and no BMC answers"),
         .typed("muster node list", shows: "compute-1"),
         .typed("muster conductor list", shows: "LEADS"),
+        .typed(
+            "muster conductor forget NAME", ["NAME": "c9"], exit: 3, shows: "of those that do not run none is",
+            because: "the only conductor runs"),
         .typed("muster node inventory NAME", ["NAME": "compute-1"], shows: "S6XNNE0T3101"),
         .typed("muster node show NAME", ["NAME": "compute-1"], shows: "PowerEdge R650"),
         .named("muster node show"),

@@ -6,7 +6,8 @@ import Primitives
 
 struct ConductorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "conductor", abstract: "See which conductors run.", subcommands: [ConductorList.self])
+        commandName: "conductor", abstract: "See which conductors run, and forget those that are gone.",
+        subcommands: [ConductorList.self, ConductorForget.self])
 }
 
 struct ConductorList: FleetCommand {
@@ -45,5 +46,26 @@ struct ConductorList: FleetCommand {
             ]
         }
         return table
+    }
+}
+
+struct ConductorForget: FleetCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "forget", abstract: "Forget a conductor that is gone for good.",
+        discussion: """
+            Agents and machines are told of every conductor that ever ran, so that they find one after all were off, and the \
+            site's blobs are asked for where they were last. This ends that for one that never comes back: a machine that is \
+            lost, or the first conductor of a site that has moved. One that runs is refused. Controllers that are taken out \
+            (muster controller shrink, replace) are forgotten by that.
+            """)
+
+    @Argument(help: ArgumentHelp("The conductor's name.", valueName: "conductor"))
+    var name: String
+
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+    func run(_ client: FleetClient, _ terminal: Terminal) async throws {
+        let reply = try await client.forgetConductor(name)
+        terminal.isJSON ? terminal.json(reply) : terminal.print("\(reply.name): \(reply.message)")
     }
 }

@@ -104,9 +104,16 @@ struct SiteControllers: ControllerSurroundings {
     /// Those of `digests` that no conductor has any more. Throws while somebody who may have them does not answer.
     private func lost(among digests: [Digest], beside controllers: [String]) async throws -> Set<Digest> {
         guard !digests.isEmpty else { return [] }
-        let everybody = Set((blobs.peers + blobs.sources).map(\.name) + [blobs.name] + controllers)
+        let everybody = Set(blobs.peers.map(\.name) + [blobs.name] + controllers)
         let held = try await holdings(of: digests, among: everybody.sorted())
-        return held.values.reduce(into: Set(digests)) { $0.subtract($1) }
+        var left = held.values.reduce(into: Set(digests)) { $0.subtract($1) }
+        for source in blobs.sources where !left.isEmpty {
+            do { left.subtract(try await blobs.held(left.sorted(), by: source.name)) } catch {
+                guard case .unreachable = error else { throw error }
+                throw SourceSilent(name: source.name, count: left.count)
+            }
+        }
+        return left
     }
 }
 
@@ -122,5 +129,16 @@ struct BlobsUnknown: UserFacingError, Hashable {
             ? "The catalog has not been read yet; it is tried again."
             : "\(unreadable) documents of the store cannot be read by this version, so that nobody knows which blobs have to "
                 + "be copied; run the newest version on every conductor."
+    }
+}
+
+/// Somebody who ran as a conductor once, and may have blobs that nobody else has, does not answer.
+struct SourceSilent: UserFacingError, Hashable {
+    let name: String
+    let count: Int
+
+    var publicMessage: String {
+        "\(count) blobs are on no conductor that runs, and '\(name)', which was one, does not answer: start it again until they "
+            + "are copied. Only if it is lost for good, go on without them: muster conductor forget \(name)"
     }
 }
