@@ -53,7 +53,7 @@ import Testing
 
     @Test("It follows from the seed to the controllers, and ends there when all is settled")
     func moves() async throws {
-        let moved = ClientError.badRequest(code: "site_moved", "This site has moved")
+        let moved = ClientError.refused(code: "site_moved", "This site has moved")
         let answers = Answers([
             "seed": [
                 .success(Self.report(.pivoting, "copy the store")),

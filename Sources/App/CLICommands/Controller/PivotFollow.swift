@@ -82,7 +82,7 @@ struct PivotFollow {
 extension ClientError {
     /// Whether a conductor says that its site is elsewhere now.
     fileprivate var isMoved: Bool {
-        guard case .badRequest("site_moved", _) = self else { return false }
+        guard case .refused("site_moved", _) = self else { return false }
         return true
     }
 }
