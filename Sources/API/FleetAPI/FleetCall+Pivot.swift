@@ -26,7 +26,7 @@ extension FleetCall {
         let record = ControlPlaneRecord(
             created: services.clock.now, spec: spec, status: .init(phase: .pivoting, since: services.clock.now))
         var report = try Self.report(record, found, isOrdered: request.dryRun != true)
-        report.warnings = pivot.warnings(spec.controllers)
+        report.warnings = pivot.warnings(spec.controllers) + question.warnings
         let names = spec.controllers.joined(separator: ", ")
         guard report.isOrdered else {
             note.summary = "only the plan of a move to \(names)"

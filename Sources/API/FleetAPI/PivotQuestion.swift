@@ -53,6 +53,20 @@ struct PivotQuestion {
         return spec
     }
 
+    /// What would be cut off by the move, and what to do; for people.
+    var warnings: [String] {
+        let off = now.all(Node.self).filter { $0.status.state == .active && $0.status.agent?.connection != .open }
+            .map(\.spec.name).sorted()
+        guard !off.isEmpty else { return [] }
+        let names = off.prefix(Self.namesShown).joined(separator: ", ") + (off.count > Self.namesShown ? ", …" : "")
+        return [
+            "\(off.count) active nodes are not connected and would not learn where the site is: \(names). Start them first; one "
+                + "that comes back later has to be deployed again."
+        ]
+    }
+
+    private static let namesShown = 5
+
     private func address(of name: String) throws(PivotOrderRefusal) -> IPv4Address {
         guard let controller = controllers[name] else {
             guard let node = now.first(FleetReads.nodesByName, name) else { throw .unknown(name) }

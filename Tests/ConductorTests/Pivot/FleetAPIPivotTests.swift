@@ -74,6 +74,13 @@ import Testing
                         == [.freezeSeed, .stopSeedDHCP, .copyStore, .verifyStore, .openStore].map(
                             \PivotStep.description))
                 #expect(plan.steps.last?.step == "end the seed")
+                for number in UInt8(20)...26 {
+                    try await fleet.put(
+                        try PivotScene.node("off\(number)", number: number, .compute) { $0.isConnected = number == 20 })
+                }
+                let cut = try await client.pivot(.init(controllers: ["c2"], dryRun: true)).warnings.last
+                #expect(cut?.hasPrefix("6 active nodes are not connected") == true, "\(cut ?? "")")
+                #expect(cut?.contains("off21, off22, off23, off24, off25, …") == true, "\(cut ?? "")")
                 let bare = try await client.pivot(.init(controllers: ["c2"], dryRun: true))
                 #expect(bare.endpoints == ["https://10.77.0.12:9443"])
                 #expect(try await client.controllers().wanted == nil)
