@@ -98,12 +98,21 @@ struct ConductorRegistration: Service {
         _ = try await store.commit(Transaction(conditions: [next.unchanged], operations: [next.put()]))
     }
 
-    /// Deletes what earlier runs under other names, which were killed, have left in a store of its own: there is nobody else.
+    /// Deletes what a store of its own has of others, as there is nobody else: earlier runs under other names, which were
+    /// killed, and the controllers of a site that has come back to one conductor, by `migrate` or of a backup. They end
+    /// what they run once their agents come here, and the site can move to controllers again.
     private func forgetOthers() async throws {
-        let others = try await store.fetchAll(ConductorRecord.self).filter { $0.value.metadata.name != name }
-        for other in others {
-            _ = try await store.commit(Transaction(operations: [.delete(other.value.key)]))
+        let runs = try await store.fetchAll(ConductorRecord.self).filter { $0.value.metadata.name != name }
+        let endpoints = try await store.fetchAll(ConductorEndpoint.self)
+        var operations = runs.map { Transaction.Operation.delete($0.value.key) }
+        operations += endpoints.map { .delete($0.value.key) }
+        let plane = try await store.fetch(ControlPlaneRecord.self, ControlPlaneRecord.name)
+        if let plane, plane.value.status.phase != .pivoting {
+            logger.notice("this site had controllers (\(plane.value.spec.controllers)); it has one conductor again")
+            operations.append(.delete(plane.value.key))
         }
+        guard !operations.isEmpty else { return }
+        _ = try await store.commit(Transaction(operations: operations))
     }
 
     private func write(
