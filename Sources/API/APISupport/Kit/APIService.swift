@@ -138,11 +138,11 @@ public struct APIService<Backend: APIBackend>: Sendable {
         to request: Request, _ context: FleetRequestContext, _ route: APIRoute<Backend>, _ parameters: [String: String]
     ) async throws -> APIAnswer {
         let version = try microversions?.version(asked: request.headers)
+        try await door.barrier()
+        let caller = try admitted(request, route, context)
         if let first = route.versions?.lowerBound, let version, version < first {
             throw APIError.notFound("The requested path is not there before version \(first).")
         }
-        try await door.barrier()
-        let caller = try admitted(request, route, context)
         let body = try await body(of: request, route)
         let call = APICall(
             backend: backend, policy: door.policy, parameters: parameters,
