@@ -59,8 +59,7 @@ struct ControllerOverview {
             }
             row.isReady = states[name]?.isReady
             if let node = nodes.first(where: { $0.spec.name == name }) {
-                row.hasSecrets =
-                    node.status.agent?.conditions.first { $0.type == Condition.controllerSecretsReady }?.isTrue
+                row.hasSecrets = node.hasControllerSecrets
                 row.hasVIP = facts[node.metadata.name]?.vip.map { $0.state == .master }
             }
             row.part = part(of: row)

@@ -25,7 +25,8 @@ struct SiteControllers: ControllerSurroundings {
         for node in catalog.nodes() where node.spec.role == .controller {
             let address = catalog.controllerAddress(of: node)
             states[node.spec.name] = ControllerState(
-                address: address, isReady: address != nil && Self.isReady(node),
+                address: address,
+                isReady: address != nil && node.isActiveAndConnected && node.hasControllerSecrets == true,
                 isServing: serving.contains(node.spec.name),
                 origin: address.map { origin(of: $0, on: node) } ?? .ownSetup)
         }
@@ -39,13 +40,6 @@ struct SiteControllers: ControllerSurroundings {
         }
         let segment = catalog.segments().first { $0.spec.network.contains(address) }
         return segment?.spec.mode == .server ? .siteDHCP : .otherDHCP
-    }
-
-    private static func isReady(_ node: Node) -> Bool {
-        guard node.status.state == .active, let agent = node.status.agent, agent.connection == .open else {
-            return false
-        }
-        return agent.conditions.contains { $0.type == Condition.controllerSecretsReady && $0.isTrue }
     }
 
     // MARK: What a control plane is woken by

@@ -45,12 +45,9 @@ struct SitePivotSurroundings: PivotSurroundings {
     static func controllers(in catalog: LiveCatalog) -> [String: PivotController] {
         var found: [String: PivotController] = [:]
         for node in catalog.nodes() where node.spec.role == .controller {
-            let agent = node.status.agent
             found[node.spec.name] = PivotController(
-                address: catalog.controllerAddress(of: node),
-                isReady: node.status.state == .active && agent?.connection == .open,
-                hasSecrets: agent?.conditions.contains { $0.type == Condition.controllerSecretsReady && $0.isTrue }
-                    ?? false)
+                address: catalog.controllerAddress(of: node), isReady: node.isActiveAndConnected,
+                hasSecrets: node.hasControllerSecrets == true)
         }
         return found
     }

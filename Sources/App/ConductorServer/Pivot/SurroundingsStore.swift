@@ -75,6 +75,7 @@ actor SurroundingsStore {
     func close() {
         guard let opened else { return }
         self.opened = nil
+        // Nobody waits for it: whoever opens the next one must not hang on members that do not answer.
         Task { try? await opened.store.value.close() }
     }
 
