@@ -86,14 +86,18 @@ struct ControllerFleetTests {
         }
     }
 
-    /// Names the controllers in the store.
+    /// Names the controllers in the store, as the order to move to them does. It goes no further than their secrets, as one of
+    /// them never comes.
     private static func name(_ controllers: [String], in bed: CrashBed) async throws {
         try await bed.changeStore { store in
             _ = try await store.update(ControlPlaneRecord.self, ControlPlaneRecord.name) { stored in
                 var stored =
                     stored
-                    ?? Stored(new: ControlPlaneRecord(created: SystemWallClock().now, spec: .init(controllers: [])))
-                stored.value.spec.controllers = controllers
+                    ?? Stored(
+                        new: ControlPlaneRecord(
+                            created: SystemWallClock().now, spec: .init(controllers: []),
+                            status: .init(phase: .pivoting)))
+                stored.value.spec.controllers = controllers + ["m9"]
                 return stored
             }
         }
