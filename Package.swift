@@ -121,7 +121,10 @@ let package = Package(
         module("Resource", "StoreSQLite", ["Primitives", "ResourceModel", grdb]),
         module(
             "Resource", "StoreEtcd",
-            ["Primitives", "ResourceModel", grpc, grpcTransport, grpcProtobuf, protobuf, logging, lifecycle],
+            [
+                "Primitives", "ResourceModel", grpc, grpcTransport, grpcProtobuf, protobuf, nioCore, nioPosix, logging,
+                lifecycle,
+            ],
             exclude: ["Wire/etcd.proto", "Wire/regenerate.sh"]),
         module("Resource", "BlobStore", ["Primitives", "CLinux", crypto]),
 
@@ -507,9 +510,7 @@ let package = Package(
             "StoreEtcdTests",
             [
                 "StoreEtcd", "EtcdBed", "StoreMemory", "StoreSQLite", "ConductorServer", "ResourceModel", "ProgramRuns",
-                "Primitives",
-                logging,
-                lifecycle,
+                "Primitives", nioCore, nioPosix, logging, lifecycle,
             ]),
         suite(
             "ControlPlaneTests",

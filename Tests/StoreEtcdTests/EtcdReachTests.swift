@@ -59,6 +59,24 @@ import Testing
         #expect(!reach.isSilent(1, at: start + .seconds(1)))
     }
 
+    @Test func `who is silent is given more time with each connection, ten seconds at most, until it answers`() {
+        var reach = EtcdReach(members: 2, at: start)
+        #expect(reach.patience(of: 0, at: start) == .seconds(2))
+        reach.noteSilence(0, at: start)
+        var now = start + .seconds(2)
+        var given: [Duration] = []
+        for _ in 0..<6 {
+            given.append(reach.patience(of: 0, at: now))
+            now += given[given.count - 1]
+            reach.noteSilence(0, at: now)
+        }
+        #expect(given == [1, 2, 4, 8, 10, 10].map { .seconds($0) })
+        #expect(reach.patience(of: 1, at: now) == .seconds(1))
+        reach.note(0, hasLeader: false, at: now)
+        #expect(reach.patience(of: 0, at: now) == .seconds(2))
+        #expect(reach.patience(of: 0, at: now + .seconds(2)) == .seconds(1))
+    }
+
     @Test func `two of three members that stand still are noticed within two seconds and a half`() async throws {
         let scene = try await EtcdScene(members: 3)
         let store = try await scene.store()

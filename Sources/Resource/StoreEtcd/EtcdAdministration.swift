@@ -61,6 +61,9 @@ public final class EtcdAdministration: Sendable {
     private let configuration: EtcdConfiguration
     private let ownsConnections: Bool
     private static let defragmentationPatience = Duration.seconds(120)
+    private static let connectPatience = Duration.seconds(1)
+    /// A machine that is busy, or slow, needs seconds for a handshake.
+    private static let statusPatience = Duration.seconds(10)
 
     /// Begins to connect; throws `StoreError.invalid` or `.unavailable`.
     public init(_ configuration: EtcdConfiguration, logger: Logger) throws(StoreError) {
@@ -89,10 +92,14 @@ public final class EtcdAdministration: Sendable {
         }.members.map(Member.init).sorted { $0.id < $1.id }
     }
 
-    /// How the member is that answers at this URL; throws `StoreError.unavailable` when none does within two seconds.
+    /// How the member is that answers at this URL; throws `StoreError.unavailable` when nobody takes connections there within
+    /// a second, or none answers within ten.
     public func status(of endpoint: String) async throws(StoreError) -> Status {
-        Status(
-            try await call(endpoint, within: .seconds(2)) { client in
+        guard try await EtcdAddress(endpoint).takesConnections(within: Self.connectPatience) else {
+            throw .unavailable("\(endpoint) takes no connections")
+        }
+        return Status(
+            try await call(endpoint, within: Self.statusPatience) { client in
                 try await Etcdserverpb_Maintenance.Client(wrapping: client).status(
                     request: ClientRequest(message: Etcdserverpb_StatusRequest()), options: EtcdLink.callOptions)
             })

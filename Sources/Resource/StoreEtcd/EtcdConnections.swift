@@ -9,6 +9,9 @@ import Synchronization
 /// All members are asked for their state four times a second. One that does not answer within two seconds loses its
 /// calls, so that a machine that stands still, or is cut off, holds nobody up; one without a leader gets no new ones.
 /// Where the leader has changed, what the new one has taken over is answered at once; calls that are not are broken off.
+///
+/// A member that was silent is spoken to on a new connection each time, whose first packet is sent at once. The time until
+/// its answer grows with each connection that it takes and does not answer on: a handshake may take seconds.
 final class EtcdConnections: Sendable {
     let links: [EtcdLink]
     let patience: Duration
@@ -20,9 +23,10 @@ final class EtcdConnections: Sendable {
     private static let sweepInterval = Duration.milliseconds(100)
     private static let probeInterval = Duration.milliseconds(250)
     private static let takeoverTime = Duration.milliseconds(500)
-    private static let probePatience = Duration.seconds(2)
-    /// Of a member that was silent before: each probe has a connection of its own, whose first packet is sent at once.
-    private static let returnPatience = Duration.seconds(1)
+    /// How long a machine may take to take a connection.
+    private static let connectPatience = Duration.seconds(1)
+    /// How long a member that has taken one may take until its first answer, when a store is opened.
+    private static let openingPatience = Duration.seconds(30)
     private static let suspicion = Duration.seconds(1)
     private static let readPatience = Duration.seconds(2)
     private static let reloadInterval = Duration.seconds(5)
@@ -37,6 +41,9 @@ final class EtcdConnections: Sendable {
         var credentials: EtcdCredentials?
         var certificateChanges = 0
         var reach: EtcdReach
+        /// The members whose first answer, or refusal, is waited for.
+        var awaited: Set<Int> = []
+        var hasAnswered = false
     }
 
     /// Whether a majority of the members answers, and one that has a leader has done so in the last seconds.
@@ -67,6 +74,22 @@ final class EtcdConnections: Sendable {
     func close() {
         monitor.withLock { $0.take() }?.cancel()
         for link in links { link.close() }
+    }
+
+    /// Waits until a member has answered, or none is left that takes connections and has not refused; half a minute at most.
+    func awaitFirstAnswer() async {
+        let end = ContinuousClock.now + Self.openingPatience
+        await withTaskGroup(of: Void.self) { group in
+            for (index, link) in links.enumerated() {
+                group.addTask {
+                    guard await link.address.takesConnections(within: Self.connectPatience) else { return }
+                    self.state.withLock { _ = $0.awaited.insert(index) }
+                }
+            }
+        }
+        while !Task.isCancelled, ContinuousClock.now < end,
+            state.withLock({ !$0.hasAnswered && !$0.awaited.isEmpty })
+        { try? await Task.sleep(for: .milliseconds(10)) }
     }
 
     /// The member that is asked now.
@@ -166,13 +189,17 @@ final class EtcdConnections: Sendable {
 
     private func probe(_ index: Int) async {
         let link = links[index]
-        let isSilent = state.withLock { $0.reach.isSilent(index, at: .now) }
-        let patience = isSilent ? Self.returnPatience : Self.probePatience
+        if state.withLock({ $0.reach.isSilent(index, at: .now) }) {
+            guard await link.address.takesConnections(within: Self.connectPatience) else { return demote(link) }
+            link.reset("the member does not answer")
+        }
+        let patience = state.withLock { $0.reach.patience(of: index, at: .now) }
         do throws(EtcdFailure) {
             let status = try await link.call(until: ContinuousClock.now + patience) { client in
                 try await Etcdserverpb_Maintenance.Client(wrapping: client).status(
                     request: ClientRequest(message: Etcdserverpb_StatusRequest()), options: EtcdLink.callOptions)
             }
+            state.withLock { $0.hasAnswered = true }
             if status.leader == 0 || status.isLearner {
                 state.withLock { $0.reach.note(index, hasLeader: false, at: .now) }
                 demote(link)
@@ -182,8 +209,12 @@ final class EtcdConnections: Sendable {
         } catch {
             guard !Task.isCancelled else { return }
             demote(link)
-            guard case .unknown(let why) = error else { return }
+            guard case .unknown(let why) = error else {
+                state.withLock { _ = $0.awaited.remove(index) }
+                return
+            }
             logger.info("a member of etcd does not answer", metadata: ["cause": "\(why)"])
+            state.withLock { $0.reach.noteSilence(index, at: .now) }
             link.reset("the member does not answer")
         }
     }

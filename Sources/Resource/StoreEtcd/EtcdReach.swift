@@ -10,6 +10,11 @@ struct EtcdReach: Sendable, Hashable {
     static let silencePatience = Duration.milliseconds(1500)
     /// Longer than an election takes.
     static let leaderPatience = Duration.seconds(3)
+    /// How long an answer may take on a connection that has had one.
+    private static let probePatience = Duration.seconds(2)
+    /// How long the first one on a new connection may take, at first and at most: a machine that is busy, or slow, needs
+    /// seconds for a handshake, and what is broken off before has to be begun anew.
+    private static let returnPatience = (first: Duration.seconds(1), most: Duration.seconds(10))
 
     /// When each member has answered last.
     private var answered: [Instant]
@@ -17,16 +22,31 @@ struct EtcdReach: Sendable, Hashable {
     private var led: Instant
     /// When a majority has last done what was asked for here; nil: it has not yet.
     private var worked: Instant?
+    /// How long a new connection to each member may take until its first answer.
+    private var returns: [Duration]
 
     /// Nobody is silent yet.
     init(members count: Int, at now: Instant) {
         answered = Array(repeating: now, count: count)
         led = now
+        returns = Array(repeating: Self.returnPatience.first, count: count)
+    }
+
+    /// How long a member is given for its next answer.
+    func patience(of member: Int, at now: Instant) -> Duration {
+        isSilent(member, at: now) ? returns[member] : Self.probePatience
+    }
+
+    /// Notes that a member took a connection, and gave no answer in the time that it had.
+    mutating func noteSilence(_ member: Int, at now: Instant) {
+        guard isSilent(member, at: now) else { return }
+        returns[member] = min(returns[member] * 2, Self.returnPatience.most)
     }
 
     /// Notes an answer of a member.
     mutating func note(_ member: Int, hasLeader: Bool, at now: Instant) {
         answered[member] = now
+        returns[member] = Self.returnPatience.first
         if hasLeader { led = now }
     }
 

@@ -63,6 +63,7 @@ public final class EtcdStore: ResourceStore, Service {
         _ configuration: EtcdConfiguration, clock: any WallClock = SystemWallClock(), logger: Logger
     ) async throws(StoreError) -> EtcdStore {
         let connections = try EtcdConnections(configuration, logger: logger)
+        await connections.awaitFirstAnswer()
         do throws(StoreError) {
             let mark = try await EtcdMark.take(EtcdKeys(prefix: configuration.prefix), connections)
             return EtcdStore(configuration, connections, mark, clock, logger)
@@ -110,6 +111,7 @@ public final class EtcdStore: ResourceStore, Service {
     ) async throws(StoreError) {
         let connections = try EtcdConnections(configuration, logger: logger)
         defer { connections.close() }
+        await connections.awaitFirstAnswer()
         let keys = EtcdKeys(prefix: configuration.prefix)
         let mark = try await EtcdMark.take(keys, connections)
         var random = SystemRandomNumberGenerator()
