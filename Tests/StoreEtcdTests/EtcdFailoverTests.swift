@@ -25,18 +25,7 @@ import Testing
         let start = try await writer.currentRevision()
         let isDone = Mutex(false)
         let crew = WriterCrew(writer, writers: 8)
-        let seen = Mutex<[WatchBatch]>([])
-        let watch = Task {
-            var last = start
-            while !Task.isCancelled {
-                do {
-                    for try await batch in await reader.watch(after: last) {
-                        last = batch.revision
-                        if !batch.isBookmark { seen.withLock { $0.append(batch) } }
-                    }
-                } catch { try? await Task.sleep(for: .milliseconds(10)) }
-            }
-        }
+        let witness = Witness(reader, after: start)
         async let result = crew.run { isDone.withLock { $0 } }
         try await waitUntil { crew.acknowledgedCount > 50 }
         for _ in 0..<2 {
@@ -58,28 +47,9 @@ import Testing
         print("\(fault): gap \(report.gap), unknown \(report.unknownCount), \(report.failures)")
         #expect(report.gap < .seconds(15))
 
-        try await waitUntil {
-            let last = seen.withLock { $0.last?.revision ?? .zero }
-            return try await scene.newest(of: 8, reader) <= last
-        }
-        watch.cancel()
-        let batches = seen.withLock { $0 }
-        #expect(zip(batches, batches.dropFirst()).allSatisfy { $0.revision < $1.revision })
-        var written: [Int: [Int: Revision]] = [:]
-        for case .put(let document) in batches.flatMap(\.changes) {
-            let number = try #require(Int(document.key.name.dropFirst("writer-".count)))
-            let count = try #require(Int(String(decoding: document.value, as: UTF8.self)))
-            #expect(written[number]?[count] == nil, "\(document.key) was written twice with \(count)")
-            #expect(count == (written[number]?.count ?? 0) + 1, "\(document.key) has \(count) out of order")
-            written[number, default: [:]][count] = document.revision
-        }
-        for (number, acknowledged) in report.acknowledged {
-            for (count, revision) in acknowledged {
-                #expect(written[number]?[count] == revision, "writer \(number) was told of \(count) at \(revision)")
-            }
-            let stored = try #require(try await reader.get(WriterCrew.key(number)))
-            #expect((Int(String(decoding: stored.value, as: UTF8.self)) ?? 0) >= (acknowledged.keys.max() ?? 0))
-        }
+        try await waitUntil { try await scene.newest(of: 8, reader) <= witness.position }
+        witness.end()
+        try await witness.check(report, reader)
         try await writer.close()
         try await reader.close()
     }

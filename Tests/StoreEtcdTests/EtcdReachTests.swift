@@ -5,21 +5,24 @@ import StoreEtcd
 import TestSupport
 import Testing
 
+@testable import struct StoreEtcd.EtcdAddress
 @testable import struct StoreEtcd.EtcdReach
 
 /// When a conductor tells its callers to ask another one: soon when it is cut off, and not while leaders change.
 @Suite(.serialized) struct EtcdReachTests {
     private let start = ContinuousClock.now
 
+    private func member(_ number: Int) -> EtcdAddress { try! EtcdAddress("http://10.0.0.\(number + 1):2379") }
+
     /// What is said every 100 ms while members answer as `answers` has it: number, whether it has a leader.
     private func said(
         members: Int = 3, seconds: Double, _ answers: (Double) -> [(member: Int, hasLeader: Bool)]
     ) -> [(time: Double, isReachable: Bool)] {
-        var reach = EtcdReach(members: members, at: start)
+        var reach = EtcdReach((0..<members).map(member), at: start)
         return (0..<Int(seconds * 10)).map { step in
             let time = Double(step) / 10
             let now = start + .milliseconds(step * 100)
-            for answer in answers(time) { reach.note(answer.member, hasLeader: answer.hasLeader, at: now) }
+            for answer in answers(time) { reach.note(member(answer.member), hasLeader: answer.hasLeader, at: now) }
             return (time, reach.isReachable(at: now))
         }
     }
@@ -51,30 +54,59 @@ import Testing
     }
 
     @Test func `what a majority has just done counts more than who answers`() {
-        var reach = EtcdReach(members: 3, at: start)
+        var reach = EtcdReach((0..<3).map(member), at: start)
         reach.noteWork(at: start + .seconds(10))
         #expect(reach.isReachable(at: start + .seconds(11)))
         #expect(!reach.isReachable(at: start + .seconds(12)))
-        #expect(reach.isSilent(1, at: start + .seconds(2)))
-        #expect(!reach.isSilent(1, at: start + .seconds(1)))
+        #expect(reach.isSilent(member(1), at: start + .seconds(2)))
+        #expect(!reach.isSilent(member(1), at: start + .seconds(1)))
     }
 
     @Test func `who is silent is given more time with each connection, ten seconds at most, until it answers`() {
-        var reach = EtcdReach(members: 2, at: start)
-        #expect(reach.patience(of: 0, at: start) == .seconds(2))
-        reach.noteSilence(0, at: start)
+        var reach = EtcdReach((0..<2).map(member), at: start)
+        #expect(reach.patience(of: member(0), at: start) == .seconds(2))
+        reach.noteSilence(member(0), at: start)
         var now = start + .seconds(2)
         var given: [Duration] = []
         for _ in 0..<6 {
-            given.append(reach.patience(of: 0, at: now))
+            given.append(reach.patience(of: member(0), at: now))
             now += given[given.count - 1]
-            reach.noteSilence(0, at: now)
+            reach.noteSilence(member(0), at: now)
         }
         #expect(given == [1, 2, 4, 8, 10, 10].map { .seconds($0) })
-        #expect(reach.patience(of: 1, at: now) == .seconds(1))
-        reach.note(0, hasLeader: false, at: now)
-        #expect(reach.patience(of: 0, at: now) == .seconds(2))
-        #expect(reach.patience(of: 0, at: now + .seconds(2)) == .seconds(1))
+        #expect(reach.patience(of: member(1), at: now) == .seconds(1))
+        reach.note(member(0), hasLeader: false, at: now)
+        #expect(reach.patience(of: member(0), at: now) == .seconds(2))
+        #expect(reach.patience(of: member(0), at: now + .seconds(2)) == .seconds(1))
+    }
+
+    @Test func `who comes counts once it votes, and who goes counts no more`() {
+        var reach = EtcdReach([member(0)], at: start)
+        func note(_ number: Int, isLearner: Bool = false, _ seconds: Int) {
+            reach.note(member(number), hasLeader: true, isLearner: isLearner, at: start + .seconds(seconds))
+        }
+        func isReachable(_ seconds: Int) -> Bool { reach.isReachable(at: start + .seconds(seconds)) }
+        reach.follow([member(0), member(1), member(2)], at: start)
+        note(0, 5)
+        #expect(isReachable(5), "the others have not been started")
+        note(0, 7)
+        note(1, isLearner: true, 7)
+        #expect(isReachable(7))
+        note(0, 10)
+        #expect(isReachable(10), "one that learns is not needed")
+        for number in 0...2 { note(number, 12) }
+        note(0, 15)
+        #expect(!isReachable(15), "one of three that vote")
+        reach.follow([member(0)], at: start + .seconds(15))
+        #expect(isReachable(15))
+        note(2, 17)
+        #expect(!isReachable(17), "what one says that is none any more counts for nothing")
+        var learner = EtcdReach([member(0), member(1)], at: start)
+        learner.note(member(0), hasLeader: true, at: start + .seconds(3))
+        #expect(!learner.isReachable(at: start + .seconds(3)), "who was named at the start is taken to vote")
+        learner.note(member(1), hasLeader: true, isLearner: true, at: start + .seconds(3))
+        learner.note(member(0), hasLeader: true, at: start + .seconds(6))
+        #expect(learner.isReachable(at: start + .seconds(6)), "until it says that it does not")
     }
 
     @Test func `two of three members that stand still are noticed within two seconds and a half`() async throws {

@@ -24,6 +24,7 @@ public struct EtcdTLS: Sendable, Hashable {
 /// Where an etcd cluster is, how it is spoken to, and what of it is the store's.
 public struct EtcdConfiguration: Sendable, Hashable {
     /// The members' client URLs, `https://10.0.0.1:2379`; the first that answers is used, so the own machine's comes first.
+    /// Which there are may change later; see `EtcdStore.follow`.
     public var endpoints: [String]
     /// The certificates; nil only for `http://` URLs.
     public var tls: EtcdTLS?
@@ -60,7 +61,7 @@ public struct EtcdConfiguration: Sendable, Hashable {
         self.upkeepInterval = upkeepInterval
     }
 
-    /// The end points, read; throws `StoreError.invalid`.
+    /// The end points, read, each once; throws `StoreError.invalid`.
     func addresses() throws(StoreError) -> [EtcdAddress] {
         guard !endpoints.isEmpty else { throw .invalid("etcd has no end point; give at least one URL") }
         guard prefix.hasSuffix("/"), prefix.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
@@ -75,7 +76,7 @@ public struct EtcdConfiguration: Sendable, Hashable {
                         ? "\(endpoint) needs the files of a client's certificate"
                         : "\(endpoint) is not encrypted; with certificates it begins with https://")
             }
-            addresses.append(address)
+            if !addresses.contains(address) { addresses.append(address) }
         }
         return addresses
     }

@@ -12,8 +12,9 @@ import Synchronization
 ///
 /// A member that was silent is spoken to on a new connection each time, whose first packet is sent at once. The time until
 /// its answer grows with each connection that it takes and does not answer on: a handshake may take seconds.
+///
+/// Members may come and go. What one that is none any more was asked is given its time to end, but watches move on at once.
 final class EtcdConnections: Sendable {
-    let links: [EtcdLink]
     let patience: Duration
     private let tls: EtcdTLS?
     private let logger: Logger
@@ -27,23 +28,37 @@ final class EtcdConnections: Sendable {
     private static let connectPatience = Duration.seconds(1)
     /// How long a member that has taken one may take until its first answer, when a store is opened.
     private static let openingPatience = Duration.seconds(30)
-    private static let suspicion = Duration.seconds(1)
     private static let readPatience = Duration.seconds(2)
     private static let reloadInterval = Duration.seconds(5)
+    /// The most that are no members any more and have calls under way; the oldest is closed.
+    private static let retiredCountMax = 16
+
+    private struct Member {
+        let link: EtcdLink
+        /// Asks for its state.
+        var prober: Task<Void, Never>?
+        /// Who leads, as it has seen it last.
+        var leader: UInt64 = 0
+    }
 
     private struct State {
-        var current = 0
-        /// Until when each member is only asked when there is no better one.
-        var suspects: [EtcdLink.Instant?]
-        /// Who leads, as each member has seen it last.
-        var leaders: [UInt64]
+        var members: [EtcdAddress: Member]
+        var turn: EtcdTurn
+        var reach: EtcdReach
+        /// Those that are no members any more, until their calls have ended.
+        var retired: [EtcdLink] = []
         var cluster: UInt64?
         var credentials: EtcdCredentials?
         var certificateChanges = 0
-        var reach: EtcdReach
         /// The members whose first answer, or refusal, is waited for.
-        var awaited: Set<Int> = []
+        var awaited: Set<EtcdAddress> = []
         var hasAnswered = false
+        var isClosed = false
+
+        var links: [EtcdLink] { members.values.map(\.link) }
+
+        /// Whether `link` is a member's still.
+        func holds(_ link: EtcdLink) -> Bool { members[link.address]?.link === link }
     }
 
     /// Whether a majority of the members answers, and one that has a leader has done so in the last seconds.
@@ -55,35 +70,73 @@ final class EtcdConnections: Sendable {
     /// Begins to connect to all members; throws `StoreError.invalid` or `.unavailable`.
     init(_ configuration: EtcdConfiguration, logger: Logger) throws(StoreError) {
         let addresses = try configuration.addresses()
-        var credentials: EtcdCredentials?
-        if let tls = configuration.tls { credentials = try EtcdCredentials(tls) }
-        var links: [EtcdLink] = []
-        for address in addresses { links.append(try EtcdLink(address, credentials)) }
-        self.links = links
+        let credentials = try configuration.tls.map { (tls) throws(StoreError) in try EtcdCredentials(tls) }
+        var members: [EtcdAddress: Member] = [:]
+        for address in addresses { members[address] = Member(link: try EtcdLink(address, credentials)) }
         self.logger = logger
         tls = configuration.tls
         patience = configuration.patience
         state = Mutex(
             State(
-                suspects: Array(repeating: nil, count: links.count), leaders: Array(repeating: 0, count: links.count),
-                credentials: credentials, reach: EtcdReach(members: links.count, at: .now)))
+                members: members, turn: EtcdTurn(addresses), reach: EtcdReach(addresses, at: .now),
+                credentials: credentials))
         monitor.withLock { $0 = Task { await self.watchOver() } }
+        state.withLock { state in
+            for (address, member) in state.members { state.members[address]?.prober = prober(of: member.link) }
+        }
     }
 
     /// Breaks everything off; nothing is called any more.
     func close() {
         monitor.withLock { $0.take() }?.cancel()
+        let (links, probers) = state.withLock { state in
+            state.isClosed = true
+            return (state.links + state.retired, state.members.values.compactMap(\.prober))
+        }
+        for prober in probers { prober.cancel() }
         for link in links { link.close() }
+    }
+
+    /// Takes these for the members from now on, the first of them preferred; throws `StoreError.unavailable` when the
+    /// certificates are none, and changes nothing then.
+    func follow(_ addresses: [EtcdAddress]) throws(StoreError) {
+        let (retired, dropped, probers) = try state.withLock { (state) throws(StoreError) in
+            guard !state.isClosed, Set(addresses) != Set(state.members.keys) else {
+                return ([EtcdLink](), [EtcdLink](), [Task<Void, Never>]())
+            }
+            var members = state.members.filter { addresses.contains($0.key) }
+            for address in addresses where members[address] == nil {
+                members[address] = Member(link: try EtcdLink(address, state.credentials))
+            }
+            for (address, member) in members where member.prober == nil {
+                members[address]?.prober = prober(of: member.link)
+            }
+            let left = state.members.filter { members[$0.key] == nil }
+            let now = ContinuousClock.now
+            // What one that is silent was asked waits for nothing.
+            let answering = left.filter { !state.reach.isSilent($0.key, at: now) }.values.map(\.link)
+            let silent = left.filter { state.reach.isSilent($0.key, at: now) }.values.map(\.link)
+            let retired = state.retired + answering
+            state.retired = retired.suffix(Self.retiredCountMax)
+            state.members = members
+            state.turn.follow(addresses)
+            state.reach.follow(addresses, at: now)
+            let dropped = silent + retired.dropLast(Self.retiredCountMax)
+            return (answering, dropped, left.values.compactMap(\.prober))
+        }
+        for prober in probers { prober.cancel() }
+        for link in retired { link.retire() }
+        for link in dropped { link.close() }
     }
 
     /// Waits until a member has answered, or none is left that takes connections and has not refused; half a minute at most.
     func awaitFirstAnswer() async {
         let end = ContinuousClock.now + Self.openingPatience
         await withTaskGroup(of: Void.self) { group in
-            for (index, link) in links.enumerated() {
+            for address in state.withLock({ $0.members.keys }) {
                 group.addTask {
-                    guard await link.address.takesConnections(within: Self.connectPatience) else { return }
-                    self.state.withLock { _ = $0.awaited.insert(index) }
+                    guard await address.takesConnections(within: Self.connectPatience) else { return }
+                    self.state.withLock { _ = $0.awaited.insert(address) }
                 }
             }
         }
@@ -94,25 +147,19 @@ final class EtcdConnections: Sendable {
 
     /// The member that is asked now.
     var current: EtcdLink {
-        let now = ContinuousClock.now
-        return state.withLock { state in
-            if let until = state.suspects[state.current], until > now {
-                // The first without a stain, else the one whose stain is oldest.
-                let best = links.indices.min { left, right in
-                    let (left, right) = (state.suspects[left], state.suspects[right])
-                    return (left.map { max($0, now) } ?? now) < (right.map { max($0, now) } ?? now)
-                }
-                state.current = best ?? state.current
-            }
-            return links[state.current]
+        state.withLock { state in
+            let address = state.turn.member(at: .now)
+            guard let member = state.members[address] else { preconditionFailure("the turn is of a member") }
+            return member.link
         }
     }
 
     /// Has the next calls go elsewhere, if there is anybody better.
     func demote(_ link: EtcdLink) {
-        guard let index = links.firstIndex(where: { $0 === link }) else { return }
-        let until = ContinuousClock.now + Self.suspicion
-        state.withLock { $0.suspects[index] = until }
+        state.withLock { state in
+            guard state.holds(link) else { return }
+            state.turn.noteFailure(of: link.address, at: .now)
+        }
     }
 
     /// Notes that a majority has carried something out.
@@ -157,7 +204,7 @@ final class EtcdConnections: Sendable {
             guard !Task.isCancelled, ContinuousClock.now < end else {
                 throw repeatable ? .notDone(failure.words) : failure
             }
-            if attempts >= links.count { try? await Task.sleep(for: .milliseconds(50)) }
+            if attempts >= state.withLock({ $0.members.count }) { try? await Task.sleep(for: .milliseconds(50)) }
         }
     }
 
@@ -165,16 +212,8 @@ final class EtcdConnections: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask {
                 while !Task.isCancelled {
-                    for link in self.links { link.breakOffOverdue(now: ContinuousClock.now) }
+                    self.sweep()
                     try? await Task.sleep(for: Self.sweepInterval)
-                }
-            }
-            for index in links.indices {
-                group.addTask {
-                    while !Task.isCancelled {
-                        await self.probe(index)
-                        try? await Task.sleep(for: Self.probeInterval)
-                    }
                 }
             }
             guard let tls else { return }
@@ -187,61 +226,81 @@ final class EtcdConnections: Sendable {
         }
     }
 
-    private func probe(_ index: Int) async {
-        let link = links[index]
-        if state.withLock({ $0.reach.isSilent(index, at: .now) }) {
-            guard await link.address.takesConnections(within: Self.connectPatience) else { return demote(link) }
+    private func sweep() {
+        let (links, done) = state.withLock { state in
+            let done = state.retired.filter(\.isIdle)
+            state.retired.removeAll(where: { link in done.contains { $0 === link } })
+            return (state.links + state.retired, done)
+        }
+        for link in links { link.breakOffOverdue(now: ContinuousClock.now) }
+        for link in done { link.close() }
+    }
+
+    private func prober(of link: EtcdLink) -> Task<Void, Never> {
+        Task {
+            while !Task.isCancelled {
+                await self.probe(link)
+                try? await Task.sleep(for: Self.probeInterval)
+            }
+        }
+    }
+
+    private func probe(_ link: EtcdLink) async {
+        let member = link.address
+        if state.withLock({ $0.reach.isSilent(member, at: .now) }) {
+            guard await member.takesConnections(within: Self.connectPatience) else { return demote(link) }
             link.reset("the member does not answer")
         }
-        let patience = state.withLock { $0.reach.patience(of: index, at: .now) }
+        let patience = state.withLock { $0.reach.patience(of: member, at: .now) }
         do throws(EtcdFailure) {
             let status = try await link.call(until: ContinuousClock.now + patience) { client in
                 try await Etcdserverpb_Maintenance.Client(wrapping: client).status(
                     request: ClientRequest(message: Etcdserverpb_StatusRequest()), options: EtcdLink.callOptions)
             }
-            state.withLock { $0.hasAnswered = true }
-            if status.leader == 0 || status.isLearner {
-                state.withLock { $0.reach.note(index, hasLeader: false, at: .now) }
-                demote(link)
-            } else {
-                await note(leader: status.leader, of: index)
-            }
+            await note(status, of: link)
         } catch {
             guard !Task.isCancelled else { return }
             demote(link)
             guard case .unknown(let why) = error else {
-                state.withLock { _ = $0.awaited.remove(index) }
+                state.withLock { _ = $0.awaited.remove(member) }
                 return
             }
             logger.info("a member of etcd does not answer", metadata: ["cause": "\(why)"])
-            state.withLock { $0.reach.noteSilence(index, at: .now) }
+            state.withLock { $0.reach.noteSilence(member, at: .now) }
             link.reset("the member does not answer")
         }
     }
 
-    private func note(leader: UInt64, of index: Int) async {
-        let known = state.withLock { state in
-            defer { (state.suspects[index], state.leaders[index]) = (nil, leader) }
-            state.reach.note(index, hasLeader: true, at: .now)
-            return state.leaders[index]
+    private func note(_ status: Etcdserverpb_StatusResponse, of link: EtcdLink) async {
+        let (member, isOfUse) = (link.address, status.leader != 0 && !status.isLearner)
+        let known = state.withLock { state -> UInt64 in
+            state.hasAnswered = true
+            guard state.holds(link) else { return 0 }
+            state.reach.note(member, hasLeader: status.leader != 0, isLearner: status.isLearner, at: .now)
+            guard isOfUse else { return 0 }
+            state.turn.noteSuccess(of: member)
+            defer { state.members[member]?.leader = status.leader }
+            return state.members[member]?.leader ?? 0
         }
-        guard known != 0, known != leader else { return }
+        guard isOfUse else { return demote(link) }
+        guard known != 0, known != status.leader else { return }
         let moment = ContinuousClock.now
         try? await Task.sleep(for: Self.takeoverTime)
-        links[index].breakOff(begunBefore: moment)
+        link.breakOff(begunBefore: moment)
     }
 
     /// Takes up certificates that have changed; those that cannot be used change nothing.
     private func reload(_ tls: EtcdTLS) {
         do throws(StoreError) {
             let found = try EtcdCredentials(tls)
-            guard state.withLock({ $0.credentials != found }) else { return }
-            for link in links { try link.use(found) }
-            state.withLock { state in
+            let isNew = try state.withLock { (state) throws(StoreError) -> Bool in
+                guard state.credentials != found else { return false }
+                for link in state.links { try link.use(found) }
                 state.credentials = found
                 state.certificateChanges += 1
+                return true
             }
-            logger.notice("etcd is spoken to with the new certificates")
+            if isNew { logger.notice("etcd is spoken to with the new certificates") }
         } catch {
             logger.warning("the certificates for etcd cannot be used", metadata: ["error": "\(error)"])
         }

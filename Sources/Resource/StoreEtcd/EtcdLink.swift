@@ -116,6 +116,15 @@ final class EtcdLink: Sendable {
         old.client.beginGracefulShutdown()
     }
 
+    /// Takes no more calls and breaks off those that do not end by themselves, such as watches; the others may end.
+    func retire() {
+        state.withLock { $0.isClosed = true }
+        abandon("it is no member any more") { $0.deadline == nil }
+    }
+
+    /// Whether no call is under way.
+    var isIdle: Bool { state.withLock { $0.calls.isEmpty } }
+
     /// Breaks off everything and takes no more calls.
     func close() {
         state.withLock { state in

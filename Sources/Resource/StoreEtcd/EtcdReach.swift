@@ -3,6 +3,7 @@
 /// Who is cut off from the others has at most its own member to ask, and that one may believe in its leader for seconds:
 /// so a majority of the members has to answer at all. While leaders change all answer, and none has a leader. Work that was
 /// just done, which takes a majority, is proof enough by itself: members may answer each other before they answer here.
+/// One that is new does not count before it has answered and votes: it may not have been started yet.
 struct EtcdReach: Sendable, Hashable {
     typealias Instant = ContinuousClock.Instant
 
@@ -16,50 +17,66 @@ struct EtcdReach: Sendable, Hashable {
     /// seconds for a handshake, and what is broken off before has to be begun anew.
     private static let returnPatience = (first: Duration.seconds(1), most: Duration.seconds(10))
 
-    /// When each member has answered last.
-    private var answered: [Instant]
+    private struct Member: Hashable {
+        /// When it has answered last.
+        var answered: Instant
+        /// How long a new connection may take until its first answer.
+        var returnPatience = EtcdReach.returnPatience.first
+        /// Whether it is one of those of whom a majority is needed.
+        var votes: Bool
+    }
+
+    private var members: [EtcdAddress: Member]
     /// When a member that has a leader has answered last.
     private var led: Instant
     /// When a majority has last done what was asked for here; nil: it has not yet.
     private var worked: Instant?
-    /// How long a new connection to each member may take until its first answer.
-    private var returns: [Duration]
 
-    /// Nobody is silent yet.
-    init(members count: Int, at now: Instant) {
-        answered = Array(repeating: now, count: count)
+    /// Nobody is silent yet, and each is taken to vote.
+    init(_ addresses: [EtcdAddress], at now: Instant) {
+        members = Dictionary(uniqueKeysWithValues: addresses.map { ($0, Member(answered: now, votes: true)) })
         led = now
-        returns = Array(repeating: Self.returnPatience.first, count: count)
+    }
+
+    /// Takes these for the members there are now. A new one votes once it says so.
+    mutating func follow(_ addresses: [EtcdAddress], at now: Instant) {
+        members = Dictionary(
+            uniqueKeysWithValues: addresses.map { ($0, members[$0] ?? Member(answered: now, votes: false)) })
     }
 
     /// How long a member is given for its next answer.
-    func patience(of member: Int, at now: Instant) -> Duration {
-        isSilent(member, at: now) ? returns[member] : Self.probePatience
+    func patience(of member: EtcdAddress, at now: Instant) -> Duration {
+        guard let known = members[member], isSilent(member, at: now) else { return Self.probePatience }
+        return known.returnPatience
     }
 
     /// Notes that a member took a connection, and gave no answer in the time that it had.
-    mutating func noteSilence(_ member: Int, at now: Instant) {
+    mutating func noteSilence(_ member: EtcdAddress, at now: Instant) {
         guard isSilent(member, at: now) else { return }
-        returns[member] = min(returns[member] * 2, Self.returnPatience.most)
+        let given = patience(of: member, at: now)
+        members[member]?.returnPatience = min(given * 2, Self.returnPatience.most)
     }
 
-    /// Notes an answer of a member.
-    mutating func note(_ member: Int, hasLeader: Bool, at now: Instant) {
-        answered[member] = now
-        returns[member] = Self.returnPatience.first
-        if hasLeader { led = now }
+    /// Notes an answer of a member; one that learns has no vote.
+    mutating func note(_ member: EtcdAddress, hasLeader: Bool, isLearner: Bool = false, at now: Instant) {
+        guard members[member] != nil else { return }
+        members[member] = Member(answered: now, votes: !isLearner)
+        if hasLeader, !isLearner { led = now }
     }
 
     /// Notes that a majority has carried something out.
     mutating func noteWork(at now: Instant) { worked = now }
 
     /// Whether a member has not answered for long, so that its connection may be of no use any more.
-    func isSilent(_ member: Int, at now: Instant) -> Bool { now - answered[member] >= Self.silencePatience }
+    func isSilent(_ member: EtcdAddress, at now: Instant) -> Bool {
+        members[member].map { now - $0.answered >= Self.silencePatience } ?? false
+    }
 
     /// Whether a request that is made now has a chance.
     func isReachable(at now: Instant) -> Bool {
         if let worked, now - worked < Self.silencePatience { return true }
-        let count = answered.count { now - $0 < Self.silencePatience }
-        return count * 2 > answered.count && now - led < Self.leaderPatience
+        let voters = members.values.filter(\.votes)
+        let count = voters.count { now - $0.answered < Self.silencePatience }
+        return count * 2 > voters.count && now - led < Self.leaderPatience
     }
 }

@@ -122,6 +122,17 @@ public final class EtcdStore: ResourceStore, Service {
         _ = try await EtcdMark.begin(content, replacing: mark, keys, connections)
     }
 
+    /// Asks the members at these URLs from now on, `https://10.0.0.1:2379`, the first of them by preference.
+    ///
+    /// Calls that are under way end where they were begun, watches go on elsewhere, and leases are the cluster's. Members that
+    /// do not answer yet, or have no vote, are asked nothing. Throws `StoreError.invalid` or `.unavailable`, and changes nothing
+    /// then.
+    public func follow(_ endpoints: [String]) throws(StoreError) {
+        var now = configuration
+        now.endpoints = endpoints
+        try connections.follow(try now.addresses())
+    }
+
     /// Ends all watches and connections; calls that are under way fail.
     public func close() async throws(StoreError) {
         feed.stop(.unavailable("it has been closed"))
