@@ -38,6 +38,9 @@ struct KeepalivedProgram: ControllerProgram {
 
         """
 
+    /// All VRRP routers (RFC 5798, 5.1.1.2): 224.0.0.18.
+    private static let routersGroup = IPv4Address(0xE000_0012)
+
     /// The signal for its state as JSON: SIGRTMIN and 2, as `keepalived --signum=JSON` says.
     private static let stateSignal: Int32 = 36
 
@@ -83,15 +86,13 @@ struct KeepalivedProgram: ControllerProgram {
 
             """
         }
-        // keepalived refuses unicast to nobody: who is alone tells whoever listens. The change between the two is one that
-        // keepalived does not keep the address over; it has it again some seconds later.
-        let unicast =
-            item.peers.isEmpty
-            ? ""
-            : """
+        // keepalived refuses unicast to nobody, and lets the address go when it changes from multicast to unicast or back. So
+        // who is alone has the group of all VRRP routers for its only peer, and tells whoever listens.
+        let peers = item.peers.isEmpty ? [routersGroup] : item.peers.sorted()
+        let unicast = """
                 unicast_src_ip \(item.local)
                 unicast_peer {
-            \(item.peers.sorted().map { "        \($0)" }.joined(separator: "\n"))
+            \(peers.map { "        \($0)" }.joined(separator: "\n"))
                 }
 
             """
