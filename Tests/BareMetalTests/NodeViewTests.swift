@@ -112,6 +112,7 @@ import Testing
         for item in [member, conductor, proxy, vip, time] as [any ControllerItem] { try item.validate() }
         #expect(member.founding == .new && member.cluster.count == 2 && member.token == "site-1")
         #expect(conductor.store.map(\.description) == ["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"])
+        #expect(plane.storeMembers(nearest: "n2").map(\.host.description) == ["10.0.0.2", "10.0.0.1", "10.0.0.3"])
         #expect(conductor.endpoint == "https://10.0.0.100:9443" && conductor.ports.api == 19443)
         #expect(proxy.port == 9443 && proxy.conductors == ["10.0.0.1:19443", "10.0.0.2:19443"])
         #expect(proxy.passes?.map(\.name) == ["agents", "provisioning", "boot"])

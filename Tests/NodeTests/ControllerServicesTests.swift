@@ -464,6 +464,13 @@ private func enter(_ nodes: TwoNodes, _ place: Int) {
             authority: "/i/ca.pem", certificate: "/i/cert.pem", key: "/i/key.pem")
         let made = ConductorProgram.options(for: Self.item, directory: "/state/muster/conductor", files: files)
         try GoldenFile.compare(made.text, with: "node/conductor-options.txt")
+        var grown = Self.item
+        grown.store.append(try SocketAddress("10.0.0.3:2379"))
+        let next = ConductorProgram.options(for: grown, directory: "/state/muster/conductor", files: files)
+        #expect(next.mark == made.mark && next.text != made.text, "the store's members alone start nothing anew")
+        grown.endpoint = nil
+        #expect(
+            ConductorProgram.options(for: grown, directory: "/state/muster/conductor", files: files).mark != made.mark)
         for name in ["a b", "--policy=/x", "a\n--x", "$HOME", "%i", "'", ""] {
             var item = Self.item
             item.names = [name]
@@ -512,7 +519,13 @@ private func enter(_ nodes: TwoNodes, _ place: Int) {
             controller.restartAgent()
             #expect(controller.apply(Self.item).isReady && program(controller).service.process == process)
             var other = Self.item
-            other.store.removeLast()
+            other.store = [try! SocketAddress("10.0.0.3:2379")]
+            #expect(controller.apply(other).isReady)
+            #expect(program(controller).service.process == process, "it follows the store's members by itself")
+            #expect(
+                SystemFile.text(program(controller).optionsPath)?.contains(" --etcd=http://10.0.0.3:2379 ") == true,
+                "its next start begins with the newest")
+            other.names = []
             _ = controller.apply(other)
             #expect(controller.wait("it serves again") { $0.isReady }.isReady)
             #expect(program(controller).service.process != process)

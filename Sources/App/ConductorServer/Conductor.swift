@@ -51,7 +51,7 @@ public struct Conductor: Sendable {
         allowOpenFiles()
         guard let etcd = configuration.etcd else { return try await runAlone() }
         let store = try await openShared(etcd)
-        do { _ = try await serve(on: .shared(store)) } catch {
+        do { _ = try await serve(on: .shared(store, isEncrypted: etcd.tls != nil)) } catch {
             try? await store.close()
             throw error
         }

@@ -94,7 +94,21 @@ extension ConductorParts {
                         try inForce(set)
                     } catch { logger.error("the site's authorities are not followed: \(error)") }
                 }),
-        ]
+        ] + [storeFollower()].compactMap(\.self)
+    }
+
+    /// Who tells the store of its members, as the control plane has them; nil on a store that has none. Where the site runs no
+    /// members they are those that were named at the start.
+    private func storeFollower() -> CatalogFollower? {
+        guard let follow = engine.follow else { return nil }
+        let (cache, name, logger) = (catalog.cache, configuration.conductorName, logger)
+        return CatalogFollower(
+            description: "StoreFollower", cache: cache, kinds: [ControlPlaneRecord.self],
+            work: {
+                let plane = cache.get(ControlPlaneRecord.self, ControlPlaneRecord.name)
+                guard let members = plane?.storeMembers(nearest: name), !members.isEmpty else { return }
+                do { try follow(members) } catch { logger.error("the store's members are not followed: \(error)") }
+            })
     }
 
     /// Names of events that begin at a place of their own: conductors on one store, and terms of one, each have some.

@@ -23,6 +23,8 @@ struct StoreEngine: Sendable {
     var isReachable: @Sendable () -> Bool = { true }
     /// The members that the store is made of; nil: it has none.
     var membership: (any StoreMembership)?
+    /// Has it ask these members from now on, the first by preference; nil: it has none.
+    var follow: (@Sendable ([SocketAddress]) throws -> Void)?
 
     /// The conductor as its site can move away from it; nil: the store is a cluster already.
     var seed: SiteSeed?
@@ -36,13 +38,15 @@ struct StoreEngine: Sendable {
             seed: seed)
     }
 
-    /// A cluster that all conductors of the site work on.
-    static func shared(_ store: EtcdStore) -> StoreEngine {
+    /// A cluster that all conductors of the site work on, whose members are of the same scheme as those it was opened with.
+    static func shared(_ store: EtcdStore, isEncrypted: Bool) -> StoreEngine {
         let isWritable: @Sendable () -> Bool = { takesWrites(store.health) }
+        let scheme = isEncrypted ? "https" : "http"
         return StoreEngine(
             store: store, isShared: true, services: [store],
             samples: { samples(of: store.health) }, isWritable: isWritable,
-            isReachable: { store.isReachable }, membership: EtcdMembership(store.administration))
+            isReachable: { store.isReachable }, membership: EtcdMembership(store.administration),
+            follow: { members in try store.follow(members.map { "\(scheme)://\($0)" }) })
     }
 
     /// The figures of a cluster; each sort of warning is told also while there is none.

@@ -114,7 +114,7 @@ public struct ConductorItem: ControllerItem {
     public var name: String
     /// The node's own address, at which its API listens; the proxy has the shared one.
     public var address: IPv4Address
-    /// The store's members, each `address:port`, sorted.
+    /// The store's members, each `address:port`, the own machine's first; a conductor that runs learns of others by itself.
     public var store: [SocketAddress]
     /// Keys and certificates for the store; nil: none, for tests only.
     public var certificate: CertificateReference?

@@ -15,4 +15,14 @@ extension ControlPlaneRecord {
         status.assignments.filter { $0.runsConductor && status.published.contains($0.controller) }
             .map { "\($0.address):\(spec.ports[keyPath: port])" }.sorted()
     }
+
+    /// The store's members as clients reach them, that of `controller` first and the others sorted; those that only begin or
+    /// end are among them.
+    public func storeMembers(nearest controller: String) -> [SocketAddress] {
+        let members = status.assignments.filter { $0.member != nil }
+        func clients(_ isMeant: (Assignment) -> Bool) -> [SocketAddress] {
+            members.filter(isMeant).map { SocketAddress(host: $0.address, port: EtcdMemberItem.Port.client) }.sorted()
+        }
+        return clients { $0.controller == controller } + clients { $0.controller != controller }
+    }
 }

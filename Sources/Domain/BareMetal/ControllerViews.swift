@@ -40,11 +40,9 @@ enum ControllerViews {
     private static func conductor(
         _ own: ControlPlaneRecord.Assignment, _ plane: ControlPlaneRecord
     ) -> ConductorItem {
-        let store = plane.status.assignments.filter { $0.member != nil }.map {
-            SocketAddress(host: $0.address, port: EtcdMemberItem.Port.client)
-        }
-        return ConductorItem(
-            name: own.controller, address: own.address, store: store.sorted(), certificate: .store,
+        ConductorItem(
+            name: own.controller, address: own.address, store: plane.storeMembers(nearest: own.controller),
+            certificate: .store,
             ports: plane.spec.ports, endpoint: plane.spec.vip.map { "https://\($0.address):\(plane.spec.proxied.api)" },
             names: plane.spec.vip.map { [$0.address.description] } ?? [])
     }

@@ -3,7 +3,8 @@ import Glibc
 import LinuxSystem
 import Primitives
 
-/// This node's conductor. It reads its options when it starts, so a change starts it anew; the others serve meanwhile.
+/// This node's conductor. It reads its options when it starts, so a change starts it anew; the others serve meanwhile. Never
+/// when only the list of the store's members has changed, which it follows by itself: its next start reads the newest.
 struct ConductorProgram: ControllerProgram {
     let title = "the conductor"
     let conditionType = "ConductorReady"
@@ -37,7 +38,7 @@ struct ConductorProgram: ControllerProgram {
         return Self.options(for: item, directory: directory, files: files)
     }
 
-    /// The command line, a word a line; pure.
+    /// The command line, a word a line, and the mark of all of it but the store's members; pure.
     static func options(
         for item: ConductorItem, directory: String, files: ServicePlaces.CertificateFiles?
     ) -> ServiceConfiguration {
@@ -48,26 +49,36 @@ struct ConductorProgram: ControllerProgram {
             "--api-port=\(item.ports.api)", "--boot-port=\(item.ports.boot)",
             "--provisioning-port=\(item.ports.provisioning)", "--agent-port=\(item.ports.agents)",
         ]
-        words += item.store.sorted().map { "--etcd=\(files == nil ? "http" : "https")://\($0)" }
+        let members = item.store.map { "--etcd=\(files == nil ? "http" : "https")://\($0)" }
+        words += members
         if let files {
             words += ["--etcd-ca=\(files.authority)", "--etcd-cert=\(files.certificate)", "--etcd-key=\(files.key)"]
         }
         words += item.names.map { "--name=\($0)" }
         if let endpoint = item.endpoint { words.append("--endpoint=\(endpoint)") }
         let text = words.joined(separator: "\n") + "\n"
-        return ServiceConfiguration(text: text, mark: ServiceConfiguration.mark(of: text))
+        let essence = words.filter { !members.contains($0) }.joined(separator: "\n")
+        return ServiceConfiguration(text: text, mark: ServiceConfiguration.mark(of: essence))
+    }
+
+    private func words(_ configuration: ServiceConfiguration) -> [String] {
+        configuration.text.split(separator: "\n").map(String.init)
+    }
+
+    func keep(_ configuration: ServiceConfiguration) throws(SystemError) {
+        // A unit reads both from here, also when systemd starts the conductor without the agent.
+        let options = words(configuration).joined(separator: " ")
+        let unit = Array("\(AdoptedService.markVariable)=\(configuration.mark)\nMUSTER_OPTIONS=\(options)\n".utf8)
+        guard SystemFile.bytes(optionsPath, limit: 1 << 20) != unit else { return }
+        try SystemFile.replace(optionsPath, content: unit, mode: 0o600)
     }
 
     func use(_ configuration: ServiceConfiguration) throws(SystemError) {
         try service.makeFolders([directory])
-        let words = configuration.text.split(separator: "\n").map(String.init)
-        // A unit reads both from here, also when systemd starts the conductor without the agent.
-        let unit =
-            "\(AdoptedService.markVariable)=\(configuration.mark)\nMUSTER_OPTIONS=\(words.joined(separator: " "))\n"
-        try SystemFile.replace(optionsPath, content: Array(unit.utf8), mode: 0o600)
+        try keep(configuration)
         if service.unit == nil { try service.stop() }
         var marked = service.marked(configuration.mark)
-        marked.arguments = words
+        marked.arguments = words(configuration)
         try marked.startAndWatch()
     }
 

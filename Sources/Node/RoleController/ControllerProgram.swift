@@ -19,6 +19,8 @@ protocol ControllerProgram: Sendable {
     var runningMark: String? { get }
     /// Has it run with `configuration`. Throws `SystemError`; then what ran goes on as far as that is possible.
     func use(_ configuration: ServiceConfiguration) throws(SystemError)
+    /// Notes for its next start what of `configuration` its mark does not tell, while it runs with that mark.
+    func keep(_ configuration: ServiceConfiguration) throws(SystemError)
     /// Ends it for good; nothing when it does not run.
     func stop() throws(SystemError)
     /// What is to be seen of it while it runs.
@@ -28,6 +30,7 @@ protocol ControllerProgram: Sendable {
 }
 
 extension ControllerProgram {
+    func keep(_ configuration: ServiceConfiguration) throws(SystemError) {}
     func samples(of item: Item) -> [MetricsReport.Sample] { [] }
 }
 
@@ -96,7 +99,7 @@ struct ControllerService<Program: ControllerProgram>: ControllerPart {
         do throws(SystemError) {
             if let item {
                 let wanted = try program.configuration(for: item)
-                if program.runningMark != wanted.mark { try program.use(wanted) }
+                if program.runningMark == wanted.mark { try program.keep(wanted) } else { try program.use(wanted) }
             } else if unreadable == nil {
                 try program.stop()
             }
