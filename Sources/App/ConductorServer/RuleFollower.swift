@@ -55,7 +55,7 @@ struct RuleFollower: Service {
 /// Inventories in the blob store.
 enum StoredInventory {
     /// How long a registration waits for the second copy.
-    static let copyTime: Duration = .seconds(3)
+    static let copyTime: Duration = .seconds(1)
 
     /// Stores an inventory, here and on another conductor if there is one, and returns its digest.
     ///

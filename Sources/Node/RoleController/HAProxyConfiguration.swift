@@ -45,7 +45,8 @@ enum HAProxyConfiguration {
                 timeout check 1s
                 option clitcpka
                 option srvtcpka
-                option redispatch
+                # Whom one server does not take in time goes to another one at once.
+                option redispatch 1
                 retries 2
 
             frontend \(frontend)

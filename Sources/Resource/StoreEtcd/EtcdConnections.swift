@@ -61,6 +61,15 @@ final class EtcdConnections: Sendable {
         func holds(_ link: EtcdLink) -> Bool { members[link.address]?.link === link }
     }
 
+    /// What ends with a change of the members.
+    private struct Ended {
+        /// Links whose calls may end.
+        let retired: [EtcdLink]
+        /// Links whose calls wait for nothing, or are too many.
+        let dropped: [EtcdLink]
+        let probers: [Task<Void, Never>]
+    }
+
     /// Whether a majority of the members answers, and one that has a leader has done so in the last seconds.
     var isReachable: Bool { state.withLock { $0.reach.isReachable(at: .now) } }
 
@@ -100,10 +109,8 @@ final class EtcdConnections: Sendable {
     /// Takes these for the members from now on, the first of them preferred; throws `StoreError.unavailable` when the
     /// certificates are none, and changes nothing then.
     func follow(_ addresses: [EtcdAddress]) throws(StoreError) {
-        let (retired, dropped, probers) = try state.withLock { (state) throws(StoreError) in
-            guard !state.isClosed, Set(addresses) != Set(state.members.keys) else {
-                return ([EtcdLink](), [EtcdLink](), [Task<Void, Never>]())
-            }
+        let ended = try state.withLock { (state) throws(StoreError) -> Ended? in
+            guard !state.isClosed, Set(addresses) != Set(state.members.keys) else { return nil }
             var members = state.members.filter { addresses.contains($0.key) }
             for address in addresses where members[address] == nil {
                 members[address] = Member(link: try EtcdLink(address, state.credentials))
@@ -121,12 +128,15 @@ final class EtcdConnections: Sendable {
             state.members = members
             state.turn.follow(addresses)
             state.reach.follow(addresses, at: now)
-            let dropped = silent + retired.dropLast(Self.retiredCountMax)
-            return (answering, dropped, left.values.compactMap(\.prober))
+            return Ended(
+                retired: answering, dropped: silent + retired.dropLast(Self.retiredCountMax),
+                probers: left.values.compactMap(\.prober))
         }
-        for prober in probers { prober.cancel() }
-        for link in retired { link.retire() }
-        for link in dropped { link.close() }
+        guard let ended else { return }
+        logger.notice("etcd has other members now", metadata: ["members": "\(addresses.map(\.description))"])
+        for prober in ended.probers { prober.cancel() }
+        for link in ended.retired { link.retire() }
+        for link in ended.dropped { link.close() }
     }
 
     /// Waits until a member has answered, or none is left that takes connections and has not refused; half a minute at most.
