@@ -80,6 +80,31 @@ import Testing
         #expect(reach.patience(of: member(0), at: now + .seconds(2)) == .seconds(1))
     }
 
+    @Test func `a connection that is slow is given up at once for another member, and else when it had ten seconds`() {
+        var pair = EtcdReach([member(0), member(1)], at: start)
+        let later = start + .seconds(2)
+        pair.note(member(1), hasLeader: true, at: later)
+        #expect(pair.givesUp(member(0), at: later))
+        pair.note(member(1), hasLeader: true, isLearner: true, at: later)
+        #expect(!pair.givesUp(member(0), at: later), "who learns answers nobody")
+        var now = start + .seconds(60)
+        #expect(!pair.givesUp(member(0), at: now), "both are silent")
+        for _ in 0..<4 {
+            #expect(!pair.givesUp(member(0), at: now))
+            pair.noteSilence(member(0), at: now)
+            now += .seconds(10)
+        }
+        #expect(pair.givesUp(member(0), at: now))
+
+        #expect(!pair.noteReturn(member(0)), "it was never away")
+        pair.noteAbsence(member(0))
+        #expect(pair.noteReturn(member(0)))
+        #expect(!pair.noteReturn(member(0)))
+        pair.noteAbsence(member(0))
+        pair.note(member(0), hasLeader: true, at: now)
+        #expect(!pair.noteReturn(member(0)), "it has answered since")
+    }
+
     @Test func `who comes counts once it votes, and who goes counts no more`() {
         var reach = EtcdReach([member(0)], at: start)
         func note(_ number: Int, isLearner: Bool = false, _ seconds: Int) {

@@ -18,7 +18,6 @@ import Testing
             var configuration = scene.configuration()
             configuration.endpoints = [relay.endpoint]
             let store = try await EtcdStore.open(configuration, logger: quiet)
-            #expect(relay.count > 1, "the first connections were given that time")
             let key = ResourceKey(kind: "test.thing", name: "slow")
             let put = Transaction(operations: [.put(key, [1])])
             let revision = try await store.commit(put)
@@ -29,6 +28,25 @@ import Testing
             try await waitUntil(.seconds(5)) { !store.isReachable }
             try await waitUntil(.seconds(25)) { store.isReachable }
             #expect(try await store.commit(put) > revision)
+            try await store.close()
+        }
+        scene.end()
+    }
+
+    /// The others answer: this one is not waited for, and is one of them in the end.
+    @Test(.timeLimit(.minutes(1))) func `a member among others is given more time with each connection`() async throws {
+        let scene = try await EtcdScene(members: 3)
+        let port = try #require(scene.cluster.endpoints[0].split(separator: ":").last.flatMap { Int($0) })
+        try await SlowRelay.with(to: port, silence: .seconds(3)) { relay in
+            var configuration = scene.configuration()
+            configuration.endpoints[0] = relay.endpoint
+            let store = try await EtcdStore.open(configuration, logger: quiet)
+            try await waitUntil { relay.count > 2 }
+            for member in [1, 2] { scene.cluster.pause(member) }
+            try await waitUntil(.seconds(5)) { !store.isReachable }
+            scene.cluster.resume(1)
+            try await waitUntil(.seconds(25)) { store.isReachable }
+            scene.cluster.resume(2)
             try await store.close()
         }
         scene.end()

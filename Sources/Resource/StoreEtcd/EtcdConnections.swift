@@ -7,11 +7,12 @@ import Synchronization
 /// Brings calls to a member that takes them: the current one, and the next after it failed.
 ///
 /// All members are asked for their state four times a second. One that does not answer within two seconds loses its
-/// calls, so that a machine that stands still, or is cut off, holds nobody up; one without a leader gets no new ones.
-/// Where the leader has changed, what the new one has taken over is answered at once; calls that are not are broken off.
+/// calls if another one answers, so that a machine that stands still, or is cut off, holds nobody up; one without a leader
+/// gets no new ones. Where the leader has changed, what the new one has taken over is answered at once; calls that are not
+/// are broken off.
 ///
-/// A member that was silent is spoken to on a new connection each time, whose first packet is sent at once. The time until
-/// its answer grows with each connection that it takes and does not answer on: a handshake may take seconds.
+/// The time until the next answer of a member that is silent and takes connections grows: a handshake may take seconds. One
+/// whose machine was away is spoken to on a new connection, whose first packet is sent at once.
 ///
 /// Members may come and go. What one that is none any more was asked is given its time to end, but watches move on at once.
 final class EtcdConnections: Sendable {
@@ -190,7 +191,7 @@ final class EtcdConnections: Sendable {
     ///
     /// A call that is `repeatable` is also made again when nobody knows whether it was done. Once the time is over, throws
     /// `.notDone`, or `.unknown` for one that is not repeatable. One attempt may take all the time when the call `isLong`,
-    /// else two seconds where it can be repeated.
+    /// else two seconds where it can be repeated on another member.
     func call<Result: Sendable>(
         repeatable: Bool, isLong: Bool = false, _ body: @escaping @Sendable (EtcdLink.Client) async throws -> Result
     ) async throws(EtcdFailure) -> Result {
@@ -200,7 +201,9 @@ final class EtcdConnections: Sendable {
             let link = current
             let failure: EtcdFailure
             do {
-                let limit = repeatable && !isLong ? min(end, ContinuousClock.now + Self.readPatience) : end
+                let now = ContinuousClock.now
+                let isShort = repeatable && !isLong && state.withLock { $0.reach.hasOther(than: link.address, at: now) }
+                let limit = isShort ? min(end, now + Self.readPatience) : end
                 return try await link.call(until: limit, body)
             } catch {
                 failure = error
@@ -258,8 +261,11 @@ final class EtcdConnections: Sendable {
     private func probe(_ link: EtcdLink) async {
         let member = link.address
         if state.withLock({ $0.reach.isSilent(member, at: .now) }) {
-            guard await member.takesConnections(within: Self.connectPatience) else { return demote(link) }
-            link.reset("the member does not answer")
+            guard await member.takesConnections(within: Self.connectPatience) else {
+                state.withLock { $0.reach.noteAbsence(member) }
+                return demote(link)
+            }
+            if state.withLock({ $0.reach.noteReturn(member) }) { link.reset("the member was away") }
         }
         let patience = state.withLock { $0.reach.patience(of: member, at: .now) }
         do throws(EtcdFailure) {
@@ -276,8 +282,11 @@ final class EtcdConnections: Sendable {
                 return
             }
             logger.info("a member of etcd does not answer", metadata: ["cause": "\(why)"])
-            state.withLock { $0.reach.noteSilence(member, at: .now) }
-            link.reset("the member does not answer")
+            let isGivenUp = state.withLock { state in
+                defer { state.reach.noteSilence(member, at: .now) }
+                return state.reach.givesUp(member, at: .now)
+            }
+            if isGivenUp { link.reset("the member does not answer") }
         }
     }
 

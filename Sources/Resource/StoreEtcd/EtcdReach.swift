@@ -24,6 +24,8 @@ struct EtcdReach: Sendable, Hashable {
         var returnPatience = EtcdReach.returnPatience.first
         /// Whether it is one of those of whom a majority is needed.
         var votes: Bool
+        /// Whether its machine has taken no connection since its last answer.
+        var isAway = false
     }
 
     private var members: [EtcdAddress: Member]
@@ -55,6 +57,27 @@ struct EtcdReach: Sendable, Hashable {
         guard isSilent(member, at: now) else { return }
         let given = patience(of: member, at: now)
         members[member]?.returnPatience = min(given * 2, Self.returnPatience.most)
+    }
+
+    /// Notes that a member's machine takes no connections.
+    mutating func noteAbsence(_ member: EtcdAddress) { members[member]?.isAway = true }
+
+    /// Notes that it takes them again, and tells whether it did not before: then what was sent meanwhile is sent again too
+    /// late for use.
+    mutating func noteReturn(_ member: EtcdAddress) -> Bool {
+        defer { members[member]?.isAway = false }
+        return members[member]?.isAway == true
+    }
+
+    /// Whether another member may answer instead of this one.
+    func hasOther(than member: EtcdAddress, at now: Instant) -> Bool {
+        members.contains { $0.key != member && $0.value.votes && !isSilent($0.key, at: now) }
+    }
+
+    /// Whether a connection that has brought no answer in its time is given up: another member may answer instead, or it has
+    /// had all the time there is. Who is alone and slow is only kept from answering by a new one.
+    func givesUp(_ member: EtcdAddress, at now: Instant) -> Bool {
+        hasOther(than: member, at: now) || patience(of: member, at: now) >= Self.returnPatience.most
     }
 
     /// Notes an answer of a member; one that learns has no vote.
