@@ -130,6 +130,37 @@ import Testing
         }
     }
 
+    @Test func `what a frozen store refuses is assigned once it takes writes again`() async throws {
+        let memory = MemoryStore()
+        let gate = GatedStore(memory, why: "the site moves")
+        let loud = LoudLines()
+        let cache = ResourceCache(
+            store: gate, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: loud.logger)
+        let catalog = LiveCatalog(cache: cache)
+        let controller = AddressController(
+            store: gate, catalog: catalog.addresses, changes: { catalog.addressChanges() },
+            clock: ManualWallClock(Self.time), logger: loud.logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await cache.run() }
+            group.addTask { try await controller.run() }
+            defer { group.cancelAll() }
+            try await withDeadline {
+                await gate.move(to: .readOnly)
+                let revision = try await memory.commit(
+                    Transaction(operations: [
+                        try Stored(new: Self.network(last: 9)).put(), try Stored(new: Self.template).put(),
+                        try Stored(new: Self.node(1)).put(),
+                    ]))
+                try await cache.wait(for: revision)
+                try await Task.sleep(for: .milliseconds(300))
+                #expect(cache.all(AddressAssignment.self).isEmpty)
+                await gate.move(to: .open)
+                try await waitUntil(.seconds(5)) { !cache.all(AddressAssignment.self).isEmpty }
+            }
+        }
+        #expect(loud.all.isEmpty, "\(loud.all)")
+    }
+
     @Test(arguments: 0..<6 as Range<UInt64>)
     func `what follows from changes is what a look at everything comes to`(seed: UInt64) async throws {
         try await Scene.run { scene in

@@ -1,3 +1,4 @@
+import AgentProtocol
 import Primitives
 import TestSupport
 import Testing
@@ -47,6 +48,25 @@ import Testing
             Issue.record("\(String(describing: refusal("A", "a", retired: [100])))")
             return
         }
+    }
+
+    @Test("A shared address that nobody answers at is waited for last of all, and keeps nothing from being done")
+    func silentAddress() throws {
+        let address = SocketAddress(host: IPv4Address(0x0A4D_0005), port: 9443)
+        func steps(_ voters: String, _ wanted: String, _ address: SocketAddress?) throws -> [MembershipStep] {
+            var sight = ControlPlaneSight.of(voters)
+            sight.isAddressSilent = true
+            sight.blobsShort = 1
+            let wish = try ControlPlaneWish(controllers: wanted.map(String.init), address: address)
+            return try MembershipPlan(from: sight, to: wish).entries.map(\.step)
+        }
+        for (voters, wanted) in [("A", "abc"), ("ABc", "abd"), ("ABC", "b"), ("ABC", "abc")] {
+            let all = try steps(voters, wanted, nil)
+            #expect(try steps(voters, wanted, address) == all + [.awaitAddress(address)])
+        }
+        #expect(
+            MembershipStep.awaitAddress(address).description
+                == "wait until the API answers at 10.77.0.5:9443, which the controllers share")
     }
 
     /// Every control plane of up to five controllers, each absent, well or down, with each wish, and a learner or none.

@@ -32,6 +32,7 @@ import Testing
 
         func blobsShort(on controllers: [String]) async throws -> Int { 0 }
         func copyBlobs(to controllers: [String]) async throws {}
+        func answers(at address: SocketAddress) async -> Bool { true }
 
         private static func node(_ host: ControllerHost) -> Node {
             let now = Timestamp(millisecondsSinceEpoch: 0)

@@ -34,6 +34,7 @@ struct ControllerOverview {
             controllers: record.spec.controllers, retired: record.spec.retired, vip: vip,
             generation: record.metadata.generation)
         report.endpoints = record.endpoints.isEmpty ? nil : record.endpoints
+        report.controllerEndpoints = record.controllerEndpoints.isEmpty ? nil : record.controllerEndpoints
         let isObserved = record.status.observed == record.metadata.generation
         report.phase = isObserved || record.status.phase == .pivoting ? record.status.phase : .changing
         report.isSettled = isObserved && record.status.phase == .settled

@@ -90,7 +90,8 @@ extension FleetCall {
         then.status.published = record.spec.controllers
         return PivotReport(
             controllers: record.spec.controllers, endpoints: then.endpoints,
-            steps: steps(try PivotPlan(from: sight).steps), isOrdered: isOrdered)
+            controllerEndpoints: then.controllerEndpoints, steps: steps(try PivotPlan(from: sight).steps),
+            isOrdered: isOrdered)
     }
 
     private static func backReport(_ record: ControlPlaneRecord) throws -> PivotReport {

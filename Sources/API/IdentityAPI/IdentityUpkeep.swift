@@ -22,7 +22,8 @@ public struct IdentityUpkeep: Service {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 do { try await sweep() } catch is CancellationError { return } catch {
-                    backend.logger.warning(
+                    backend.logger.log(
+                        level: error.isOfFrozenStore ? .debug : .warning,
                         "the identity service's upkeep is tried again", metadata: ["cause": "\(error)"])
                 }
                 try? await Task.sleep(for: pause)

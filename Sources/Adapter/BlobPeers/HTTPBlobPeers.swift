@@ -116,6 +116,23 @@ public final class HTTPBlobPeers: BlobPeerAccess, Service {
         return try JSONDecoder().decode(HeldBlobs.self, from: Data(bytes.readableBytesView))
     }
 
+    /// Whether a conductor of this site answers at `url` within `limit`; asked on a connection of its own, as an address may
+    /// have come to somebody else since.
+    public func answers(at url: String, within limit: Duration = .seconds(3)) async -> Bool {
+        do {
+            var request = try request("\(url)\(Self.path)/wanted")
+            request.method = .POST
+            request.headers.add(name: "Content-Type", value: "application/json")
+            request.headers.add(name: "Connection", value: "close")
+            request.body = .bytes(ByteBuffer(bytes: try JSONEncoder().encode(WantedBlobs(digests: []))))
+            let response = try await client().execute(request, deadline: .now() + .milliseconds(limit.milliseconds))
+            _ = try await response.body.collect(upTo: Self.answerSizeMax)
+            return response.status == .ok
+        } catch {
+            return false
+        }
+    }
+
     private func request(_ url: String) throws -> HTTPClientRequest {
         var request = HTTPClientRequest(url: url)
         request.tlsConfiguration = try tls()

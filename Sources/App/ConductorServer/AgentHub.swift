@@ -96,7 +96,9 @@ struct AgentHub: AgentPortDelegate, Service {
                 held, by: session.node, known: known,
                 trusted: told.map { Array($0.authorities.prefix(TrustItem.authorityCountMax)) })
         } catch {
-            logger.warning("\(session): its certificate was not noted: \(error)")
+            logger.log(
+                level: error.isOfFrozenStore ? .debug : .warning,
+                "\(session): its certificate was not noted: \(error)")
         }
     }
 
@@ -172,13 +174,13 @@ struct AgentHub: AgentPortDelegate, Service {
         do {
             try await controller.submit(input, to: session.node)
         } catch {
-            let isFrozen = (error as? StoreError)?.isFrozen == true
             switch input {
             case .agentConnected, .agentDisconnected:
                 logger.log(
-                    level: isFrozen ? .debug : .warning, "\(session): its stream's change is told later: \(error)")
+                    level: error.isOfFrozenStore ? .debug : .warning,
+                    "\(session): its stream's change is told later: \(error)")
                 ledger.add(session.node, session.id)
-            default: logger.log(level: isFrozen ? .debug : .error, "\(session): \(error)")
+            default: logger.log(level: error.isOfFrozenStore ? .debug : .error, "\(session): \(error)")
             }
         }
     }
@@ -195,7 +197,9 @@ struct AgentHub: AgentPortDelegate, Service {
             try session.send(
                 .certificate(EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)))
         } catch {
-            logger.warning("\(session): its certificate was not renewed: \(error)")
+            logger.log(
+                level: error.isOfFrozenStore ? .debug : .warning,
+                "\(session): its certificate was not renewed: \(error)")
         }
     }
 
@@ -244,7 +248,9 @@ struct AgentHub: AgentPortDelegate, Service {
                 let stream = Node.Stream(conductor: conductor, number: session)
                 try await controller.submit(.agentConnected(hello, stream), to: id)
             } catch {
-                logger.error("\(id): that its stream is open was not noted: \(error)")
+                logger.log(
+                    level: error.isOfFrozenStore ? .debug : .error,
+                    "\(id): that its stream is open was not noted: \(error)")
             }
         }
     }

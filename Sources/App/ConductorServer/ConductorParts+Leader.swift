@@ -1,5 +1,6 @@
 import BMCDrivers
 import BareMetal
+import BlobPeers
 import CatalogBareMetal
 import CatalogIdentity
 import ControlPlane
@@ -50,7 +51,10 @@ extension ConductorParts {
 
     /// The controllers as the catalog and the conductors have them.
     var siteControllers: SiteControllers {
-        SiteControllers(catalog: catalog, blobs: blobs, manifests: blobFigures.manifests)
+        let access = peerAccess
+        return SiteControllers(
+            catalog: catalog, blobs: blobs, manifests: blobFigures.manifests,
+            answers: { await access.answers(at: $0) })
     }
 
     /// Who keeps the site's controllers as they were asked for; nil on a store that has no members.
@@ -144,7 +148,9 @@ extension ConductorParts {
             passwordVersion: { catalog.passwordVersion(of: $0) }, driver: { door.driver(of: $0) },
             powerRead: { node, reading in
                 do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
-                    logger.warning("\(node.spec.name): its power was not noted: \(error)")
+                    logger.log(
+                        level: error.isOfFrozenStore ? .debug : .warning,
+                        "\(node.spec.name): its power was not noted: \(error)")
                 }
             },
             certificateChanged: { bmc, node, message in
@@ -162,7 +168,9 @@ extension ConductorParts {
                                 summary: message)))
                     _ = try await store.commit(Transaction(operations: operations))
                 } catch {
-                    logger.error("\(bmc.metadata.name): its event was not written: \(error)")
+                    logger.log(
+                        level: error.isOfFrozenStore ? .debug : .error,
+                        "\(bmc.metadata.name): its event was not written: \(error)")
                 }
             }, sensors: sensors, medium: medium(),
             passwords: PasswordRotator(

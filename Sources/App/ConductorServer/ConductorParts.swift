@@ -33,7 +33,7 @@ struct ConductorParts {
     let blobs: SiteBlobs
     let blobFigures: BlobFigures
     private let peerKey: SecretText
-    private let peerAccess: HTTPBlobPeers
+    let peerAccess: HTTPBlobPeers
     let identity: CloudIdentity
     let vault: SecretVault
     let keys: AuthorityVault

@@ -50,7 +50,11 @@ struct ConductorRegistration: Service {
         while !Task.isCancelled {
             do { held = try await keep(held) } catch {
                 if case .leaseEnded? = error as? StoreError { held = nil }
-                if !Task.isCancelled { logger.warning("\(name) is not registered as it should be: \(error)") }
+                if !Task.isCancelled {
+                    logger.log(
+                        level: error.isOfFrozenStore ? .debug : .warning,
+                        "\(name) is not registered as it should be: \(error)")
+                }
             }
             // What was lost is written again soon: agents and the leader take this conductor for gone.
             try? await Task.sleep(for: held == nil ? .milliseconds(500) : Self.interval)

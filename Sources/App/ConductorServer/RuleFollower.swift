@@ -45,7 +45,11 @@ struct RuleFollower: Service {
             let decision = RuleEvaluation.evaluate(rules: catalog.rules(), inventory: inventory).decision
             let blocks = decision.blocks(sku: node.spec.sku, among: catalog.skus(), inventory)
             guard blocks != node.status.blocks ?? [] else { continue }
-            do { try await submit(.judged(blocks), try node.id) } catch {
+            do {
+                try await StoreThaw.insist { try await submit(.judged(blocks), try node.id) }
+            } catch is CancellationError {
+                return
+            } catch {
                 logger.warning("\(node.spec.name): what the rules say now was not noted: \(error)")
             }
         }

@@ -4,18 +4,33 @@ import Primitives
 import ResourceModel
 import Synchronization
 
-/// The only writer of segments' status and of their events.
+/// The only writer of segments' status and of their events; what a frozen store refuses is written once it takes writes again.
 struct SegmentRecorder: Sendable {
     let store: any ResourceStore
     let clock: any WallClock
     let logger: Logger
     private let rates = Rates()
+    private let turns = Turns()
 
     /// The most events of one segment in a minute; what comes more often is only logged.
     static let eventsPerMinute = 20
 
     private final class Rates: Sendable {
         let state = Mutex<(number: UInt64, windows: [String: (start: Timestamp, count: Int)])>((0, [:]))
+    }
+
+    /// Which status of each segment is the newest: an older one that waits for a frozen store is not written any more.
+    private final class Turns: Sendable {
+        private let state = Mutex<[String: UInt64]>([:])
+
+        func begin(_ segment: String) -> UInt64 {
+            state.withLock { state in
+                state[segment, default: 0] += 1
+                return state[segment, default: 0]
+            }
+        }
+
+        func isNewest(_ turn: UInt64, of segment: String) -> Bool { state.withLock { $0[segment] == turn } }
     }
 
     init(store: any ResourceStore, clock: any WallClock, logger: Logger) {
@@ -26,19 +41,22 @@ struct SegmentRecorder: Sendable {
 
     /// Writes how it goes with a segment, if that is new. A segment that is gone is passed over.
     func set(_ state: Segment.State, _ message: String? = nil, foreign: [IPv4Address] = [], of segment: String) async {
+        let turn = turns.begin(segment)
         do {
-            _ = try await store.update(Segment.self, segment) { (stored: Stored<Segment>?) -> Stored<Segment>? in
-                guard var stored else { return nil }
-                var next = stored.value.status
-                if next.state != state || next.since == nil { next.since = clock.now }
-                next.state = state
-                next.message = message?.printable(limit: 600)
-                next.foreignServers = foreign
-                guard next != stored.value.status else { return nil }
-                stored.value.status = next
-                return stored
+            try await StoreThaw.insist {
+                _ = try await store.update(Segment.self, segment) { (stored: Stored<Segment>?) -> Stored<Segment>? in
+                    guard var stored, turns.isNewest(turn, of: segment) else { return nil }
+                    var next = stored.value.status
+                    if next.state != state || next.since == nil { next.since = clock.now }
+                    next.state = state
+                    next.message = message?.printable(limit: 600)
+                    next.foreignServers = foreign
+                    guard next != stored.value.status else { return nil }
+                    stored.value.status = next
+                    return stored
+                }
             }
-        } catch {
+        } catch is CancellationError { return } catch {
             logger.warning("the status of segment \(segment) was not stored: \(error)")
         }
     }
@@ -61,7 +79,10 @@ struct SegmentRecorder: Sendable {
         let event = SegmentEvent(
             metadata: Metadata(name: name, schemaVersion: SegmentEvent.schemaVersion, created: now),
             spec: .init(segment: segment, time: now, type: type, message: message.printable(limit: 600)))
-        do { _ = try await store.commit(Transaction(operations: [try Stored(new: event).put()])) } catch {
+        do {
+            let transaction = Transaction(operations: [try Stored(new: event).put()])
+            _ = try await StoreThaw.insist { try await store.commit(transaction) }
+        } catch is CancellationError { return } catch {
             logger.warning("an event of segment \(segment) was not stored: \(error)")
         }
     }

@@ -124,7 +124,9 @@ struct AuthorityController: Service {
                 do { _ = try await step() } catch let error as CancellationError {
                     throw error
                 } catch {
-                    logger.error("the rotation of the site's authority does not go on, and is tried again: \(error)")
+                    logger.log(
+                        level: error.isOfFrozenStore ? .debug : .error,
+                        "the rotation of the site's authority does not go on, and is tried again: \(error)")
                 }
             }
         }

@@ -24,6 +24,8 @@ public struct ControllersReport: Codable, Sendable, Hashable {
     public var beginning: String?
     /// Where clients reach the API of the controllers, best first; nil: there are none yet.
     public var endpoints: [String]?
+    /// Where each controller answers by itself, whoever has the shared address; nil: there are none yet.
+    public var controllerEndpoints: [String]?
     /// The conductor's time, to tell ages by.
     public var time: Timestamp
 

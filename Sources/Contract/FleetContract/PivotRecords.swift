@@ -27,6 +27,8 @@ public struct PivotReport: Codable, Sendable, Hashable {
     public var controllers: [String]
     /// Where the API is once the site has moved, best first.
     public var endpoints: [String]
+    /// Where each controller answers by itself then, whoever has the shared address.
+    public var controllerEndpoints: [String]
     /// The steps, in their order.
     public var steps: [Step]
     /// Whether it was ordered; false: it was only asked for.
@@ -55,7 +57,11 @@ public struct PivotReport: Codable, Sendable, Hashable {
     }
 
     /// A report.
-    public init(controllers: [String], endpoints: [String], steps: [Step], isOrdered: Bool, warnings: [String] = []) {
+    public init(
+        controllers: [String], endpoints: [String], controllerEndpoints: [String] = [], steps: [Step], isOrdered: Bool,
+        warnings: [String] = []
+    ) {
+        self.controllerEndpoints = controllerEndpoints
         self.warnings = warnings
         self.controllers = controllers
         self.endpoints = endpoints

@@ -97,10 +97,16 @@ public struct AddressController: Service {
         self.logger = logger
     }
 
-    /// Follows the catalog until it is cancelled.
+    /// Follows the catalog until it is cancelled; what a frozen store refuses is done once it takes writes again.
     public func run() async throws {
-        for await change in changes().cancelOnGracefulShutdown() {
-            do { try await follow(change) } catch { logger.error("addresses were not assigned: \(error)") }
+        await cancelWhenGracefulShutdown {
+            for await change in changes() {
+                do { try await StoreThaw.insist { try await follow(change) } } catch is CancellationError {
+                    return
+                } catch {
+                    logger.error("addresses were not assigned: \(error)")
+                }
+            }
         }
     }
 

@@ -122,7 +122,9 @@ public struct BMCController: Service {
             if Task.isCancelled { return .same }
             if let error = error as? StoreError {
                 // Nothing of it says how the BMC is.
-                logger.warning("\(bmc.metadata.name): its password is not settled yet: \(error.publicMessage)")
+                logger.log(
+                    level: error.isFrozen ? .debug : .warning,
+                    "\(bmc.metadata.name): its password is not settled yet: \(error.publicMessage)")
                 return .notWritten
             }
             // A BMC that does not answer says nothing of the power: unreachable is not off.
@@ -215,7 +217,9 @@ public struct BMCController: Service {
             }
             return true
         } catch {
-            logger.error("\(bmc.metadata.name): its status was not written: \(error)")
+            logger.log(
+                level: error.isOfFrozenStore ? .debug : .error,
+                "\(bmc.metadata.name): its status was not written: \(error)")
             return false
         }
     }

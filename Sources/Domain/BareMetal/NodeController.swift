@@ -268,8 +268,9 @@ public struct NodeController: Service {
         do {
             try await submit(input, to: try node.id)
         } catch {
-            let isFrozen = (error as? StoreError)?.isFrozen == true
-            logger.log(level: isFrozen ? .debug : .error, "\(node.spec.name): \(input) was not taken: \(error)")
+            logger.log(
+                level: error.isOfFrozenStore ? .debug : .error,
+                "\(node.spec.name): \(input) was not taken: \(error)")
         }
     }
 

@@ -13,6 +13,8 @@ public struct ControlPlaneDesk: ControlPlaneActions {
         case late(MembershipStep, Duration)
         /// A controller or a member went away under the step.
         case gone(String)
+        /// Nobody answers at the shared address, which has this router identifier.
+        case addressSilent(SocketAddress, routerID: Int)
 
         public var publicMessage: String {
             switch self {
@@ -21,6 +23,10 @@ public struct ControlPlaneDesk: ControlPlaneActions {
                 "It took more than \(patience.components.seconds) s to \(step); it is tried again. See: "
                     + (step.controller.map { "muster node why \($0)" } ?? "muster conductor list")
             case .gone(let name): "\(name) is not there any more; it is looked at again."
+            case .addressSilent(let address, let routerID):
+                "No conductor answers at the shared address \(address). Each controller still answers at its own. One of them "
+                    + "should have it (VIP in muster controller list); see each with muster node why, and that nobody else on "
+                    + "their network has the address or VRRP's router identifier \(routerID). All else is as it was asked for."
             }
         }
     }
@@ -82,26 +88,46 @@ public struct ControlPlaneDesk: ControlPlaneActions {
     }
 
     /// Blobs are counted only where the next step hangs on them: every conductor is asked for every one. What may pass is
-    /// looked at again for a while.
+    /// looked at again for a while, as is a shared address that nobody has, which all else that is to be done ends.
     public func look(for wish: ControlPlaneWish) async throws -> ControlPlaneSight {
         let deadline = ContinuousClock.now + refusalPatience
+        var last: ControlPlaneSight?
         while true {
-            let sight = try await lookOnce(for: wish)
-            guard Self.isRefusedForNow(sight, wish), ContinuousClock.now < deadline else { return sight }
+            let sight = try await lookOnce(for: wish, after: last)
+            guard Self.mayPass(sight, wish), ContinuousClock.now < deadline else { return sight }
+            last = sight
             try await pause()
         }
     }
 
-    private static func isRefusedForNow(_ sight: ControlPlaneSight, _ wish: ControlPlaneWish) -> Bool {
+    /// Whether what is in the way may be over in seconds.
+    private static func mayPass(_ sight: ControlPlaneSight, _ wish: ControlPlaneWish) -> Bool {
         do {
-            _ = try MembershipPlan.next(sight, wish)
-            return false
+            guard case .awaitAddress? = try MembershipPlan.next(sight, wish)?.step else { return false }
+            return true
         } catch {
             return error.mayPass
         }
     }
 
-    private func lookOnce(for wish: ControlPlaneWish) async throws -> ControlPlaneSight {
+    private func lookOnce(
+        for wish: ControlPlaneWish, after last: ControlPlaneSight?
+    ) async throws -> ControlPlaneSight {
+        var sight = try await lookAtMembers(for: wish, after: last)
+        if let address = wish.address, Self.isDone(sight, wish) {
+            sight.isAddressSilent = await !surroundings.answers(at: address)
+        }
+        return sight
+    }
+
+    private static func isDone(_ sight: ControlPlaneSight, _ wish: ControlPlaneWish) -> Bool {
+        do { return try MembershipPlan.next(sight, wish) == nil } catch { return false }
+    }
+
+    /// All but the shared address.
+    private func lookAtMembers(
+        for wish: ControlPlaneWish, after last: ControlPlaneSight?
+    ) async throws -> ControlPlaneSight {
         let status = try await record().status
         var sight = try await insist { try await self.sight(status) }
         let steps = [0, 1].map { count -> MembershipStep? in
@@ -109,7 +135,7 @@ public struct ControlPlaneDesk: ControlPlaneActions {
             return try? MembershipPlan.next(sight, wish)?.step
         }
         guard steps[0] != steps[1] else { return sight }
-        if steps[0] == nil, status.phase == .settled, status.observed == observed {
+        if steps[0] == nil, last?.isAddressSilent == true || hasAllBlobs(status, wish) {
             sight.blobsShort = 0
         } else {
             sight.blobsShort = try await told {
@@ -117,6 +143,13 @@ public struct ControlPlaneDesk: ControlPlaneActions {
             }
         }
         return sight
+    }
+
+    /// Whether blobs were counted since this was wished, and only the shared address may be missing.
+    private func hasAllBlobs(_ status: ControlPlaneRecord.Status, _ wish: ControlPlaneWish) -> Bool {
+        guard status.observed == observed else { return false }
+        let last = wish.address.map { MembershipStep.awaitAddress($0).description }
+        return status.phase == .settled || (last != nil && status.plan.map(\.step) == [last])
     }
 
     private func sight(_ status: ControlPlaneRecord.Status) async throws -> ControlPlaneSight {
@@ -209,6 +242,12 @@ public struct ControlPlaneDesk: ControlPlaneActions {
                 try await membership.remove(id)
             }
         case .stopMember(let name): try await withdraw(name) { $0.member = nil }
+        case .awaitAddress(let address):
+            // It was looked for long enough, and the next look finds it if it is there. All else is done by now.
+            try await forgetThoseThatLeft()
+            let vip = try await record().spec.vip
+            throw Failure.addressSilent(
+                address, routerID: vip?.routerID ?? ControlPlaneRecord.SharedAddress.routerIDDefault)
         }
     }
 
@@ -364,7 +403,8 @@ extension ControlPlaneWish {
     /// What a specification says; throws `MembershipRefusal`.
     public init(_ spec: ControlPlaneRecord.Spec) throws(MembershipRefusal) {
         try self.init(
-            controllers: spec.controllers, retired: Set(spec.retired.compactMap { UInt64($0, radix: 16) }))
+            controllers: spec.controllers, retired: Set(spec.retired.compactMap { UInt64($0, radix: 16) }),
+            address: spec.vip.map { SocketAddress(host: $0.address, port: spec.proxied.api) })
     }
 }
 

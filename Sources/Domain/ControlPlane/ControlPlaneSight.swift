@@ -1,3 +1,5 @@
+import AgentProtocol
+
 /// What a control plane is found to be, read from the store's members, the nodes and the conductors' records. There is
 /// nothing else to resume from.
 public struct ControlPlaneSight: Hashable, Sendable {
@@ -9,15 +11,19 @@ public struct ControlPlaneSight: Hashable, Sendable {
     public var published: Set<String>
     /// Blobs that lie on fewer of the wanted controllers than they should: on two, or on the only one.
     public var blobsShort: Int
+    /// Whether nobody answers at the shared address; asked only once all else is as it was wanted.
+    public var isAddressSilent: Bool
 
     /// What was found.
     public init(
-        members: [Member], controllers: [String: Controller], published: Set<String> = [], blobsShort: Int = 0
+        members: [Member], controllers: [String: Controller], published: Set<String> = [], blobsShort: Int = 0,
+        isAddressSilent: Bool = false
     ) {
         self.members = members
         self.controllers = controllers
         self.published = published
         self.blobsShort = blobsShort
+        self.isAddressSilent = isAddressSilent
     }
 
     /// A member of the store.
@@ -109,6 +115,7 @@ public struct ControlPlaneSight: Hashable, Sendable {
             for index in next.members.indices { next.members[index].isLeader = next.members[index].controller == name }
         case .removeMember(_, let id): next.members.removeAll { $0.id == id }
         case .stopMember(let name): change(name) { $0.isMemberAssigned = false }
+        case .awaitAddress: next.isAddressSilent = false
         }
         return next
     }
@@ -122,15 +129,20 @@ public struct ControlPlaneWish: Hashable, Sendable {
     public let controllers: [String]
     /// Memberships that shall end although their controllers stay, for example when a disk was lost.
     public let retired: Set<UInt64>
+    /// Where the API shall answer whoever is down; nil: the controllers share no address.
+    public let address: SocketAddress?
 
     /// A wish; throws `MembershipRefusal` for a number of controllers that no store should have.
-    public init(controllers: [String], retired: Set<UInt64> = []) throws(MembershipRefusal) {
+    public init(
+        controllers: [String], retired: Set<UInt64> = [], address: SocketAddress? = nil
+    ) throws(MembershipRefusal) {
         guard Set(controllers).count == controllers.count else { throw .namedTwice }
         guard controllers.count % 2 == 1, controllers.count <= Self.controllerCountMax else {
             throw .badCount(controllers.count)
         }
         self.controllers = controllers.sorted()
         self.retired = retired
+        self.address = address
     }
 
     func includes(_ member: ControlPlaneSight.Member) -> Bool {

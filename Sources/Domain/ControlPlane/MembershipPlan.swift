@@ -1,3 +1,4 @@
+import AgentProtocol
 import Primitives
 
 /// One step on a control plane's way; each may be done twice.
@@ -26,6 +27,8 @@ public enum MembershipStep: Hashable, Sendable {
     case removeMember(String, id: UInt64)
     /// End what is left of a member on a controller that has left.
     case stopMember(String)
+    /// Wait until a conductor answers at the shared address.
+    case awaitAddress(SocketAddress)
 
     /// Whether it changes who votes, or how many the store waits for.
     public var changesMembers: Bool {
@@ -42,7 +45,7 @@ public enum MembershipStep: Hashable, Sendable {
             .promote(let name), .startConductor(let name), .stopConductor(let name), .moveLeader(_, to: let name),
             .removeMember(let name, _), .stopMember(let name):
             name
-        case .publish, .copyBlobs: nil
+        case .publish, .copyBlobs, .awaitAddress: nil
         }
     }
 }
@@ -62,6 +65,7 @@ extension MembershipStep: CustomStringConvertible {
         case .moveLeader(let old, let new): "have \(new) lead the store instead of \(old)"
         case .removeMember(let name, let id): "remove \(name) (member \(Hex.encode(id))) from the store"
         case .stopMember(let name): "stop the store's member on \(name)"
+        case .awaitAddress(let address): "wait until the API answers at \(address), which the controllers share"
         }
     }
 }
@@ -184,7 +188,9 @@ public struct MembershipPlan: Hashable, Sendable {
         if let name = missing.first { return .addLearner(name) }
         if sight.published != Set(wish.controllers) { return .publish(wish.controllers) }
         if sight.blobsShort > 0 { return .copyBlobs }
-        return leave(members.filter { !wish.includes($0) }, sight, wish) ?? clearUp(sight, wish)
+        if let step = leave(members.filter { !wish.includes($0) }, sight, wish) ?? clearUp(sight, wish) { return step }
+        // Last of all: nothing else may wait for an address that is lost.
+        return sight.isAddressSilent ? wish.address.map(MembershipStep.awaitAddress) : nil
     }
 
     /// The next step of a member that learns; one at a time does.

@@ -58,6 +58,8 @@ public protocol ControllerSurroundings: Sendable {
     func blobsShort(on controllers: [String]) async throws -> Int
     /// Copies such blobs for a while; returns within a minute, whether it is done or not.
     func copyBlobs(to controllers: [String]) async throws
+    /// Whether a conductor of this site answers at that address, the API's; returns within seconds.
+    func answers(at address: SocketAddress) async -> Bool
 }
 
 /// A node with the controller role.

@@ -303,6 +303,51 @@ import Testing
         #expect(world.copyRounds == 3, "once all is settled nobody is asked what he has")
     }
 
+    @Test("Nobody at the shared address: it is not settled, its problem says what to do, and all else is done")
+    func silentAddress() async throws {
+        let (store, world) = try await Self.begin(["c1", "c2", "c3", "c4"])
+        world.setAddressSilent(true)
+        world.setBlobsShort(5)
+        try await store.wish(["c1", "c2", "c3"], vip: IPv4Address(0x0A4D_0005))
+        let desk = Self.desk(store, world, refusalPatience: .milliseconds(100))
+        let address = SocketAddress(host: IPv4Address(0x0A4D_0005), port: 9443)
+        let silent = ControlPlaneDesk.Failure.addressSilent(address, routerID: 51)
+        for name in ["c1", "c4"] { _ = try await store.commit(Transaction(operations: [try Self.endpoint(name)])) }
+        await #expect(throws: silent) { try await desk.settle() }
+        let first = try #require(try await store.fetch(ControlPlaneRecord.self, ControlPlaneRecord.name))
+        #expect(first.value.status.published == ["c1", "c2", "c3"], "grown all the same")
+        #expect(first.value.status.phase == .changing && first.value.status.plan.count == 1)
+        #expect(first.value.status.problem == silent.publicMessage)
+        #expect(silent.publicMessage.contains("10.77.0.5:9443") && silent.publicMessage.contains("identifier 51"))
+        #expect(world.copyRounds == 1)
+        #expect(try await store.fetch(ConductorEndpoint.self, "c4") == nil, "who does not run is told of no more")
+        for _ in 1...3 { await #expect(throws: silent) { try await desk.settle() } }
+        let later = try #require(try await store.fetch(ControlPlaneRecord.self, ControlPlaneRecord.name))
+        #expect(later.revision == first.revision, "nothing was written for three tries")
+        #expect(world.blobLooks < 10, "nobody is asked for blobs while it is waited: \(world.blobLooks)")
+
+        // One dies meanwhile and is replaced.
+        world.setHealthy(false, memberOf: "c3")
+        world.change("c3") { ($0.isReady, $0.isServing) = (false, false) }
+        try await store.wish(["c1", "c2", "c4"])
+        await #expect(throws: silent) { try await desk.settle() }
+        #expect(world.changes.suffix(3) == ["remove 3", "add 10.77.0.4", "promote 4"], "\(world.changes)")
+
+        // Whoever comes to have it settles all; a short silence after that is nobody's trouble.
+        world.setAddressSilent(false)
+        try await Self.desk(store, world).settle()
+        let settled = try #require(try await store.fetch(ControlPlaneRecord.self, ControlPlaneRecord.name))
+        #expect(settled.value.status.phase == .settled && settled.value.status.problem == nil)
+        world.setAddressSilent(true)
+        let back = Task {
+            try await Task.sleep(for: .milliseconds(200))
+            world.setAddressSilent(false)
+        }
+        try await Self.desk(store, world).settle()
+        try await back.value
+        #expect(try await store.fetch(ControlPlaneRecord.self, ControlPlaneRecord.name)?.revision == settled.revision)
+    }
+
     @Test("Members are changed only by who leads, also when the store would not know")
     func onlyTheLeader() async throws {
         let (store, world) = try await Self.begin(["c1", "c2", "c3"])

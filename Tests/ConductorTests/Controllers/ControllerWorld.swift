@@ -24,6 +24,9 @@ final class ControllerWorld: StoreMembership, ControllerSurroundings {
         var isSilent = false
         var blobsShort = 0
         var copyRounds = 0
+        /// How often it was asked which blobs are short.
+        var blobLooks = 0
+        var isAddressSilent = false
     }
 
     private let store: any ResourceStore
@@ -63,6 +66,7 @@ final class ControllerWorld: StoreMembership, ControllerSurroundings {
     }
 
     var changes: [String] { state.withLock { $0.changes } }
+    var blobLooks: Int { state.withLock { $0.blobLooks } }
     var copyRounds: Int { state.withLock { $0.copyRounds } }
 
     func change(_ name: String, _ body: (inout ControllerState) -> Void) {
@@ -71,6 +75,7 @@ final class ControllerWorld: StoreMembership, ControllerSurroundings {
 
     func refuse(_ change: String, times: Int) { state.withLock { $0.refusals[change] = times } }
     func setBlobsShort(_ count: Int) { state.withLock { $0.blobsShort = count } }
+    func setAddressSilent(_ isSilent: Bool) { state.withLock { $0.isAddressSilent = isSilent } }
     func setSilent(_ isSilent: Bool) { state.withLock { $0.isSilent = isSilent } }
     /// Whether the member of a controller answers.
     func setHealthy(_ isHealthy: Bool, memberOf name: String) {
@@ -161,7 +166,12 @@ final class ControllerWorld: StoreMembership, ControllerSurroundings {
         }
     }
 
-    func blobsShort(on controllers: [String]) async throws -> Int { state.withLock { $0.blobsShort } }
+    func blobsShort(on controllers: [String]) async throws -> Int {
+        state.withLock { state in
+            state.blobLooks += 1
+            return state.blobsShort
+        }
+    }
 
     func copyBlobs(to controllers: [String]) async throws {
         state.withLock { state in
@@ -169,6 +179,8 @@ final class ControllerWorld: StoreMembership, ControllerSurroundings {
             state.blobsShort = max(0, state.blobsShort - 10)
         }
     }
+
+    func answers(at address: SocketAddress) async -> Bool { state.withLock { !$0.isAddressSilent } }
 
     private func assignments() async throws -> [ControlPlaneRecord.Assignment] {
         try await store.fetch(ControlPlaneRecord.self, ControlPlaneRecord.name)?.value.status.assignments ?? []
@@ -181,11 +193,12 @@ extension ResourceStore {
         try await fetch(ControlPlaneRecord.self, ControlPlaneRecord.name)?.value
     }
 
-    /// Says what the controllers shall be, as the API does.
-    func wish(_ controllers: [String]) async throws {
+    /// Says what the controllers shall be, as the API does; `vip`: and which address they share.
+    func wish(_ controllers: [String], vip: IPv4Address? = nil) async throws {
         try await update(ControlPlaneRecord.self, ControlPlaneRecord.name) { current in
             var stored = current
             stored?.value.spec.controllers = controllers
+            if let vip { stored?.value.spec.vip = .init(address: vip, prefixLength: 24) }
             if let generation = stored?.value.metadata.generation {
                 stored?.value.metadata.generation = generation.next
             }

@@ -14,7 +14,8 @@ import Testing
 @Suite struct SiteControllersTests {
     private static func controllers(_ bed: PeerBed, _ number: Int = 0) -> SiteControllers {
         let member = bed.members[number]
-        return SiteControllers(catalog: member.catalog, blobs: member.site, manifests: ManifestMemory())
+        return SiteControllers(
+            catalog: member.catalog, blobs: member.site, manifests: ManifestMemory(), answers: { _ in true })
     }
 
     /// Names `digests` in the catalog: as inventories of nodes.

@@ -47,10 +47,14 @@ struct ControllerJourneyTests {
                 state: fleet.bed.scene.state, hosts: ["127.0.0.1", ControllerFleet.vip])
             let registering = Task { try await strangers.register(0..<9_000, rest: .milliseconds(250)) }
             defer { registering.cancel() }
+            let lessees = try await Lessees(fleet.bed.scene, bridge: "rack0", seed: CrashBed.address)
+            let asking = Task { try await lessees.ask(rest: .milliseconds(700)) }
+            defer { asking.cancel() }
             var gaps = Gaps()
             try await fleet.wait("the first strangers are there", within: .seconds(20)) { strangers.nodes.count > 5 }
 
             try await pivot(fleet)
+            try await fleet.wait("a controller gives addresses", within: .seconds(60)) { lessees.areServedByOthers }
             gaps.end("pivot", strangers)
             let conductor = try await fleet.machine("m1").processes("conductor")
             let grown = try await fleet.muster("controller grow m2 m3 --yes", within: .seconds(180))
@@ -77,7 +81,10 @@ struct ControllerJourneyTests {
             gaps.end("shrink", strangers)
 
             registering.cancel()
+            asking.cancel()
             _ = try? await registering.value
+            _ = try? await asking.value
+            try await judge(lessees, fleet)
             let lost = try await lost(strangers, fleet)
             print("longest gaps: \(gaps.text); \(strangers.nodes.count) acknowledged, lost = \(lost.count)")
             #expect(lost.isEmpty, "\(lost)")
@@ -131,6 +138,17 @@ struct ControllerJourneyTests {
             Issue.record("\(error): \(String(describing: last))")
             throw error
         }
+    }
+
+    /// Expects that the seed answered until it was told to end, controllers after it, and no two of them with one address.
+    private func judge(_ lessees: Lessees, _ fleet: ControllerFleet) async throws {
+        var taken: Set<String> = []
+        for machine in fleet.bed.machines { taken.formUnion(await machine.leases) }
+        let (counts, faults) = (lessees.leaseCounts, lessees.faults(taken: taken))
+        let told = counts.sorted { $0.key < $1.key }.map { "\($0.key) gave \($0.value)" }.joined(separator: ", ")
+        print("DHCP: \(told), faults = \(faults.count)")
+        #expect(faults.isEmpty, "\(faults)")
+        #expect(counts[CrashBed.address, default: 0] > 2 && counts.count > 1, "\(counts)")
     }
 
     /// The strangers that were acknowledged and are not there.

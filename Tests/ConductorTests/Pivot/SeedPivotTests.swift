@@ -169,6 +169,8 @@ struct SeedPivotTests {
                 sources: { [BlobPeer(name: "seed", url: "https://127.0.0.1:\(bed.ports[0])")] }, access: access)
             var failure: (any Error)?
             do {
+                let isThere = await access.answers(at: "https://127.0.0.1:\(bed.ports[0])")
+                #expect(isThere == isKnown, "who has the key hears that a conductor of its site answers")
                 #expect(try await blobs.held([bed.blob], by: "seed") == [bed.blob])
                 try await blobs.ensure(bed.blob)
             } catch { failure = error }

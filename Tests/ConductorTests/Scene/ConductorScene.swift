@@ -130,8 +130,11 @@ final class ConductorScene {
 
     /// What the program that was started last has written.
     var lastLog: String {
-        (try? String(contentsOfFile: path("log-\(programs.count - 1)"), encoding: .utf8)) ?? ""
+        (try? String(contentsOfFile: lastLogFile, encoding: .utf8)) ?? ""
     }
+
+    /// Where it writes.
+    var lastLogFile: String { path("log-\(programs.count - 1)") }
 
     private var variables: [String: String] {
         [

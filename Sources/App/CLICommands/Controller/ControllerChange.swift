@@ -55,8 +55,9 @@ struct ControllerChange {
                 ? terminal.json(ordered) : terminal.print("It is ordered; muster controller list tells how far it is.")
             return
         }
-        let last = try await ControllerFollow(client: client, terminal: terminal).run()
-        if terminal.isJSON { terminal.json(last) }
+        let last = try await ControllerFollow.run(
+            .settled, client, terminal, endpoints: ordered.places ?? [], silenceMax: .seconds(60))
+        if terminal.isJSON { terminal.json(last.report) }
     }
 }
 

@@ -69,30 +69,21 @@ struct ControllerPivot: FleetCommand {
             }
             if !terminal.isJSON { for line in Self.backLines(now, terminal) { terminal.print(line) } }
             try options.ask(terminal)
-            return try await client.undoPivot().endpoints
+            return try await client.undoPivot().places
         }
         var request = PivotRequest(controllers: nodes, vip: vip, routerID: routerID, dryRun: true)
         let plan = try await client.pivot(request)
         if !terminal.isJSON { for line in Self.lines(plan, terminal) { terminal.print(line) } }
         try options.ask(terminal)
         request.dryRun = nil
-        return try await client.pivot(request).endpoints
+        return try await client.pivot(request).places
     }
 
     private func follow(_ client: FleetClient, _ terminal: Terminal, _ endpoints: [String]) async throws {
-        let places = PivotPlaces(client)
-        let follow = PivotFollow(
-            look: { try await places.controllers(at: $0) },
-            print: { if !terminal.isJSON { terminal.print($0) } })
-        do {
-            let end = try await follow.run(endpoints: endpoints, isBack: back)
-            await places.shutdown()
-            if terminal.isJSON { return terminal.json(end.report) }
-            for line in Self.endLines(end, cloud: client.cloud, terminal) { terminal.print(line) }
-        } catch {
-            await places.shutdown()
-            throw error
-        }
+        let end = try await ControllerFollow.run(
+            back ? .back : .moved, client, terminal, endpoints: endpoints, silenceMax: .seconds(300))
+        if terminal.isJSON { return terminal.json(end.report) }
+        for line in Self.endLines(end, cloud: client.cloud, terminal) { terminal.print(line) }
     }
 
     // MARK: What is shown
@@ -129,7 +120,7 @@ struct ControllerPivot: FleetCommand {
     }
 
     /// What to change on this side once it is over.
-    static func endLines(_ end: PivotFollow.End, cloud: CloudAccess?, _ terminal: Terminal) -> [String] {
+    static func endLines(_ end: ControllerFollow.End, cloud: CloudAccess?, _ terminal: Terminal) -> [String] {
         guard let api = end.api else { return ["The site stays with its first conductor."] }
         let names = end.report.wanted?.controllers.joined(separator: ", ") ?? "its controllers"
         var lines = "The site has moved to \(names). From now on:".wrapped(to: terminal.width)
@@ -142,29 +133,5 @@ struct ControllerPivot: FleetCommand {
             "The certificate authority and all tokens are the same. The first conductor ends by itself; its machine is not needed any more."
             .wrapped(to: terminal.width)
         return lines
-    }
-}
-
-/// The conductors that may answer while a site moves, each with a client of its own.
-actor PivotPlaces {
-    private let first: FleetClient
-    private var others: [String: FleetClient] = [:]
-
-    init(_ client: FleetClient) { first = client }
-
-    /// What the conductor at `api` tells; nil: the one that was asked first.
-    func controllers(at api: String?) async throws -> ControllersReport {
-        guard let api else { return try await first.controllers() }
-        if let client = others[api] { return try await client.controllers() }
-        let client = try first.moved(to: api)
-        others[api] = client
-        return try await client.controllers()
-    }
-
-    /// Closes all connections but those of the first.
-    func shutdown() async {
-        let clients = Array(others.values)
-        others = [:]
-        for client in clients { await client.shutdown() }
     }
 }

@@ -12,6 +12,8 @@ struct SiteControllers: ControllerSurroundings {
     let catalog: LiveCatalog
     let blobs: SiteBlobs
     let manifests: ManifestMemory
+    /// Whether a conductor of this site answers at a URL.
+    let answers: @Sendable (String) async -> Bool
 
     func controllers() async throws -> [String: ControllerState] {
         try await catalog.cache.barrier()
@@ -63,6 +65,8 @@ struct SiteControllers: ControllerSurroundings {
                 noted: Set(catalog.cache.all(ConductorEndpoint.self).map(\.metadata.name)))
         }
     }
+
+    func answers(at address: SocketAddress) async -> Bool { await answers("https://\(address)") }
 
     // MARK: Blobs
 

@@ -36,7 +36,7 @@ struct SitePivotSurroundings: PivotSurroundings {
         // What was never read knows none; what is shut after the opening knows what it knew.
         guard catalog.cache.snapshot().isLoaded else { return [:] }
         do { try await catalog.cache.barrier() } catch {
-            guard (error as? StoreError)?.isFrozen == true else { throw error }
+            guard error.isOfFrozenStore else { throw error }
         }
         return Self.controllers(in: catalog)
     }
