@@ -10,12 +10,20 @@ import Primitives
 /// A client of the conductors' API that tries each request once and says what is known of it afterwards.
 struct BedClient: Sendable {
     /// What came of a request.
-    enum Reply: Sendable {
+    enum Reply: Sendable, CustomStringConvertible {
         case answered(status: Int, body: JSONValue)
         /// It was certainly not sent.
         case notSent
         /// It may have been carried out, or may still be.
         case unknown
+
+        var description: String {
+            switch self {
+            case .answered(let status, _): "\(status)"
+            case .notSent: "no connection"
+            case .unknown: "no answer"
+            }
+        }
     }
 
     private let http: HTTPClient

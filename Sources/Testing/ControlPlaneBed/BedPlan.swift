@@ -176,7 +176,10 @@ public struct BedPlan: Sendable, Hashable {
         return """
             global
                 maxconn 8000
+                # Which server is up or down, and when.
+                log stderr format timed daemon notice
             defaults
+                log global
                 mode tcp
                 timeout connect 1s
                 timeout client 1h

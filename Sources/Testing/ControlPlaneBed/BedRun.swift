@@ -13,7 +13,9 @@ public struct BedRun: Sendable {
             public var controller: String
             /// The longest time without an acknowledged write at the virtual address, from the fault to the next.
             public var apiGap: Double
-            /// The same of connections to the virtual address.
+            /// What its other writes came to meanwhile, and how often.
+            public var refusals: [String: Int]
+            /// The longest time without a connection to the virtual address.
             public var addressGap: Double
             /// Simulated agents that have lost their stream; nil: the bed has no agents.
             public var agentsLost: Int?
@@ -55,7 +57,7 @@ public struct BedRun: Sendable {
 
         public var description: String {
             var lines = costs.map { cost in
-                "  \(cost.fault) (\(cost.controller)): API gap \(Self.text(cost.apiGap)), "
+                "  \(cost.fault) (\(cost.controller)): API gap \(Self.text(cost.apiGap))\(Self.text(cost.refusals)), "
                     + "virtual address gap \(Self.text(cost.addressGap))" + Self.text(cost.agentsLost, cost.agentGap)
             }
             lines.append(
@@ -78,6 +80,11 @@ public struct BedRun: Sendable {
             guard let lost, lost > 0 else { return "" }
             return ", \(lost) agents lost their stream"
                 + (gap.map { ", all back after \(text($0))" } ?? ", not all back by the next fault")
+        }
+
+        private static func text(_ refusals: [String: Int]) -> String {
+            let parts = refusals.sorted { $0.key < $1.key }.map { "\($0.value) x \($0.key)" }
+            return parts.isEmpty ? "" : " (\(parts.joined(separator: ", ")))"
         }
 
         private static func text(_ seconds: Double) -> String {
@@ -197,7 +204,10 @@ public struct BedRun: Sendable {
             }
             moments.append(moment)
             try await Task.sleep(for: step.lasts)
-            for injury in moment.injuries.reversed() { try await bed.heal(injury) }
+            for injury in moment.injuries.reversed() {
+                try await bed.heal(injury)
+                progress("over: \(injury.fault) (\(injury.controller))")
+            }
         }
         while client.isRunning, operationCount < operations { try await Task.sleep(for: .milliseconds(500)) }
         return moments
@@ -263,7 +273,10 @@ public struct BedRun: Sendable {
                 Report.Cost(
                     fault: moment.injuries.map { "\($0.fault)" }.joined(separator: " and "),
                     controller: moment.injuries.map(\.controller).joined(separator: ", "),
-                    apiGap: Self.gap(writes, moment.time, end), addressGap: Self.gap(connections, moment.time, end)))
+                    apiGap: Self.gap(writes, moment.time, end),
+                    refusals: record.attempts.filter { $0.end > moment.time && $0.end <= end }
+                        .reduce(into: [:]) { $0[$1.outcome, default: 0] += 1 },
+                    addressGap: Self.gap(connections, moment.time, end)))
         }
         do throws(RegisterCheck.Violation) { try RegisterCheck.check(record.registers) } catch {
             report.violations.append(error.description)

@@ -17,12 +17,23 @@ public final class Workload: Sendable {
         public var set: [SetOperation] = []
         /// Elements that the probe added at the virtual address and that were acknowledged, by when.
         public var acknowledged: [String: Int64] = [:]
+        /// The probe's attempts that were not acknowledged, in order.
+        public var attempts: [Attempt] = []
         /// When the virtual address took a connection.
         public var connections: [Int64] = []
         /// The probe's elements that each conductor shows at the end, by controller.
         public var found: [String: Set<String>] = [:]
         /// Answers that nobody expected, in words.
         public var surprises: [String] = []
+    }
+
+    /// An addition at the virtual address that was not acknowledged.
+    public struct Attempt: Codable, Sendable {
+        /// Monotonic, in nanoseconds.
+        public var start: Int64
+        public var end: Int64
+        /// What came of it, in words.
+        public var outcome: String
     }
 
     private static let setSize = 16
@@ -241,8 +252,13 @@ public final class Workload: Sendable {
             count += 1
             let element = "\(probePrefix)\(count)"
             let path = "/identity/v3/regions/\(element)"
-            if case .answered(201, _) = await client.call("PUT", path, ["region": [:]], at: BedPlan.virtualAddress) {
-                record.withLock { $0.acknowledged[element] = monotonicNanoseconds() }
+            let start = monotonicNanoseconds()
+            let reply = await client.call("PUT", path, ["region": [:]], at: BedPlan.virtualAddress)
+            let end = monotonicNanoseconds()
+            if case .answered(201, _) = reply {
+                record.withLock { $0.acknowledged[element] = end }
+            } else {
+                record.withLock { $0.attempts.append(Attempt(start: start, end: end, outcome: "\(reply)")) }
             }
             try? await Task.sleep(for: .milliseconds(20))
         }
