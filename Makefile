@@ -90,6 +90,8 @@ bench-apis: ## What a request of identity and bare metal costs, beside Keystone 
 bench-ha: ## What three controllers cost, and what losing one does; ONLY="writes failover" runs some sections.
 	@./setup.sh debian-packages-bench.txt
 	@for program in $(BED_PROGRAMS) etcd-load; do $(SWIFT_RELEASE) --product $$program || exit 1; done
+	@[ -z "$(if $(ONLY),$(filter journey,$(ONLY)),journey)" ] || { swift build --build-tests && \
+		for program in controller-agent discovery-agent; do $(SWIFT_RELEASE) --product $$program || exit 1; done; }
 	@[ -n "$(ONLY)" ] || .build/release/etcd-load
 	@Tests/Benchmarks/ha.py $(ONLY)
 

@@ -3,7 +3,8 @@
 
 Sections: writes (over etcd, beside the same program on SQLite), barrier (what a read costs more on etcd), lag (a write at one
 conductor read at another), failover (gaps of the API and of the virtual address), start (a fresh conductor over 10,000
-nodes), memory, resettle (agents of a conductor that is killed; a bed of its own). The controllers are network namespaces of this machine (muster-bed), made and removed here; members,
+nodes), memory, resettle (agents of a conductor that is killed; a bed of its own), journey (a site moves to a controller and
+grows to three, as ControllerJourneyTests has it, whose build is needed). The controllers are network namespaces of this machine (muster-bed), made and removed here; members,
 conductors and load share its processors and its disk. Prints Markdown; --out FILE writes it too.
 """
 import argparse, json, os, re, shutil, signal, statistics, subprocess, sys, tempfile, time
@@ -311,6 +312,23 @@ def resettle(out, options, work):
         bed.do("heal")
 
 
+def journey(out, options):
+    done = subprocess.run(
+        ["swift", "test", "--skip-build", "--filter", "ControllerJourneyTests"], cwd=ROOT, text=True, capture_output=True,
+        env={**os.environ, "MUSTER_TEST_PROGRAMS": os.path.abspath(options.bin)})
+    found = re.search(r"nobody took writes for ([0-9.]+) s in the pivot; longest gaps: (.*); (\d+) acknowledged, lost = (\d+)",
+                      done.stdout)
+    if done.returncode or not found:
+        sys.exit(f"the journey has failed: {done.stdout[-4000:]}")
+    frozen, events, acknowledged, lost = found.groups()
+    out("\n**A site moves to a controller and grows**: whole controllers in namespaces, by the commands that operators type, while a "
+        f"machine registers every 250 ms; {acknowledged} were acknowledged, lost = {lost}. In the pivot nobody took writes for "
+        f"{frozen} s.\n")
+    out("| event | longest time without an acknowledgement s | settled after s |\n|---|---|---|")
+    for what, gap, took in re.findall(r"([a-z ]+) ([0-9.]+) s of ([0-9.]+) s", events):
+        out(f"| {what.strip()} | {gap} | {took} |")
+
+
 def main():
     sections = {"writes": writes, "barrier": barrier, "lag": lag, "failover": failover, "start": start, "memory": memory}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -331,14 +349,19 @@ def main():
         lines.append(line)
 
     try:
-        names = options.sections or [*sections, "resettle"]
-        shared = [name for name in names if name != "resettle"]
+        known = [*sections, "resettle", "journey"]
+        names = options.sections or known
+        if strange := set(names) - set(known):
+            parser.error(f"there is no section {', '.join(sorted(strange))}; there are {', '.join(known)}")
+        shared = [name for name in names if name in sections]
         if shared:
             with Bed(options, work) as bed:
                 for name in shared:
                     sections[name](bed, out)
         if "resettle" in names:
             resettle(out, options, work)
+        if "journey" in names:
+            journey(out, options)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if options.out:

@@ -7,7 +7,7 @@ import Testing
 /// A site's whole life with controllers, by the commands that operators type, while machines register all the time.
 @Suite(.enabled(if: geteuid() == 0, "namespaces need root"))
 struct ControllerJourneyTests {
-    /// The longest time in which nothing was acknowledged, from one event to the next.
+    /// How long each event took until all was settled, and the longest time in which nothing was acknowledged meanwhile.
     private struct Gaps {
         /// What a change of the controllers may cost, or the loss of one.
         static let limit = Duration.seconds(5)
@@ -16,7 +16,9 @@ struct ControllerJourneyTests {
         /// How many answers may come late, on a host that is so busy that it needs long for each.
         static let lateCount = 10
 
-        var longest: [(what: String, gap: Duration)] = []
+        var longest: [(what: String, took: Duration, gap: Duration)] = []
+        /// When all was settled, where others are waited for afterwards.
+        var settled: ContinuousClock.Instant?
         var begun = ContinuousClock.now
 
         mutating func end(_ what: String, _ strangers: Strangers, limit: Duration = limit) {
@@ -24,17 +26,21 @@ struct ControllerJourneyTests {
             let times = [begun] + strangers.times.filter { $0 > begun } + [now]
             let gaps = zip(times, times.dropFirst()).map { $1 - $0 }.sorted()
             let (gap, usual) = (gaps.last ?? .zero, gaps[gaps.count / 2])
-            longest.append((what, gap))
+            longest.append((what, (settled ?? now) - begun, gap))
+            settled = nil
             #expect(gap < max(limit, usual * Self.lateCount), "\(what): \(usual) between two answers")
             begun = now
         }
 
         var text: String {
             longest.map {
-                "\($0.what) \($0.gap.formatted(.units(allowed: [.seconds], fractionalPart: .show(length: 1))))"
-            }
-            .joined(separator: ", ")
+                "\($0.what) \(ControllerJourneyTests.seconds($0.gap)) of \(ControllerJourneyTests.seconds($0.took))"
+            }.joined(separator: ", ")
         }
+    }
+
+    private static func seconds(_ duration: Duration) -> String {
+        String(format: "%.1f s", duration / .seconds(1))
     }
 
     @Test(
@@ -53,7 +59,11 @@ struct ControllerJourneyTests {
             var gaps = Gaps()
             try await fleet.wait("the first strangers are there", within: .seconds(20)) { strangers.nodes.count > 5 }
 
+            let handover = Handover(fleet)
+            async let watching: Void = handover.watch()
             try await pivot(fleet)
+            await watching
+            gaps.settled = .now
             try await fleet.wait("a controller gives addresses", within: .seconds(60)) { lessees.areServedByOthers }
             gaps.end("pivot", strangers)
             let conductor = try await fleet.machine("m1").processes("conductor")
@@ -86,7 +96,9 @@ struct ControllerJourneyTests {
             _ = try? await asking.value
             try await judge(lessees, fleet)
             let lost = try await lost(strangers, fleet)
-            print("longest gaps: \(gaps.text); \(strangers.nodes.count) acknowledged, lost = \(lost.count)")
+            print(
+                "nobody took writes for \(handover.duration.map(Self.seconds) ?? "ever") in the pivot; "
+                    + "longest gaps: \(gaps.text); \(strangers.nodes.count) acknowledged, lost = \(lost.count)")
             #expect(lost.isEmpty, "\(lost)")
         }
     }

@@ -170,7 +170,7 @@ actor CrashMachine {
         guard words.isEmpty else { return await keepRunning("unshare --mount", "bash \(folder)/ramdisk \(folder)") }
         // What it has as its own, as systemd-networkd sees to it.
         _ = try? await shell("ip -n \(namespace) address replace $(cat \(folder)/address)/24 dev eth0")
-        await keepRunning(image.unshare, "bash \(folder)/image \(folder) \(loop)p2 \(Shell.package)/.build/debug")
+        await keepRunning(image.unshare, "bash \(folder)/image \(folder) \(loop)p2 \(Shell.programs)")
     }
 
     /// As a network card's firmware: an address by DHCP, then the boot script, for as long as that takes. nil: the script

@@ -141,7 +141,7 @@ final class ConductorScene {
             "MUSTER_API": "https://127.0.0.1:9443", "MUSTER_CA": "\(state)/ca.pem",
             "MUSTER_TOKEN_FILE": "\(state)/operator.token", "MUSTER_SSH_KEY_FILE": path("key.pub"),
             "MUSTER_BMC_PASSWORD": "geheim", "HOME": directory.path,
-            "PATH": "\(path("bin")):\(Shell.package)/.build/debug:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": "\(path("bin")):\(Shell.programs):/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
         ]
     }
 }

@@ -7,6 +7,9 @@ enum Shell {
     static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().path
 
+    /// The folder of the programs that are tested; a bench tests those of a release build.
+    static let programs = ProcessInfo.processInfo.environment["MUSTER_TEST_PROGRAMS"] ?? "\(package)/.build/debug"
+
     struct Answer {
         var status: Int32
         /// What it wrote, and then what it wrote of errors.
@@ -18,7 +21,7 @@ enum Shell {
         _ line: String, _ variables: [String: String] = [:], in namespace: String? = nil, patience: Duration
     ) -> ProgramRun {
         let words = (namespace.map { ["ip", "netns", "exec", $0] } ?? []) + ["bash", "-c", "cd \(package) && \(line)"]
-        let path = "\(package)/.build/debug:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        let path = "\(programs):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return ProgramRun(
             words[0], Array(words.dropFirst()), variables: ["PATH": path].merging(variables) { $1 }, patience: patience)
     }
