@@ -98,8 +98,9 @@ public struct BedPlan: Sendable, Hashable {
                 tls("\(name).pem"), "--\(kind)key-file", tls("\(name).key"),
             ]
         }
-        // Elections as the controller role sets them: a lost leader is noticed after a second.
-        return words + ["--heartbeat-interval", "100", "--election-timeout", "1000", "--logger", "zap"]
+        // Elections as the controller role sets them: a lost leader is noticed after a second, and a member that comes back
+        // from a cut does not depose the one that was chosen without it.
+        return words + ["--heartbeat-interval", "100", "--election-timeout", "1000", "--pre-vote", "--logger", "zap"]
     }
 
     func conductor(_ name: String) -> [String] {
