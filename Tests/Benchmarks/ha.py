@@ -323,7 +323,7 @@ def journey(out, options):
     frozen, events, acknowledged, lost = found.groups()
     out("\n**A site moves to a controller and grows**: whole controllers in namespaces, by the commands that operators type, while a "
         f"machine registers every 250 ms; {acknowledged} were acknowledged, lost = {lost}. In the pivot nobody took writes for "
-        f"{frozen} s.\n")
+        f"{frozen} s at the most.\n")
     out("| event | longest time without an acknowledgement s | settled after s |\n|---|---|---|")
     for what, gap, took in re.findall(r"([a-z ]+) ([0-9.]+) s of ([0-9.]+) s", events):
         out(f"| {what.strip()} | {gap} | {took} |")

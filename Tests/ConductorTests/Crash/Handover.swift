@@ -13,7 +13,7 @@ final class Handover: Sendable {
         authority = "\(fleet.bed.scene.state)/ca.pem"
     }
 
-    /// From the seed's last yes to the controllers' first one, a tenth of a second too long at the most; nil: they have not
+    /// From the seed's last yes to the controllers' first one, too long by the time of a look at both; nil: they have not
     /// said yes yet.
     var duration: Duration? {
         let (seed, controllers) = moments.withLock(\.self)
