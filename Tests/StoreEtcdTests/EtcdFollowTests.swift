@@ -80,7 +80,11 @@ import Testing
             try store.follow(scene.cluster.endpoints)
             try await Task.sleep(for: .seconds(2))
             try scene.cluster.startAdded(added, beside: Array(0..<number))
-            try await waitUntil(.seconds(20)) { (try? await administration.promote(learner.id)) != nil }
+            // Whether it was done is not known while the answer is lost.
+            try await waitUntil(.seconds(30)) {
+                try? await administration.promote(learner.id)
+                return (try? await administration.members())?.contains { $0.id == learner.id && !$0.isLearner } == true
+            }
         }
         for number in 0...1 {
             let before = crew.acknowledgedCount
@@ -89,7 +93,10 @@ import Testing
             let last = try #require(members.first { $0.name == "m2" })
             let left = try #require(members.first { $0.name == "m\(number)" })
             try await administration.moveLeader(to: last.id)
-            try await waitUntil(.seconds(20)) { (try? await administration.remove(left.id)) != nil }
+            try await waitUntil(.seconds(30)) {
+                try? await administration.remove(left.id)
+                return (try? await administration.members())?.contains { $0.id == left.id } == false
+            }
             try store.follow(Array(scene.cluster.endpoints.dropFirst(number + 1)))
             try await Task.sleep(for: .seconds(1))
             scene.cluster.kill(number)
