@@ -125,9 +125,12 @@ struct LeaseEngineTests {
         var engine = LeaseEngine(segment: try Lab.segment(), leases: [])
         let address = engine.step(.received(Lab.discover(1)), now: now).replies[0].packet.yourAddress
         let (id, _) = engine.step(.received(Lab.select(1, address)), now: now).commits[0]
+        let before = engine
         let failed = engine.step(.committed(id, .unavailable("disk full")), now: now)
         #expect(failed.replies.isEmpty)
         #expect(failed.reports == [.storeFailed(Lab.mac(1), "disk full")])
+        var frozen = before
+        #expect(frozen.step(.committed(id, .frozen), now: now).isEmpty, "no answer, and nobody is told")
         #expect(engine.step(.committed(id, nil), now: now).isEmpty, "a result counts once")
         #expect(engine.leases.isEmpty)
         #expect(engine.step(.received(Lab.select(1, address)), now: now).commits.count == 1)
