@@ -125,12 +125,30 @@ struct LeaseEngineTests {
         var engine = LeaseEngine(segment: try Lab.segment(), leases: [])
         let address = engine.step(.received(Lab.discover(1)), now: now).replies[0].packet.yourAddress
         let (id, _) = engine.step(.received(Lab.select(1, address)), now: now).commits[0]
+        let before = engine
         let failed = engine.step(.committed(id, .unavailable("disk full")), now: now)
         #expect(failed.replies.isEmpty)
         #expect(failed.reports == [.storeFailed(Lab.mac(1), "disk full")])
+        var frozen = before
+        #expect(frozen.step(.committed(id, .frozen), now: now).isEmpty, "no answer, and nobody is told")
         #expect(engine.step(.committed(id, nil), now: now).isEmpty, "a result counts once")
         #expect(engine.leases.isEmpty)
         #expect(engine.step(.received(Lab.select(1, address)), now: now).commits.count == 1)
+    }
+
+    @Test("a conductor whose own address is a lease keeps it, and nobody else gets it")
+    func leasedFellow() throws {
+        var before = LeaseEngine(segment: try Lab.segment(), leases: [])
+        let address = before.step(.received(Lab.discover(1)), now: now).replies[0].packet.yourAddress
+        let (id, record) = before.step(.received(Lab.select(1, address)), now: now).commits[0]
+        _ = before.step(.committed(id, nil), now: now)
+        var segment = try Lab.segment()
+        segment.fellows = [address]
+        var engine = LeaseEngine(segment: segment, leases: [record])
+        #expect(engine.step(.received(Lab.discover(1)), now: now).replies.first?.packet.yourAddress == address)
+        #expect(engine.step(.received(Lab.select(1, address)), now: now).commits.count == 1)
+        var other = LeaseEngine(segment: segment, leases: [])
+        #expect(other.step(.received(Lab.discover(1)), now: now).replies.first?.packet.yourAddress != address)
     }
 
     @Test("the store's word counts: another holder means NAK")

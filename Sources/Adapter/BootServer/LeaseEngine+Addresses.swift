@@ -48,9 +48,11 @@ extension LeaseEngine {
 
     /// Whether nobody but `mac` has a claim to `address`; nil: nobody at all.
     func isFree(_ address: IPv4Address, for mac: MACAddress?, _ now: Timestamp) -> Bool {
-        guard address != segment.server, address != segment.router, !segment.relays.contains(address),
-            !segment.fellows.contains(address)
-        else { return false }
+        guard address != segment.server, address != segment.router, !segment.relays.contains(address) else {
+            return false
+        }
+        // A controller that has its address by DHCP keeps it: it is the address of a conductor too.
+        if segment.fellows.contains(address), mac == nil || mac.flatMap({ leaseOf[$0] }) != address { return false }
         if let owner = reservedFor[address], owner != mac { return false }
         if hasAnswered(address, now), mac == nil || mac.flatMap({ leaseOf[$0] }) != address { return false }
         if let record = leases[address], record.expires > now {

@@ -121,6 +121,8 @@ public struct LeaseCommitID: Hashable, Sendable {
 public enum LeaseCommitFailure: Error, Hashable, Sendable {
     /// Another machine has the address.
     case held(LeaseRecord)
+    /// The store takes nothing for some seconds, on purpose; nobody has to be told.
+    case frozen
     /// The store failed; the text says how.
     case unavailable(String)
 }

@@ -239,6 +239,9 @@ public struct LeaseEngine: Sendable {
             return [
                 .report(.conflict(record.address, wantedBy: record.mac, heldBy: other.mac)), .send(refuse(packet)),
             ]
+        case .frozen:
+            // No answer; the machine asks again.
+            return []
         case .unavailable(let why):
             return [.report(.storeFailed(record.mac, why))]
         }

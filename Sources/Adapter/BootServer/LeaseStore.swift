@@ -75,6 +75,7 @@ public struct LeaseStore: Sendable {
         } catch let failure as LeaseCommitFailure {
             throw failure
         } catch {
+            guard !error.isOfFrozenStore else { throw .frozen }
             throw .unavailable((error as? any UserFacingError)?.diagnostic ?? "\(error)")
         }
     }

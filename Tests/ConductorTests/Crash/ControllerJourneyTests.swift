@@ -161,6 +161,7 @@ struct ControllerJourneyTests {
         print("DHCP: \(told), faults = \(faults.count)")
         #expect(faults.isEmpty, "\(faults)")
         #expect(counts[CrashBed.address, default: 0] > 2 && counts.count > 1, "\(counts)")
+        #expect(lessees.countAfterEnd > 0, "the seed has said that it ended DHCP")
     }
 
     /// The strangers that were acknowledged and are not there.

@@ -72,6 +72,9 @@ final class Lessees: Sendable {
         }
     }
 
+    /// How often one has asked after the seed had said that it answers no DHCP any more.
+    var countAfterEnd: Int { attempts.withLock { $0.count(where: \.isAfterEnd) } }
+
     /// Whether somebody else than the seed gives addresses.
     var areServedByOthers: Bool { leaseCounts.keys.contains { $0 != seed } }
 
