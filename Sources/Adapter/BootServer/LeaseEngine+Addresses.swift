@@ -52,9 +52,10 @@ extension LeaseEngine {
             return false
         }
         // A controller that has its address by DHCP keeps it: it is the address of a conductor too.
-        if segment.fellows.contains(address), mac == nil || mac.flatMap({ leaseOf[$0] }) != address { return false }
+        let isHolder = mac.flatMap { leaseOf[$0] } == address
+        if segment.fellows.contains(address), !isHolder { return false }
         if let owner = reservedFor[address], owner != mac { return false }
-        if hasAnswered(address, now), mac == nil || mac.flatMap({ leaseOf[$0] }) != address { return false }
+        if hasAnswered(address, now), !isHolder { return false }
         if let record = leases[address], record.expires > now {
             guard record.phase == .bound, record.mac == mac else { return false }
         }
