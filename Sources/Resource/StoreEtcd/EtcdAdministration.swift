@@ -92,17 +92,25 @@ public final class EtcdAdministration: Sendable {
         }.members.map(Member.init).sorted { $0.id < $1.id }
     }
 
-    /// How the member is that answers at this URL; throws `StoreError.unavailable` when nobody takes connections there within
-    /// a second, or none answers within ten.
+    /// How the member is that answers at this URL; throws `StoreError.unavailable` when none does: at once for one that is
+    /// known to be silent, for another when nobody takes connections there within a second, or none answers within ten.
     public func status(of endpoint: String) async throws(StoreError) -> Status {
-        guard try await EtcdAddress(endpoint).takesConnections(within: Self.connectPatience) else {
+        let address = try EtcdAddress(endpoint)
+        let ask = { @Sendable (client: EtcdLink.Client) async throws -> Etcdserverpb_StatusResponse in
+            try await Etcdserverpb_Maintenance.Client(wrapping: client).status(
+                request: ClientRequest(message: Etcdserverpb_StatusRequest()), options: EtcdLink.callOptions)
+        }
+        do throws(EtcdFailure) {
+            if let answer = try await connections.ask(address, within: Self.statusPatience, ask) {
+                return Status(answer)
+            }
+        } catch {
+            throw StoreError(error)
+        }
+        guard await address.takesConnections(within: Self.connectPatience) else {
             throw .unavailable("\(endpoint) takes no connections")
         }
-        return Status(
-            try await call(endpoint, within: Self.statusPatience) { client in
-                try await Etcdserverpb_Maintenance.Client(wrapping: client).status(
-                    request: ClientRequest(message: Etcdserverpb_StatusRequest()), options: EtcdLink.callOptions)
-            })
+        return Status(try await call(endpoint, within: Self.statusPatience, ask))
     }
 
     /// How each member is; nil: it does not answer.

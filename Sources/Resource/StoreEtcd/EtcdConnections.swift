@@ -221,6 +221,26 @@ final class EtcdConnections: Sendable {
         }
     }
 
+    /// Calls this member and no other, again after it was broken off for another one's sake; nil: it is none of them.
+    func ask<Result: Sendable>(
+        _ member: EtcdAddress, within limit: Duration,
+        _ body: @escaping @Sendable (EtcdLink.Client) async throws -> Result
+    ) async throws(EtcdFailure) -> Result? {
+        let end = ContinuousClock.now + limit
+        var isSecond = false
+        while true {
+            let (link, isSilent) = state.withLock {
+                ($0.members[member]?.link, $0.reach.isSilent(member, at: .now))
+            }
+            guard let link else { return nil }
+            guard !isSilent else { throw .notDone("\(member) does not answer") }
+            do { return try await link.call(until: end, body) } catch {
+                guard case .unknown = error, !isSecond, !Task.isCancelled else { throw error }
+                isSecond = true
+            }
+        }
+    }
+
     private func watchOver() async {
         await withDiscardingTaskGroup { group in
             group.addTask {
