@@ -10,6 +10,7 @@ import Primitives
 import ReconcileRuntime
 import ResourceModel
 import StoreEtcd
+import Synchronization
 import TestSupport
 import Testing
 
@@ -154,16 +155,18 @@ struct ConductorClusterTests {
         await #expect(throws: StoreError.notLeader("conductor"), "what the paused one has under way") {
             _ = try await FencedStore(store, term: paused).commit(Transaction(operations: [thing]))
         }
+        // Each write is waited for: one that is broken off may still be made between the two last looks.
+        let isEnough = Mutex(false)
         let load = Task {
             var number = 200
-            while !Task.isCancelled {
+            while !isEnough.withLock(\.self) {
                 number += 1
                 _ = try await clients[0].applySite(Self.site(number))
             }
         }
         second.signal(SIGCONT)
         try await Task.sleep(for: .seconds(5))
-        load.cancel()
+        isEnough.withLock { $0 = true }
         _ = try? await load.value
         #expect(try await store.get(key)?.revision == term, "the one that was paused takes nothing back")
         try await waitUntil(.seconds(20)) { try await clients[1].conductors().count == 2 }
