@@ -35,7 +35,7 @@ demo-ha-down: ## Removes everything that demo-ha made.
 test: setup ## Runs every test, the whole path on a virtual rack included; debug build only.
 	@./test.sh
 
-test-rack: setup ## What `make test` leaves out: whole deployments on every firmware, IPMI, bonds, a relay, a TPM, Secure Boot, four roles, a conductor that is killed.
+test-rack: setup ## What `make test` leaves out: whole deployments on every firmware, IPMI, bonds, a relay, a TPM, Secure Boot, four roles, a controller that takes over, a conductor that is killed.
 	@./test.sh --rack
 
 test-ha: setup ## Twenty seeded schedules of faults on three controllers, all answers judged; SEED=n begins with another seed.
