@@ -13,12 +13,27 @@ import Testing
 /// A client that asks and then takes nothing until it is told to.
 private final class SlowClient: Sendable {
     private let channel: any Channel
+    private let taken = Taken()
     let isClosed = Mutex(false)
+
+    /// Keeps what was taken.
+    private final class Taken: ChannelInboundHandler, Sendable {
+        typealias InboundIn = ByteBuffer
+        let bytes = Mutex<[UInt8]>([])
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            let buffer = Self.unwrapInboundIn(data)
+            bytes.withLock { $0 += buffer.readableBytesView }
+        }
+    }
 
     init(_ port: Int, _ path: String) async throws {
         channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.autoRead, value: false)
             .channelOption(.socketOption(.so_rcvbuf), value: 4096)
+            // Short segments, as on a wire: the server's socket takes little at once.
+            .channelOption(.tcpOption(NIOBSDSocket.Option(rawValue: TCP_MAXSEG)), value: 536)
+            .channelInitializer { [taken] in $0.pipeline.addHandler(taken) }
             .connect(host: "127.0.0.1", port: port).get()
         channel.closeFuture.whenComplete { [weak self] _ in self?.isClosed.withLock { $0 = true } }
         let request = "GET \(path) HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -26,6 +41,13 @@ private final class SlowClient: Sendable {
     }
 
     func close() async { try? await channel.close() }
+
+    /// Takes all until the server closes.
+    func takeAll() async throws -> [UInt8] {
+        try await channel.setOption(.autoRead, value: true).get()
+        try await channel.closeFuture.get()
+        return taken.bytes.withLock { $0 }
+    }
 
     /// Closes with a reset, as firmware does.
     func reset() async throws {
@@ -59,6 +81,19 @@ struct BootHTTPStreamTests {
             #expect(blobs.reads.withLock { $0 } < manifest.chunks.count, "the stream was not held back")
             #expect(try await Answer(port, path).status == 200)
             await slow.close()
+        }
+    }
+
+    @Test("all chunks before one that cannot be read arrive, so that who asks again is told of that one")
+    func unreadable() async throws {
+        let lab = try largeLab()
+        lab.blobs.remove(lab.manifest.chunks[1].blob)
+        try await lab.run { port in
+            let slow = try await SlowClient(port, "/images/\(lab.manifest.digest)/chunks")
+            try await waitUntil { lab.blobs.reads.withLock { $0 } == 2 }
+            let answer = try await slow.takeAll()
+            let frames = lab.frames(from: 0).prefix(500_000 + ChunkFrame.headerLength)
+            #expect(answer.count > frames.count && answer.suffix(frames.count) == frames, "\(answer.count) bytes came")
         }
     }
 

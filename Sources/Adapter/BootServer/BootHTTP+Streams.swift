@@ -111,7 +111,14 @@ extension BootHTTP {
                 defer { withExtendedLifetime(slot) {} }
                 if let begun { try await context.write(begun, to: &writer) }
                 for index in chunks.indices.dropFirst() {
-                    try await context.write(try await frame(index, chunks[index]), to: &writer)
+                    let next: ByteBuffer
+                    do { next = try await frame(index, chunks[index]) } catch {
+                        // A client that did not get all chunks before this one would ask for those again, and not be
+                        // told what is wrong here.
+                        try await context.drain()
+                        throw error
+                    }
+                    try await context.write(next, to: &writer)
                 }
                 try await writer.finish(nil)
             }
@@ -165,7 +172,13 @@ extension BootHTTPContext {
     /// cannot say so, and a whole image would pile up in its queue; going there and back bounds that to one piece.
     fileprivate func write(_ piece: ByteBuffer, to writer: inout any ResponseBodyWriter) async throws {
         try await writer.write(piece)
-        try await eventLoop.submit {}.get()
+        try await channel.eventLoop.submit {}.get()
+    }
+
+    /// Waits until the socket has taken all that was written: closing a connection forgets the rest. Throws when the
+    /// connection ends before.
+    fileprivate func drain() async throws {
+        try await channel.triggerUserOutboundEvent(StalledWriteHandler.AwaitWritten()).get()
     }
 }
 

@@ -201,11 +201,11 @@ public struct BootHTTPContext: RequestContext {
     public var coreContext: CoreRequestContextStorage
     /// The client's address, as text.
     public let remoteAddress: String?
-    let eventLoop: any EventLoop
+    let channel: any Channel
 
     public init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
-        eventLoop = source.channel.eventLoop
+        channel = source.channel
         remoteAddress = source.channel.remoteAddress?.ipAddress
     }
 }

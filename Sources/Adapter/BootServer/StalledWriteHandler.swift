@@ -5,8 +5,12 @@ final class StalledWriteHandler: ChannelOutboundHandler, ChannelInboundHandler, 
     typealias InboundIn = Any
     typealias OutboundIn = Any
 
+    /// An outbound event that is done when the socket has taken all that was written before it, and fails when it does not.
+    struct AwaitWritten {}
+
     private let timeout: TimeAmount
     private var pending = 0
+    private var last: EventLoopFuture<Void>?
     private var progress = NIODeadline.uptimeNanoseconds(0)
     private var check: NIOIsolatedScheduled?
 
@@ -25,7 +29,14 @@ final class StalledWriteHandler: ChannelOutboundHandler, ChannelInboundHandler, 
             self.pending -= 1
             self.progress = .now()
         }
+        last = written.futureResult
         context.write(data, promise: written)
+    }
+
+    func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        guard event is AwaitWritten else { return context.triggerUserOutboundEvent(event, promise: promise) }
+        guard let last else { return promise?.succeed() ?? () }
+        last.cascade(to: promise)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
