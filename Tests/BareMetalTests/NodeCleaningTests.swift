@@ -105,6 +105,10 @@ import Testing
         var silent = try wiping()
         silent.wait(.seconds(301))
         try silent.take(.tick)
+        var off = try wiping()
+        try off.take(.powerRead(.off(since: off.now)))
+        off.wait(.seconds(31))
+        try off.take(.tick)
         var refused = try wiping()
         try refused.take(
             .progressed(order: DiscoveryOrders.number(of: refused.node), .failed(message: "in use", retryable: true)))
@@ -119,7 +123,7 @@ import Testing
         ask(&dead, release: true)
         try dead.take(.specified)
         try dead.take(.bmcFailed("it does not answer"))
-        for walk in [silent, refused, endless, dead] {
+        for walk in [silent, off, refused, endless, dead] {
             #expect(walk.node.status.state == .cleanFailed)
             #expect(walk.node.status.wait?.next.contains("muster node clean rack1-n1") == true)
         }

@@ -194,6 +194,34 @@ struct Walk {
         #expect(walk.node.status.state == .deployFailed)
     }
 
+    @Test func `a machine that is off while it shall write is booted again soon`() throws {
+        let soon = NodeDeadlines().offStall
+        let off = NodeInput.powerRead(.off(since: Walk().now))
+        // Switched off before its order, or in the middle of it.
+        for isLate in [false, true] {
+            var walk = Walk()
+            if !isLate { try walk.take(off) }
+            try walk.reachWriting()
+            if isLate { try walk.take(off) }
+            #expect(walk.node.status.wait?.cause.contains("off") == true)
+            walk.wait(soon)
+            try walk.take(.tick)
+            #expect(walk.node.status.state == .deploying(.bootingRamdisk))
+            #expect(walk.orders == [.boot(.ramdisk)])
+        }
+        // One that works all the same has a BMC that is wrong, or late.
+        for word in [nil, NodeInput.powerRead(.on(since: Walk().now))] {
+            var walk = Walk()
+            try walk.reachWriting()
+            try walk.take(off)
+            let order = DiscoveryOrders.number(of: walk.node)
+            try walk.take(word ?? .progressed(order: order, .writing(done: 1, total: 2, bytes: 10)))
+            walk.wait(soon)
+            try walk.take(.tick)
+            #expect(walk.node.status.state == .deploying(.writing))
+        }
+    }
+
     @Test func `an active machine that boots the ramdisk gets nothing`() throws {
         var walk = Walk()
         try walk.reachActive()
@@ -328,6 +356,7 @@ struct Walk {
                 .agentConnected(Walk.hello, Walk.stream(UInt64(step))), .agentDisconnected(Walk.stream(UInt64(step))),
                 .agentReported(Walk.report(ready: step % 2 == 0)),
                 .imageMissing("none"), .powerDone(number: 1, failure: "no"),
+                .powerRead(PowerReading(step % 2 == 0 ? .on : .off, since: walk.now)),
             ]
             switch Int.random(in: 0..<10, using: &random) {
             case 0: walk.approve(role: step % 3 == 0 ? nil : .network)

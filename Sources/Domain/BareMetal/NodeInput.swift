@@ -119,6 +119,8 @@ public struct NodeDeadlines: Sendable, Hashable {
     public var ramdiskBoot: Duration = .seconds(1200)
     /// Between two reports of a machine that writes.
     public var writeStall: Duration = .seconds(300)
+    /// The same when its BMC says that it is off.
+    public var offStall: Duration = .seconds(30)
     /// The BMC's order to boot the disk.
     public var diskBoot: Duration = .seconds(180)
     /// From the power reset to the agent's certificate.

@@ -40,9 +40,10 @@ extension NodeWalk {
 
     mutating func beginWiping(why: String) {
         enter(.cleaning(.wiping), wait: wipeWait("the ramdisk takes its order"), why: why)
+        hurryIfOff()
     }
 
-    private func wipeWait(_ cause: String) -> Node.Wait {
+    func wipeWait(_ cause: String) -> Node.Wait {
         wait(cause, .machine, deadlines.writeStall, next: "the cleaning fails; what was emptied stays so")
     }
 

@@ -30,9 +30,10 @@ extension NodeWalk {
 
     mutating func beginWriting(why: String) {
         enter(.deploying(.writing), wait: writeWait("the ramdisk takes its order"), why: why)
+        hurryIfOff()
     }
 
-    private func writeWait(_ cause: String) -> Node.Wait {
+    func writeWait(_ cause: String) -> Node.Wait {
         wait(cause, .machine, deadlines.writeStall, next: "a machine that stays silent is reset and begins again")
     }
 

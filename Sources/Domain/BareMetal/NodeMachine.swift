@@ -395,40 +395,4 @@ struct NodeWalk {
             break
         }
     }
-
-    /// Notes the power, and tells when it changes, is lost or comes back. Nothing follows from it: a machine whose BMC does
-    /// not answer is not taken to be off.
-    mutating func powerRead(_ reading: PowerReading) {
-        let before = node.status.power
-        node.status.power = reading
-        guard before?.state != reading.state else { return }
-        switch (before, reading) {
-        case (_, .unknown(_, let cause)):
-            effects.append(.record(type: "PowerUnknown", message: "whether it is on is not known: \(cause)"))
-        case (.unknown(let since, _), _):
-            effects.append(
-                .record(
-                    type: "PowerKnown",
-                    message: "the power is \(reading.state.rawValue), which was not known since \(since)"))
-        case (.some(let before), _):
-            effects.append(
-                .record(
-                    type: "PowerChanged",
-                    message: "the power went from \(before.state.rawValue) to \(reading.state.rawValue)"))
-        case (nil, _):
-            break
-        }
-    }
-
-    mutating func powerDone(number: UInt64, failure: String?) {
-        guard number > node.status.powerSeen else { return }
-        node.status.powerSeen = number
-        if let failure {
-            node.status.lastError = failure
-            effects.append(.record(type: "PowerFailed", message: failure))
-        } else {
-            effects.append(
-                .record(type: "PowerSwitched", message: "power \(node.spec.power?.action.rawValue ?? "order") done"))
-        }
-    }
 }
