@@ -94,7 +94,7 @@ extension FleetCall {
             reply: ControllersPlan(
                 controllers: spec.controllers, retired: spec.retired, generation: record.metadata.generation,
                 now: .init(now), steps: plan.entries.map(ControllersPlan.Step.init),
-                warnings: ColdStart.warnings(for: spec.controllers, in: states)))
+                warnings: LentAddresses.warnings(for: spec.controllers, in: states)))
     }
 
     private static func names(_ text: String) -> [String] {

@@ -375,7 +375,7 @@ struct ConductorParts {
                 ? nil
                 : PivotServices(
                     seed: configuration.conductorName,
-                    warnings: { ColdStart.warnings(for: $0, in: controllers.now()) },
+                    warnings: { LentAddresses.warnings(for: $0, in: controllers.now()) },
                     controllers: { SitePivotSurroundings.controllers(in: catalog) }))
         let operators = operators
         let api = OperatorAPI(services: services)

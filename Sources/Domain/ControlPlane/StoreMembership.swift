@@ -70,24 +70,14 @@ public struct ControllerState: Hashable, Sendable {
     public var isReady: Bool
     /// Whether its conductor serves.
     public var isServing: Bool
-    /// Where it has `address` from.
-    public var origin: AddressOrigin
-
-    /// Where a controller has its address from.
-    public enum AddressOrigin: Hashable, Sendable, CaseIterable {
-        /// It is set up on the node, and is there after every start.
-        case ownSetup
-        /// The site's conductors lend it.
-        case siteDHCP
-        /// Another DHCP server does.
-        case otherDHCP
-    }
+    /// Whether a DHCP server that is not the site's lends it `address`.
+    public var isLentByOthers: Bool
 
     /// A controller.
-    public init(address: IPv4Address?, isReady: Bool, isServing: Bool, origin: AddressOrigin = .ownSetup) {
+    public init(address: IPv4Address?, isReady: Bool, isServing: Bool, isLentByOthers: Bool = false) {
         self.address = address
         self.isReady = isReady
         self.isServing = isServing
-        self.origin = origin
+        self.isLentByOthers = isLentByOthers
     }
 }

@@ -10,6 +10,8 @@ public struct Link: Hashable, Sendable {
     public var name: String
     /// What it is, for example `bridge` or `vxlan`; nil for hardware.
     public var kind: String?
+    /// Its hardware address; nil: it has none of 6 bytes.
+    public var hardware: MACAddress?
     /// Whether it is administratively up.
     public var isUp: Bool
     /// The largest packet in bytes.
@@ -23,12 +25,13 @@ public struct Link: Hashable, Sendable {
 
     /// An interface.
     public init(
-        index: Int32, name: String, kind: String?, isUp: Bool, mtu: UInt32, master: Int32? = nil, group: UInt32 = 0,
-        vxlan: VXLAN? = nil
+        index: Int32, name: String, kind: String?, hardware: MACAddress? = nil, isUp: Bool, mtu: UInt32,
+        master: Int32? = nil, group: UInt32 = 0, vxlan: VXLAN? = nil
     ) {
         self.index = index
         self.name = name
         self.kind = kind
+        self.hardware = hardware
         self.isUp = isUp
         self.mtu = mtu
         self.master = master
@@ -298,6 +301,7 @@ extension Link {
         index = rtnl_link_get_ifindex(object)
         name = rtnl_link_get_name(object).map { String(cString: $0) } ?? ""
         kind = rtnl_link_get_type(object).map { String(cString: $0) }
+        hardware = rtnl_link_get_addr(object).flatMap { MACAddress(netlink: $0) }
         isUp = rtnl_link_get_flags(object) & UInt32(IFF_UP) != 0
         mtu = rtnl_link_get_mtu(object)
         let master = rtnl_link_get_master(object)
@@ -320,6 +324,13 @@ extension Link.VXLAN {
         } else {
             local = nil
         }
+    }
+}
+
+extension MACAddress {
+    fileprivate init?(netlink address: OpaquePointer) {
+        guard nl_addr_get_len(address) == 6, let bytes = nl_addr_get_binary_addr(address) else { return nil }
+        self.init(bytes: UnsafeRawBufferPointer(start: bytes, count: 6))
     }
 }
 

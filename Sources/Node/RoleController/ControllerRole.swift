@@ -19,6 +19,8 @@ public actor ControllerRole: RoleModule {
     private var parts: [any ControllerPart]
     /// Nil: they are brought by other means, in tests.
     private var secrets: ControllerSecretsKeeper?
+    /// Nil: the address is others' business, in tests.
+    private let address: AddressKeeper?
 
     /// A role whose services are those of this node, with the agent's files in `directory`.
     public init(directory: String = "/state/muster", clock: any WallClock = SystemWallClock()) {
@@ -28,16 +30,22 @@ public actor ControllerRole: RoleModule {
                 ControllerService(EtcdProgram(places: places)), ControllerService(ConductorProgram(places: places)),
                 ControllerService(HAProxyProgram(places: places)), ControllerService(KeepalivedProgram(places: places)),
                 ControllerService(ChronyProgram(places: places)),
-            ], secrets: ControllerSecretsKeeper(places: places), clock: clock)
+            ], secrets: ControllerSecretsKeeper(places: places),
+            address: AddressKeeper(path: "\(places.directory)/controller-address.json"), clock: clock)
     }
 
-    init(parts: [any ControllerPart], secrets: ControllerSecretsKeeper? = nil, clock: any WallClock) {
+    init(
+        parts: [any ControllerPart], secrets: ControllerSecretsKeeper? = nil, address: AddressKeeper? = nil,
+        clock: any WallClock
+    ) {
         self.parts = parts
         self.secrets = secrets
+        self.address = address
         self.clock = clock
     }
 
     public func apply(_ items: [String: NodeView.Item]) -> NodeStatusReport.RoleStatus {
+        address?.apply(items)
         secrets?.apply(items)
         for index in parts.indices { parts[index].apply(items) }
         // After those that read them are told to end.
@@ -54,12 +62,18 @@ public actor ControllerRole: RoleModule {
         return status()
     }
 
+    public nonisolated func run(_ changed: @escaping @Sendable () -> Void) async {
+        await address?.run(changed)
+    }
+
     public func metrics() -> [MetricsReport.Sample] { parts.flatMap { $0.samples() } }
 
     private func status() -> NodeStatusReport.RoleStatus {
         let now = clock.now
         let reports = parts.map { $0.report(now: now) }
-        var conditions = (secrets?.conditions(now: now) ?? []) + reports.flatMap(\.conditions)
+        var conditions =
+            (address?.conditions(now: now) ?? []) + (secrets?.conditions(now: now) ?? [])
+            + reports.flatMap(\.conditions)
         if conditions.isEmpty {
             conditions = [
                 Condition(type: "ControllerReady", isTrue: true, message: "No service is asked for.", since: now)

@@ -84,10 +84,10 @@ import Testing
                     }
                 }
                 #expect(world.changes.isEmpty && plan.warnings.isEmpty)
-                world.change("c3") { $0.origin = .siteDHCP }
+                world.change("c3") { $0.isLentByOthers = true }
                 let lent = try await client.controllersPlan(["c1", "c3", "c2"])
                 #expect(lent.steps == plan.steps && lent.warnings.count == 1)
-                #expect(lent.warnings.first?.contains("muster node set c3 --network NETWORK") == true)
+                #expect(lent.warnings.first?.contains("a DHCP server that is not the site's") == true)
             }
             #expect(try await fleet.store.controlPlane()?.spec.controllers == ["c1"])
         }

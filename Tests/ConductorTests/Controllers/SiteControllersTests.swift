@@ -83,8 +83,8 @@ import Testing
     }
 
     @Test(
-        "A controller's address is its own when its network says so, else it is lent by whose DHCP serves the segment")
-    func origins() async throws {
+        "A controller's address is lent by others where they serve DHCP, unless its network says that it is its own")
+    func lent() async throws {
         try await PeerBed.with(1) { bed in
             let network = try IPv4Network("10.77.0.0/24")
             let address = IPv4Address(0x0A4D_0007)
@@ -96,8 +96,8 @@ import Testing
             func metadata(_ name: String) -> Metadata {
                 Metadata(name: name, schemaVersion: 1, created: bed.clock.now)
             }
-            func origin() async throws -> ControllerState.AddressOrigin? {
-                try await Self.controllers(bed).controllers()["k1"]?.origin
+            func isLentByOthers() async throws -> Bool? {
+                try await Self.controllers(bed).controllers()["k1"]?.isLentByOthers
             }
             var segment = Segment(
                 metadata: metadata("s"),
@@ -112,10 +112,10 @@ import Testing
                 version: "1", bootID: "b", isConnected: true, since: bed.clock.now, addresses: [address])
             try await put(segment)
             try await put(node)
-            #expect(try await origin() == .siteDHCP)
+            #expect(try await isLentByOthers() == false)
             segment.spec.mode = .proxy
             try await put(segment)
-            #expect(try await origin() == .otherDHCP)
+            #expect(try await isLentByOthers() == true)
             try await put(
                 PlaneNetwork(
                     metadata: metadata("boot"),
@@ -128,12 +128,12 @@ import Testing
                         addresses: [.init(on: "lan", network: "boot", source: .pool)])))
             node.spec.network = "own"
             try await put(node)
-            #expect(try await origin() == .otherDHCP, "it has been given none yet")
+            #expect(try await isLentByOthers() == true, "it has been given none yet")
             try await put(
                 AddressAssignment(
                     metadata: metadata(AddressAssignment.name(network: "boot", address: address)),
                     spec: .init(network: "boot", address: address, node: try NodeID(id))))
-            #expect(try await origin() == .ownSetup)
+            #expect(try await isLentByOthers() == false)
         }
     }
 
@@ -172,7 +172,6 @@ import Testing
                 type: Condition.controllerSecretsReady, isTrue: true, message: "", since: bed.clock.now)
             #expect(try await state { $0.status.agent?.conditions = [condition] } == (true, true))
             #expect(try await controllers.controllers()["k1"]?.address == IPv4Address(0x0A4D_0007))
-            #expect(try await controllers.controllers()["k1"]?.origin == .siteDHCP, "a node asks by DHCP unless told")
             #expect(try await state { $0.status.agent?.addresses = [IPv4Address(0x0A4E_0007)] } == (true, false))
             #expect(
                 try await state {

@@ -12,7 +12,7 @@ struct ControllerJourneyTests {
         /// What a change of the controllers may cost, or the loss of one.
         static let limit = Duration.seconds(5)
         /// What it costs that all are switched off, and start one after the other.
-        static let darkLimit = Duration.seconds(20)
+        static let darkLimit = Duration.seconds(30)
         /// How many answers may come late, on a host that is so busy that it needs long for each.
         static let lateCount = 10
 
@@ -113,9 +113,16 @@ struct ControllerJourneyTests {
         try await expect(["m1"], fleet)
     }
 
-    /// All lose their power, the one that was replaced has lost it before; they come back in another order.
+    /// All lose their power, the one that was replaced has lost it before; they come back in another order. The controllers
+    /// have their addresses by DHCP, which nobody serves until they have met.
     private func coldStart(_ fleet: ControllerFleet) async throws {
-        for name in ["m1", "m3", "m4"] { try await fleet.cut(name) }
+        var addresses: [(machine: CrashMachine, address: String)] = []
+        for name in ["m1", "m3", "m4"] {
+            try await fleet.cut(name)
+            let machine = try fleet.machine(name)
+            addresses.append((machine, try #require(await machine.address)))
+            await machine.askForAddress()
+        }
         for name in ["m2", "m4", "m3", "m1"] {
             await (try fleet.machine(name)).setOverride("Hdd", isOnce: false)
             try await fleet.boot(name)
@@ -125,6 +132,11 @@ struct ControllerJourneyTests {
                 NodeList.self, from: Data(try await fleet.muster("node list --json").utf8)
             ).nodes
             return nodes.filter { $0.isConnected == true }.count == 4
+        }
+        for (machine, address) in addresses {
+            try await fleet.wait("DHCP gives \(machine.name) the address that it had", within: .seconds(60)) {
+                await machine.address == address
+            }
         }
         let replaced = try fleet.machine("m2")
         try await fleet.wait("what was replaced runs no store", within: .seconds(60)) {

@@ -35,6 +35,8 @@ actor CrashMachine {
     private var kind = Kind.discovery
     private var partitions: Task<ProgramRun.Outcome, any Error>?
     private var lastOrder: Task<Void, Never>?
+    /// Whether its image asks for its address by DHCP whenever it starts, and has none until somebody answers.
+    private var asksForAddress = false
     /// The addresses that it was given.
     private(set) var leases: Set<String> = []
     /// How often its power came on.
@@ -95,6 +97,15 @@ actor CrashMachine {
     }
 
     func setOverride(_ target: String, isOnce: Bool) { override = Override(target: target, isOnce: isOnce) }
+
+    /// From its next start on its image has the address that DHCP gives it, and none before.
+    func askForAddress() { asksForAddress = true }
+
+    /// The address that it was given last; nil: none since it began to ask.
+    var address: String? {
+        (try? String(contentsOfFile: "\(folder)/address", encoding: .utf8))?
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+    }
 
     /// The system's resource (DSP0268 ComputerSystem).
     var system: String {
@@ -168,9 +179,24 @@ actor CrashMachine {
         try? Data((words + "\n").utf8).write(to: URL(fileURLWithPath: "\(folder)/cmdline"))
         kind = words.isEmpty ? .role : .discovery
         guard words.isEmpty else { return await keepRunning("unshare --mount", "bash \(folder)/ramdisk \(folder)") }
-        // What it has as its own, as systemd-networkd sees to it.
-        _ = try? await shell("ip -n \(namespace) address replace $(cat \(folder)/address)/24 dev eth0")
+        async let address: Void = setUpAddress()
         await keepRunning(image.unshare, "bash \(folder)/image \(folder) \(loop)p2 \(Shell.programs)")
+        await address
+    }
+
+    /// Sets up the address that the image has as its own, or asks until it is given one, as systemd-networkd does.
+    private func setUpAddress() async {
+        guard asksForAddress else {
+            _ = try? await shell("ip -n \(namespace) address replace $(cat \(folder)/address)/24 dev eth0")
+            return
+        }
+        try? FileManager.default.removeItem(atPath: "\(folder)/address")
+        while !Task.isCancelled {
+            let asked = try? await Shell.run(
+                "LEASE=\(folder)/address KEEP=1 busybox udhcpc -f -q -n -t 4 -T 1 -i eth0 -s \(folder)/lease.sh",
+                in: namespace)
+            if let asked, asked.status == 0 { return }
+        }
     }
 
     /// As a network card's firmware: an address by DHCP, then the boot script, for as long as that takes. nil: the script
@@ -181,9 +207,7 @@ actor CrashMachine {
                 "rm -f \(folder)/address; LEASE=\(folder)/address busybox udhcpc -f -q -n -t 4 -T 1 -i eth0 "
                     + "-s \(folder)/lease.sh && curl -sf --max-time 5 "
                     + "'http://10.91.0.1:8080/boot/ipxe?mac=\(mac)&uuid=\(uuid)&serial=\(serial)'", in: namespace)
-            if let address = try? String(contentsOfFile: "\(folder)/address", encoding: .utf8) {
-                leases.insert(address.trimmingCharacters(in: .whitespacesAndNewlines))
-            }
+            if let address { leases.insert(address) }
             if let asked, asked.status == 0 {
                 if let line = asked.output.split(separator: "\n").first(where: { $0.contains("muster.server=") }) {
                     let words = line.split(separator: " ").filter { $0.contains("=") }
@@ -268,8 +292,8 @@ extension CrashMachine {
     private static let lease = """
         #!/bin/sh
         case $1 in bound | renew)
-            ip address flush dev "$interface"
-            ip address add "$ip/${mask:-24}" dev "$interface"
+            [ "$KEEP" ] || ip address flush dev "$interface"
+            ip address replace "$ip/${mask:-24}" dev "$interface"
             echo "$ip" >"$LEASE"
             ;;
         esac

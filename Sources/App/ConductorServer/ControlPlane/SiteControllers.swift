@@ -30,18 +30,17 @@ struct SiteControllers: ControllerSurroundings {
                 address: address,
                 isReady: address != nil && node.isActiveAndConnected && node.hasControllerSecrets == true,
                 isServing: serving.contains(node.spec.name),
-                origin: address.map { origin(of: $0, on: node) } ?? .ownSetup)
+                isLentByOthers: address.map { isLentByOthers($0, to: node) } ?? false)
         }
         return states
     }
 
-    private func origin(of address: IPv4Address, on node: Node) -> ControllerState.AddressOrigin {
+    private func isLentByOthers(_ address: IPv4Address, to node: Node) -> Bool {
         let network = (try? node.id).flatMap { try? catalog.networks(of: $0).item(for: node) }
         if network?.links.contains(where: { $0.addresses.contains { $0.address == address } }) == true {
-            return .ownSetup
+            return false
         }
-        let segment = catalog.segments().first { $0.spec.network.contains(address) }
-        return segment?.spec.mode == .server ? .siteDHCP : .otherDHCP
+        return catalog.segments().first { $0.spec.network.contains(address) }?.spec.mode != .server
     }
 
     // MARK: What a control plane is woken by
