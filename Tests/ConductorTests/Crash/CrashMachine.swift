@@ -191,9 +191,10 @@ actor CrashMachine {
             return
         }
         try? FileManager.default.removeItem(atPath: "\(folder)/address")
+        // Who serves the segment first does not hear a client on its own host; the others answer after eight seconds.
         while !Task.isCancelled {
             let asked = try? await Shell.run(
-                "LEASE=\(folder)/address KEEP=1 busybox udhcpc -f -q -n -t 4 -T 1 -i eth0 -s \(folder)/lease.sh",
+                "LEASE=\(folder)/address KEEP=1 busybox udhcpc -f -q -n -t 20 -T 1 -i eth0 -s \(folder)/lease.sh",
                 in: namespace)
             if let asked, asked.status == 0 { return }
         }
