@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import BlobStore
 import FoundationEssentials
+import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -22,6 +23,9 @@ public final class HTTPBlobPeers: BlobPeerAccess, Service {
 
     /// How long a peer may be silent.
     private static let silenceMax = TimeAmount.seconds(20)
+    /// How long what was sent may stay without the word of the peer's kernel that it has come: a peer that is slow is waited
+    /// for, a machine that is gone is not (TCP_USER_TIMEOUT, tcp(7)), in milliseconds.
+    private static let lossMax: SocketOptionValue = 4000
     /// How long one transfer may take before it has to be begun again where it is.
     private static let transferMax = TimeAmount.minutes(30)
     /// Bytes of an answer that is not a blob.
@@ -62,6 +66,9 @@ public final class HTTPBlobPeers: BlobPeerAccess, Service {
             configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 16
             configuration.connectionPool.idleTimeout = .seconds(30)
             configuration.connectionPool.retryConnectionEstablishment = false
+            configuration.http1_1ConnectionDebugInitializer = { channel in
+                channel.setOption(.tcpOption(NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)), value: Self.lossMax)
+            }
             let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
             connections = .open(client)
             return client
