@@ -115,7 +115,7 @@ let package = Package(
         module("Protocol", "ImageChunks", ["Primitives", "WireCoding", "CZstd", crypto]),
 
         // Resource: the catalog's contract and its engines.
-        module("Resource", "ResourceModel", ["Primitives"]),
+        module("Resource", "ResourceModel", ["Primitives", logging]),
         module("Resource", "ReconcileRuntime", ["Primitives", "ResourceModel", logging, lifecycle]),
         module("Resource", "StoreMemory", ["Primitives", "ResourceModel"]),
         module("Resource", "StoreSQLite", ["Primitives", "ResourceModel", grdb]),
