@@ -313,7 +313,8 @@ let package = Package(
         program("muster-rack", ["VirtualRack", "Primitives", arguments]),
 
         // Testing.
-        module("Testing", "TestSupport", ["Primitives", "ResourceModel", "ReconcileRuntime", "StoreMemory"]),
+        module(
+            "Testing", "TestSupport", ["Primitives", "ResourceModel", "ReconcileRuntime", "StoreMemory", logging]),
         module(
             "Testing", "EtcdBed", ["Primitives", "ProgramRuns", "CLinux", x509, asn1, crypto]),
         module(
@@ -407,6 +408,7 @@ let package = Package(
             "Testing", "APIConformance",
             [
                 "APISupport", "AgentProtocol", "Identity", "CatalogIdentity", "ResourceModel", "Primitives",
+                "TestSupport",
                 hummingbird, httpTypes, nioCore, nioEmbedded, logging,
             ], path: "Tests/APIConformance"),
         suite("PolicyTests", ["Policy", "Primitives"]),
