@@ -480,8 +480,9 @@ let package = Package(
         suite(
             "APISupportTests",
             [
-                "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives",
-                hummingbird, httpTypes, nioCore, nioEmbedded, logging,
+                "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel", "ReconcileRuntime",
+                "StoreMemory",
+                "Primitives", hummingbird, httpTypes, nioCore, nioEmbedded, logging,
             ]),
         suite(
             "ConductorTests",
