@@ -130,7 +130,7 @@ struct SessionMiddleware: RouterMiddleware {
             return try await next(request, context)
         }
         if request.uri.path.hasSuffix("/live") { return .plain("Sign in first.\n", status: .unauthorized) }
-        return .seeOther("/sign-in?next=\(FleetPath.escape(request.uri.path))")
+        return .seeOther("/sign-in?next=\(request.uri.path.percentEncoded)")
     }
 }
 
