@@ -115,7 +115,7 @@ let package = Package(
         module("Protocol", "ImageChunks", ["Primitives", "WireCoding", "CZstd", crypto]),
 
         // Resource: the catalog's contract and its engines.
-        module("Resource", "ResourceModel", ["Primitives"]),
+        module("Resource", "ResourceModel", ["Primitives", logging]),
         module("Resource", "ReconcileRuntime", ["Primitives", "ResourceModel", logging, lifecycle]),
         module("Resource", "StoreMemory", ["Primitives", "ResourceModel"]),
         module("Resource", "StoreSQLite", ["Primitives", "ResourceModel", grdb]),
@@ -313,7 +313,8 @@ let package = Package(
         program("muster-rack", ["VirtualRack", "Primitives", arguments]),
 
         // Testing.
-        module("Testing", "TestSupport", ["Primitives", "ResourceModel", "ReconcileRuntime", "StoreMemory"]),
+        module(
+            "Testing", "TestSupport", ["Primitives", "ResourceModel", "ReconcileRuntime", "StoreMemory", logging]),
         module(
             "Testing", "EtcdBed", ["Primitives", "ProgramRuns", "CLinux", x509, asn1, crypto]),
         module(
@@ -407,6 +408,7 @@ let package = Package(
             "Testing", "APIConformance",
             [
                 "APISupport", "AgentProtocol", "Identity", "CatalogIdentity", "ResourceModel", "Primitives",
+                "TestSupport",
                 hummingbird, httpTypes, nioCore, nioEmbedded, logging,
             ], path: "Tests/APIConformance"),
         suite("PolicyTests", ["Policy", "Primitives"]),
@@ -478,8 +480,9 @@ let package = Package(
         suite(
             "APISupportTests",
             [
-                "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel", "StoreMemory", "Primitives",
-                hummingbird, httpTypes, nioCore, nioEmbedded, logging,
+                "APISupport", "Identity", "Policy", "CatalogIdentity", "ResourceModel", "ReconcileRuntime",
+                "StoreMemory",
+                "Primitives", hummingbird, httpTypes, nioCore, nioEmbedded, logging,
             ]),
         suite(
             "ConductorTests",

@@ -1,6 +1,7 @@
 import APISupport
 import HTTPTypes
 import Primitives
+import TestSupport
 
 extension ServiceConformance {
     static var answerChecks: [Check] {

@@ -3,6 +3,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 import Primitives
+import TestSupport
 
 /// What every service that is made with the kit must do, as checks that run against a scene made by the caller.
 public enum ServiceConformance<Bench: APIBench> {

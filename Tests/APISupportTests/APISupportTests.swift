@@ -9,15 +9,18 @@ import NIOCore
 import NIOEmbedded
 import Policy
 import Primitives
+import ReconcileRuntime
 import ResourceModel
 import StoreMemory
 import Synchronization
+import TestSupport
 import Testing
 
 /// An API of a few routes over a memory store.
 private struct TestAPI {
-    let store = MemoryStore()
+    let store = GatedStore(MemoryStore(), why: "the site moves")
     let audit: AuditLog
+    let log = LogLines()
     let barrierCount = Counter()
     private let responder: any HTTPResponder<FleetRequestContext>
 
@@ -34,6 +37,7 @@ private struct TestAPI {
 
     init(concurrencyMax: Int = 4, hold: @escaping @Sendable () async -> Void = {}) throws {
         let policy = try PolicyTable(FleetPolicy.defaults)
+        let store = store
         let audit = AuditLog(store: store)
         self.audit = audit
         let gate = Gate(policy: policy, audit: audit) { nil }
@@ -66,6 +70,13 @@ private struct TestAPI {
                 return Response.json(["ok": true])
             }
         }
+        router.post("write") { _, context in
+            try await gate.mutating(context, .power, key) { _ in
+                _ = try await store.commit(Transaction(operations: [.delete(key)]))
+                return Response.json(["ok": true])
+            }
+        }
+        router.post("seal") { _, _ -> Response in throw VaultError.store(.frozen("the site moves")) }
         router.post("fail") { _, context in
             try await gate.mutating(context, .power, key) { _ -> Response in
                 throw APIError.conflict("It is in maintenance.")
@@ -88,10 +99,7 @@ private struct TestAPI {
             body: RequestBody(buffer: ByteBuffer(string: body)))
         let context = FleetRequestContext(
             source: ApplicationRequestContextSource(
-                channel: EmbeddedChannel(),
-                logger: Logger(label: "test") { _ in
-                    SwiftLogNoOpLogHandler()
-                }))
+                channel: EmbeddedChannel(), logger: log.logger))
         let response = try await responder.respond(to: request, context: context)
         let collector = Collector()
         try await response.body.write(collector)
@@ -180,6 +188,25 @@ private func code(_ text: String) -> String? {
         let conflict = try await TestAPI().call(.get, "/conflict", headers: [.requestID: "bad id\u{7f}"])
         #expect(conflict.status == 409)
         #expect(conflict.headers[.requestID] != "bad id\u{7f}")
+    }
+
+    @Test func `what a frozen store refuses is answered, and said quietly`() async throws {
+        let api = try TestAPI()
+        await api.store.move(to: .readOnly)
+        for path in ["/write", "/seal"] {
+            let answer = try await api.call(.post, path)
+            #expect(answer.status == 503 && code(answer.text) == "store_frozen")
+            #expect(answer.headers[.retryAfter] == "5")
+        }
+        let lines = api.log.all
+        #expect(lines.count { $0.hasPrefix("debug request failed cause=the site moves") } == 2, "\(lines)")
+        #expect(lines.contains { $0.hasPrefix("debug audit event lost") }, "\(lines)")
+        #expect(!lines.contains { $0.hasPrefix("warning") || $0.hasPrefix("error") }, "\(lines)")
+        // Whom the policy has refused is told of wherever it can be.
+        #expect(try await api.call(.post, "/approve", token: "reader-token").status == 403)
+        #expect(api.log.all.contains { $0.hasPrefix("error audit event lost") })
+        #expect(try await api.call(.get, "/secret-failure").status == 500)
+        #expect(api.log.all.contains { $0.hasPrefix("error request failed") })
     }
 
     @Test func readsAndOrdersWaitForTheBarrier() async throws {

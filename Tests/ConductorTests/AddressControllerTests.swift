@@ -133,7 +133,7 @@ import Testing
     @Test func `what a frozen store refuses is assigned once it takes writes again`() async throws {
         let memory = MemoryStore()
         let gate = GatedStore(memory, why: "the site moves")
-        let loud = LoudLines()
+        let loud = LogLines(from: .warning)
         let cache = ResourceCache(
             store: gate, kinds: LiveCatalog.kinds, indexes: LiveCatalog.indexes, logger: loud.logger)
         let catalog = LiveCatalog(cache: cache)

@@ -1,4 +1,5 @@
 import CatalogBareMetal
+import Logging
 import Primitives
 import ReconcileRuntime
 import ResourceModel
@@ -15,7 +16,7 @@ import Testing
         let memory = MemoryStore()
         _ = try await memory.commit(Transaction(operations: [try Stored(new: PivotScene.segment("rack")).put()]))
         let gate = GatedStore(memory, why: "the site moves", position: .readOnly)
-        let loud = LoudLines()
+        let loud = LogLines(from: .warning)
         let recorder = SegmentRecorder(store: gate, clock: SystemWallClock(), logger: loud.logger)
         try await withDeadline {
             try await withThrowingTaskGroup(of: Void.self) { group in

@@ -84,27 +84,32 @@ import Testing
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let executor = try await nodes.executors([group.next()], [0])[0]
         let note = directory("address.json")
-        /// Runs the keeper of an agent that has just started until that is so.
-        func start(until isRight: @escaping @Sendable (AddressKeeper) -> Bool) async throws {
+        /// Runs the keeper of an agent that has just started, for as long as `body` takes.
+        func start(_ body: (AddressKeeper) async throws -> Void) async throws {
             let keeper = AddressKeeper(path: note, patience: .zero)
             keeper.apply(items)
             let running = Task(executorPreference: executor) { await keeper.run {} }
             defer { running.cancel() }
-            try await waitUntil { isRight(keeper) }
+            try await body(keeper)
         }
         @Sendable func word(_ keeper: AddressKeeper) -> Condition? {
             keeper.conditions(now: SystemWallClock().now).first
         }
         func addresses() -> String { nodes.run(0, "ip -4 -o address show dev cable") }
 
-        try await start { _ in SystemFile.text(note) != nil }
+        try await start { _ in try await waitUntil { SystemFile.text(note) != nil } }
         nodes.run(0, "ip address flush dev cable")
-        try await start { word($0)?.isTrue == true }
+        try await start { keeper in try await waitUntil { word(keeper)?.isTrue == true } }
         #expect(addresses().contains("10.9.0.1/24"))
         nodes.run(0, "ip address flush dev cable")
         nodes.run(1, "ip address add 10.9.0.1/24 dev cable")
-        try await start { word($0)?.message.contains("used by somebody else on cable") == true }
-        #expect(!addresses().contains("10.9.0.1"))
+        try await start { keeper in
+            try await waitUntil { word(keeper)?.message.contains("used by somebody else on cable") == true }
+            #expect(!addresses().contains("10.9.0.1"))
+            nodes.run(1, "ip address delete 10.9.0.1/24 dev cable")
+            nodes.run(0, "ip address replace 10.9.0.1/24 dev cable")
+            try await waitUntil { word(keeper)?.isTrue != false }
+        }
         try await group.shutdownGracefully()
     }
 }

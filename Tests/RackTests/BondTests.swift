@@ -54,14 +54,7 @@ struct BondTests {
     }
 
     private func prepare(_ bed: PathTests.Bed) async throws {
-        try await bed.rack.run(inNamespace: ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bed.key])
-        try await bed.startConductor()
-        let images = PathTests.images
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        try await bed.must(
-            ["image", "push", "node-network", "--role", "network", "--file", "\(images)/node-network.raw"],
-            timeout: .seconds(300))
+        try await bed.begin(images: ["network"], makesKey: true)
         try await bed.must(["site", "apply", "\(Self.inventory)/site-bond.yaml"])
         try await bed.waitForState("enroll", within: .seconds(400))
         try await bed.must(["node", "approve", "elm", "--role", "network"])

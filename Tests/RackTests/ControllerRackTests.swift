@@ -74,17 +74,8 @@ struct ControllerRackTests {
     // MARK: Steps
 
     private func prepare(_ bed: PathTests.Bed) async throws {
-        try await bed.rack.run(inNamespace: ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bed.key])
-        try await bed.startConductor()
-        let images = PathTests.images
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        try await bed.must(
-            ["image", "push", "node-controller", "--role", "controller", "--file", "\(images)/node-controller.raw"],
-            timeout: .seconds(300))
-        let site = "\(bed.rack.stateDirectory)/site.yaml"
-        try bed.rack.siteFile(sshKeyFiles: ["\(bed.key).pub"]).write(toFile: site, atomically: true, encoding: .utf8)
-        try await bed.must(["site", "apply", site])
+        try await bed.begin(images: ["controller"], makesKey: true)
+        try await bed.applySite(bed.siteWithKey)
     }
 
     private func deploy(_ bed: PathTests.Bed) async throws {

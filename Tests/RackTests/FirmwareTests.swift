@@ -85,12 +85,7 @@ struct FirmwareTests {
         _ machine: Machine
     ) async throws {
         try await onRack(machine, "whole") { bed in
-            try await bed.must(
-                [
-                    "image", "push", "node-network", "--role", "network", "--file",
-                    "\(PathTests.images)/node-network.raw",
-                ],
-                timeout: .seconds(300))
+            try await bed.pushImage(of: "network")
             try await discover(bed, machine)
             try await bed.must(["node", "approve", bed.node, "--role", "network"])
             try await bed.waitForState("active", within: .seconds(600))
@@ -128,13 +123,8 @@ struct FirmwareTests {
     }
 
     private func prepare(_ bed: PathTests.Bed) async throws {
-        try await bed.startConductor()
-        let images = PathTests.images
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        let site = "\(bed.rack.stateDirectory)/site.yaml"
-        try bed.rack.siteFile().write(toFile: site, atomically: true, encoding: .utf8)
-        try await bed.must(["site", "apply", site])
+        try await bed.begin()
+        try await bed.applySite(bed.rack.siteFile())
     }
 
     /// The conductor switches the machine on by itself.

@@ -89,20 +89,8 @@ struct IPMIRackTests {
     }
 
     private func walk(_ bed: PathTests.Bed) async throws {
-        let images = PathTests.images
-        try await bed.startConductor()
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        try await bed.must(
-            ["image", "push", "node-network", "--role", "network", "--file", "\(images)/node-network.raw"],
-            timeout: .seconds(300))
-        let site = "\(bed.rack.stateDirectory)/site.yaml"
-        try bed.rack.siteFile().write(toFile: site, atomically: true, encoding: .utf8)
-        try await bed.must(["site", "apply", site], password: "not-the-password")
-        try await waitUntil("the BMC to refuse the password", within: .seconds(60)) {
-            try await bed.must(["bmc", "list", "--json"]).contains("refuses the user or the password")
-        }
-        try await bed.must(["site", "apply", site])
+        try await bed.begin(images: ["network"])
+        try await bed.applyWithWrongPasswordFirst(try bed.writeSite(bed.rack.siteFile()))
         // The conductor switches the machine on by itself.
         try await bed.waitForState("enroll", within: .seconds(400))
         let detail = try await bed.json(BMCDetail.self, ["bmc", "show", "oak-bmc"])

@@ -57,11 +57,9 @@ struct MediaTests {
                 "image", "push-ramdisk", "--kernel", "\(PathTests.images)/vmlinuz", "--initrd",
                 "\(PathTests.images)/initrd.zst", "--media", "\(state)/boot.iso",
             ], timeout: .seconds(120))
-        let site = "\(state)/site.yaml"
         let text = bed.rack.siteFile().replacing(
             "powersOnForDiscovery: true", with: "powersOnForDiscovery: true\n    boot: \(way)")
-        try text.write(toFile: site, atomically: true, encoding: .utf8)
-        try await bed.must(["site", "apply", site])
+        try await bed.applySite(text)
         try await bed.waitForState("enroll", within: .seconds(600))
         let console = try bed.rack.console(machine: bed.node)
         #expect(console.contains("Muster: booting from the medium"), "\(console.suffix(3000))")
@@ -73,9 +71,7 @@ struct MediaTests {
 
     /// The medium is taken out before the disk is booted.
     private func deploy(_ bed: PathTests.Bed) async throws {
-        try await bed.must(
-            ["image", "push", "node-network", "--role", "network", "--file", "\(PathTests.images)/node-network.raw"],
-            timeout: .seconds(300))
+        try await bed.pushImage(of: "network")
         try await bed.must(["node", "approve", bed.node, "--role", "network"])
         try await bed.waitForState("active", within: .seconds(900))
         let domain = try await bed.rack.virsh("dumpxml --inactive \(bed.node)")

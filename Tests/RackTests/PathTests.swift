@@ -138,21 +138,10 @@ struct PathTests {
     }
 
     private func prepare(_ bed: Bed) async throws {
-        try await bed.rack.run(inNamespace: ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bed.key])
-        try await bed.startConductor()
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(Self.images)/vmlinuz", "--initrd", "\(Self.images)/initrd.zst"])
-        try await bed.must(
-            ["image", "push", "node-network", "--role", "network", "--file", "\(Self.images)/node-network.raw"],
-            timeout: .seconds(300))
-        let site = "\(bed.rack.stateDirectory)/site.yaml"
-        try bed.rack.siteFile(sshKeyFiles: ["\(bed.key).pub"]).write(toFile: site, atomically: true, encoding: .utf8)
+        try await bed.begin(images: ["network"], makesKey: true)
+        let site = try bed.writeSite(bed.siteWithKey)
         try await bed.must(["site", "validate", site])
-        try await bed.must(["site", "apply", site], password: "not-the-password")
-        try await waitUntil("the BMC to refuse the password", within: .seconds(60)) {
-            try await bed.must(["bmc", "list", "--json"]).contains("refuses the user or the password")
-        }
-        try await bed.must(["site", "apply", site])
+        try await bed.applyWithWrongPasswordFirst(site)
     }
 
     /// The conductor switches the machine on by itself; it registers and gets nothing secret.
@@ -204,9 +193,7 @@ struct PathTests {
         try file.close()
         try await bed.must(["node", "deploy", bed.node])
         try await bed.waitForCause("Push the image again", in: "deploy failed", within: .seconds(120))
-        let push = try await bed.must(
-            ["image", "push", "node-network", "--role", "network", "--file", "\(Self.images)/node-network.raw"],
-            timeout: .seconds(300))
+        let push = try await bed.pushImage(of: "network")
         #expect(push.contains("Sent 1 chunk"), "\(push)")
     }
 

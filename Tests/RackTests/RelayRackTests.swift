@@ -33,17 +33,8 @@ struct RelayRackTests {
     private func walk(_ bed: PathTests.Bed) async throws {
         // Bringing up what is up changes nothing.
         #expect(try await bed.rack.up().done.isEmpty)
-        try await bed.rack.run(inNamespace: ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bed.key])
-        try await bed.startConductor()
-        let images = PathTests.images
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        try await bed.must(
-            ["image", "push", "node-network", "--role", "network", "--file", "\(images)/node-network.raw"],
-            timeout: .seconds(300))
-        let site = "\(bed.rack.stateDirectory)/site.yaml"
-        try bed.rack.siteFile(sshKeyFiles: ["\(bed.key).pub"]).write(toFile: site, atomically: true, encoding: .utf8)
-        try await bed.must(["site", "apply", site])
+        try await bed.begin(images: ["network"], makesKey: true)
+        try await bed.applySite(bed.siteWithKey)
         try await bed.waitForState("enroll", within: .seconds(400))
         try await bed.must(["node", "approve", bed.node, "--role", "network"])
         try await bed.waitForState("active", within: .seconds(900))

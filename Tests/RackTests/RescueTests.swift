@@ -37,17 +37,8 @@ struct RescueTests {
     }
 
     private func deploy(_ bed: PathTests.Bed) async throws {
-        try await bed.rack.run(inNamespace: ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bed.key])
-        try await bed.startConductor()
-        let images = PathTests.images
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        try await bed.must(
-            ["image", "push", "node-network", "--role", "network", "--file", "\(images)/node-network.raw"],
-            timeout: .seconds(300))
-        let site = "\(bed.rack.stateDirectory)/site.yaml"
-        try bed.rack.siteFile(sshKeyFiles: ["\(bed.key).pub"]).write(toFile: site, atomically: true, encoding: .utf8)
-        try await bed.must(["site", "apply", site])
+        try await bed.begin(images: ["network"], makesKey: true)
+        try await bed.applySite(bed.siteWithKey)
         try await bed.waitForState("enroll", within: .seconds(400))
         let early = try await bed.muster(["node", "rescue", bed.node])
         #expect(early.status == 4 && early.errorOutput.contains("muster node approve"), "\(early)")

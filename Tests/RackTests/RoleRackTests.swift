@@ -50,16 +50,7 @@ struct RoleRackTests {
     }
 
     private func prepare(_ bed: PathTests.Bed) async throws {
-        try await bed.rack.run(inNamespace: ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bed.key])
-        try await bed.startConductor()
-        let images = PathTests.images
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        for role in Self.roles {
-            try await bed.must(
-                ["image", "push", "node-\(role)", "--role", role, "--file", "\(images)/node-\(role).raw"],
-                timeout: .seconds(300))
-        }
+        try await bed.begin(images: Self.roles, makesKey: true)
         try await bed.must(["site", "apply", "\(Self.inventory)/site.yaml"])
     }
 

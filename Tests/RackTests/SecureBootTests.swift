@@ -55,11 +55,7 @@ struct SecureBootTests {
 
     /// What is written boots under Secure Boot as well: the disk's shim, signed GRUB and signed kernel.
     private func deploy(_ bed: PathTests.Bed) async throws {
-        try await bed.must(
-            [
-                "image", "push", "node-network", "--role", "network", "--file",
-                "\(PathTests.images)/node-network.raw",
-            ], timeout: .seconds(300))
+        try await bed.pushImage(of: "network")
         let before = try bed.rack.console(machine: bed.node).count
         try await bed.must(["node", "approve", bed.node, "--role", "network"])
         try await bed.waitForState("active", within: .seconds(900))
@@ -69,13 +65,8 @@ struct SecureBootTests {
     }
 
     private func discover(_ bed: PathTests.Bed) async throws {
-        try await bed.startConductor()
-        let images = PathTests.images
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        let site = "\(bed.rack.stateDirectory)/site.yaml"
-        try bed.rack.siteFile().write(toFile: site, atomically: true, encoding: .utf8)
-        try await bed.must(["site", "apply", site])
+        try await bed.begin()
+        try await bed.applySite(bed.rack.siteFile())
         try await bed.waitForState("enroll", within: .seconds(900))
         let inventory = try await bed.json(InventoryReport.self, ["node", "inventory", bed.node])
         #expect(inventory.system.secureBoot == true)

@@ -65,14 +65,8 @@ struct TPMRackTests {
     }
 
     private func enrol(_ bed: PathTests.Bed) async throws {
-        try await bed.startConductor()
-        let images = PathTests.images
-        try await bed.must(
-            ["image", "push-ramdisk", "--kernel", "\(images)/vmlinuz", "--initrd", "\(images)/initrd.zst"])
-        let site = "\(bed.rack.stateDirectory)/site.yaml"
-        let text = bed.rack.siteFile() + Self.rule
-        try text.write(toFile: site, atomically: true, encoding: .utf8)
-        try await bed.must(["site", "apply", site])
+        try await bed.begin()
+        try await bed.applySite(bed.rack.siteFile() + Self.rule)
         // The rule lets it in; no image is here, so its deployment ends at once, and nothing is written.
         try await waitUntil("the machine to be let in by its TPM", within: .seconds(400)) {
             try await bed.nodes().first { $0.name == bed.node }?.state == "deploy failed"

@@ -42,6 +42,9 @@ public struct APIError: UserFacingError {
             headers: [.retryAfter: "30"])
     }
 
+    /// The code of what a store refuses that is frozen on purpose.
+    static let frozenCode = "store_frozen"
+
     /// A token is missing or wrong (RFC 6750 section 3).
     static let unauthorized = APIError(
         .unauthorized, "unauthorized",
@@ -104,7 +107,7 @@ extension StoreError: APIErrorConvertible {
         case .leaseEnded: APIError(.conflict, "lease_ended", publicMessage)
         case .unavailable, .inUse:
             APIError(.serviceUnavailable, "store_unavailable", publicMessage, headers: [.retryAfter: "5"])
-        case .frozen: APIError(.serviceUnavailable, "store_frozen", publicMessage, headers: [.retryAfter: "5"])
+        case .frozen: APIError(.serviceUnavailable, APIError.frozenCode, publicMessage, headers: [.retryAfter: "5"])
         case .diskFull, .quotaExceeded: .diskFull(publicMessage)
         case .undecodable, .tooNew: APIError(.internalServerError, "store_unreadable", publicMessage)
         }

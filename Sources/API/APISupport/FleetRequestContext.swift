@@ -2,6 +2,7 @@ import Hummingbird
 import Identity
 import Logging
 import NIOCore
+import Primitives
 import Synchronization
 
 /// What is known of one request: who asks, from where, and the name it has in logs and audit events.
@@ -29,6 +30,15 @@ public struct FleetRequestContext: RequestContext {
     public var principal: Principal { caller?.principal ?? .anonymous }
 
     public var maxUploadSize: Int { RequestLimits.bodySizeMax }
+
+    /// Logs that the request failed inside the conductor, and the cause; quietly when its store was frozen on purpose, for
+    /// then nothing is wrong.
+    public func logFailure(_ error: any Error, _ what: Logger.Message = "request failed") {
+        let isFrozen = APIError(error, requestID: requestID).code == APIError.frozenCode
+        let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
+        logger.log(
+            level: isFrozen ? .debug : .error, what, metadata: ["cause": .string(cause.printable(limit: 2000))])
+    }
 
     /// Shared by all copies of one request's context, so that the outermost log knows who it was.
     private final class Identity: Sendable {

@@ -96,7 +96,7 @@ public struct Gate: Sendable {
             before: note.before.map(AuditLog.digest), after: note.after.map(AuditLog.digest),
             summary: note.summary ?? (isNoted ? AuditSummary.changes(from: note.before, to: note.after) : nil))
         let audit = audit
-        let written = await Task { () async -> (any UserFacingError)? in
+        let lost = await Task { () async -> StoreError? in
             do throws(StoreError) {
                 try await audit.record(spec)
                 return nil
@@ -104,12 +104,14 @@ public struct Gate: Sendable {
                 return error
             }
         }.value
-        guard let written else { return }
-        context.logger.error("audit event lost", metadata: ["cause": .string(written.diagnostic)])
+        guard let lost else { return }
+        // A frozen store refuses first the change and then the event that tells of it.
+        let level = if case .failed = outcome { lost.logLevel(.error) } else { Logger.Level.error }
+        context.logger.log(level: level, "audit event lost", metadata: ["cause": .string(lost.diagnostic)])
         if case .ok = outcome {
             throw APIError(
                 .internalServerError, "not_audited",
-                "The change was made, but its audit event could not be written: \(written.publicMessage)")
+                "The change was made, but its audit event could not be written: \(lost.publicMessage)")
         }
     }
 }

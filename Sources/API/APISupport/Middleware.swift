@@ -50,10 +50,7 @@ public struct RequestLogMiddleware: RouterMiddleware {
             if let response = answer(error, request, context) { return response }
         }
         let answer = APIError(error, requestID: context.requestID)
-        if answer.status.kind == .serverError {
-            let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
-            context.logger.error("request failed", metadata: ["cause": .string(cause.printable(limit: 2000))])
-        }
+        if answer.status.kind == .serverError { context.logFailure(error) }
         return answer.response
     }
 

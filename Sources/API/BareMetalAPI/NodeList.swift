@@ -109,24 +109,8 @@ extension APICall where Backend == BareMetalBackend {
         let page = rest.prefix(limit)
         var others = query.items.filter { !["marker", "limit"].contains($0.name) }
         others += [("limit", "\(limit)"), ("marker", page.last.map(id) ?? "")]
-        let text = others.map { "\($0.name)=\(QueryText.encode($0.value))" }.joined(separator: "&")
+        let text = others.map { "\($0.name)=\($0.value.percentEncoded)" }.joined(separator: "&")
         return (page, "\(base)/v1/\(path)?\(text)")
-    }
-}
-
-/// Values in queries of links.
-enum QueryText {
-    /// Percent-encoded but for RFC 3986's unreserved characters.
-    static func encode(_ text: String) -> String {
-        var result = ""
-        for byte in text.utf8 {
-            switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E:
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            default: result += "%" + Hex.encode([byte]).uppercased()
-            }
-        }
-        return result
     }
 }
 

@@ -129,5 +129,5 @@ struct PageWords: Sendable {
     }
 
     /// The path of a node's page.
-    static func path(_ node: NodeID) -> String { "/nodes/\(FleetPath.escape(node.raw))" }
+    static func path(_ node: NodeID) -> String { "/nodes/\(node.raw.percentEncoded)" }
 }

@@ -130,7 +130,7 @@ struct SessionMiddleware: RouterMiddleware {
             return try await next(request, context)
         }
         if request.uri.path.hasSuffix("/live") { return .plain("Sign in first.\n", status: .unauthorized) }
-        return .seeOther("/sign-in?next=\(FleetPath.escape(request.uri.path))")
+        return .seeOther("/sign-in?next=\(request.uri.path.percentEncoded)")
     }
 }
 
@@ -146,10 +146,7 @@ struct PageErrorMiddleware: RouterMiddleware {
             return try await next(request, context)
         } catch {
             let answer = APIError(error, requestID: context.requestID)
-            if answer.status.kind == .serverError {
-                let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
-                context.logger.error("page failed", metadata: ["cause": .string(cause.printable(limit: 2000))])
-            }
+            if answer.status.kind == .serverError { context.logFailure(error, "page failed") }
             let content = tag("section", ["class": "panel narrow"]) {
                 tag("h1") { answer.status == .notFound ? "Not found" : "That did not work" }
                 tag("p") { PageWords.advice(answer.message) }

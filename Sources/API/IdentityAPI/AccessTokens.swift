@@ -34,7 +34,7 @@ extension KeystoneAPI {
                 $0.spec.isAccessToken && $0.spec.lender == user
             }
             return try call.list(
-                "access_tokens", path: "/v3/users/\(PathText.encode(user))/OS-OAUTH1/access_tokens",
+                "access_tokens", path: "/v3/users/\(user.percentEncoded)/OS-OAUTH1/access_tokens",
                 tokens.map(call.render))
         },
         IdentityRoute(

@@ -59,7 +59,7 @@ extension APICall where Backend == IdentityBackend {
     /// Throws `APIError` 400 when the signature is not complete.
     func signedRequest(_ path: String) throws -> OAuth1Request? {
         guard let header = headers[.authorization], header.prefix(6).lowercased() == "oauth " else { return nil }
-        let query = query.items.map { "\(PathText.encode($0.name))=\(PathText.encode($0.value))" }.joined(
+        let query = query.items.map { "\($0.name.percentEncoded)=\($0.value.percentEncoded)" }.joined(
             separator: "&")
         do throws(OAuth1Error) {
             return try OAuth1Request(

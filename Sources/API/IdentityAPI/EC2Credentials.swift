@@ -95,7 +95,7 @@ extension APICall where Backend == IdentityBackend {
             "access": .string(access), "secret": blob["secret"] ?? nil, "trust_id": blob["trust_id"] ?? nil,
             "links": [
                 "self": .string(
-                    "\(base)/v3/users/\(credential.spec.userID)/credentials/OS-EC2/\(PathText.encode(access))")
+                    "\(base)/v3/users/\(credential.spec.userID)/credentials/OS-EC2/\(access.percentEncoded)")
             ],
         ]
     }

@@ -31,7 +31,8 @@ struct FederatedLogin: Sendable {
             throw .refused("the mapping gives no user; let it give a user's name or id")
         }
         // As Keystone writes it, which is Python's `quote`.
-        let unique = PathText.encode(id, keepsSlashes: true)
+        let unique = id.split(separator: "/", omittingEmptySubsequences: false).map(\.percentEncoded).joined(
+            separator: "/")
         guard (1...Self.textLengthMax).contains(unique.utf8.count), id.hasOnlyPrintableScalars else {
             throw .refused("the user's id has control characters, or more than \(Self.textLengthMax) characters")
         }

@@ -35,7 +35,7 @@ extension KeystoneAPI {
         ) { call in
             let provider = try call.existingProvider().spec.id
             let protocols = call.directory.now.all(FederationProtocol.self).filter { $0.spec.providerID == provider }
-            let path = "\(identityProviderNoun.path)/\(PathText.encode(provider))/protocols"
+            let path = "\(identityProviderNoun.path)/\(provider.percentEncoded)/protocols"
             return try call.list("protocols", path: path, protocols.map { .object(call.listed($0)) })
         },
         IdentityRoute(
@@ -81,11 +81,11 @@ extension APICall where Backend == IdentityBackend {
     }
 
     private func members(_ entry: FederationProtocol) -> [String: JSONValue] {
-        let provider = "\(base)\(KeystoneAPI.identityProviderNoun.path)/\(PathText.encode(entry.spec.providerID))"
+        let provider = "\(base)\(KeystoneAPI.identityProviderNoun.path)/\(entry.spec.providerID.percentEncoded)"
         return [
             "id": .string(entry.spec.id), "mapping_id": .string(entry.spec.mappingID),
             "links": [
-                "self": .string("\(provider)/protocols/\(PathText.encode(entry.spec.id))"),
+                "self": .string("\(provider)/protocols/\(entry.spec.id.percentEncoded)"),
                 "identity_provider": .string(provider),
             ],
         ]

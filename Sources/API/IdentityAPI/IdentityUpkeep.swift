@@ -23,7 +23,7 @@ public struct IdentityUpkeep: Service {
             while !Task.isCancelled {
                 do { try await sweep() } catch is CancellationError { return } catch {
                     backend.logger.log(
-                        level: error.isOfFrozenStore ? .debug : .warning,
+                        level: error.logLevel(.warning),
                         "the identity service's upkeep is tried again", metadata: ["cause": "\(error)"])
                 }
                 try? await Task.sleep(for: pause)

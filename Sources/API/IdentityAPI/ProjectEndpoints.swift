@@ -64,7 +64,7 @@ extension KeystoneAPI {
             let found = try call.given(try call.existing(EndpointGroup.self, "endpoint_group").id, "endpoint group")
                 .spec
             let path =
-                "/v3/OS-EP-FILTER/endpoint_groups/\(found.endpointID)/projects/\(PathText.encode(found.projectID))"
+                "/v3/OS-EP-FILTER/endpoint_groups/\(found.endpointID)/projects/\(found.projectID.percentEncoded)"
             return .json([
                 "project_endpoint_group": [
                     "endpoint_group_id": .string(found.endpointID), "project_id": .string(found.projectID),

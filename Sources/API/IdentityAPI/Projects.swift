@@ -120,7 +120,7 @@ extension KeystoneAPI {
             if let fault = ProjectTags.tag.fault(in: .string(tag)) { throw APIError.badRequest(fault.message) }
             try await call.changeTags("identity:create_project_tag") { if !$0.contains(tag) { $0.append(tag) } }
             return APIAnswer(headers: [
-                .location: "\(call.base)/v3/projects/\(call.parameter("project_id"))/tags/\(PathText.encode(tag))"
+                .location: "\(call.base)/v3/projects/\(call.parameter("project_id"))/tags/\(tag.percentEncoded)"
             ])
         },
         IdentityRoute(

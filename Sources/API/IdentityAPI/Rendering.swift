@@ -24,7 +24,7 @@ struct Noun<Spec: IdentitySpec>: Sendable {
     func render(_ entry: Entry, base: String) -> JSONValue {
         var members = members(entry)
         let id = identifier(entry)
-        let address = "\(base)\(path)/\(PathText.encode(id))"
+        let address = "\(base)\(path)/\(id.percentEncoded)"
         members["id"] = .string(id)
         members["links"] = .object(
             links.mapValues { .string("\(address)/\($0)") }.merging(["self": .string(address)]) { $1 })
@@ -80,23 +80,6 @@ extension Schema {
     }
 }
 
-/// Identifiers in paths of links.
-enum PathText {
-    /// Percent-encoded but for RFC 3986's unreserved characters, and slashes where they are kept.
-    static func encode(_ text: String, keepsSlashes: Bool = false) -> String {
-        var result = ""
-        for byte in text.utf8 {
-            switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E:
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            case 0x2F where keepsSlashes: result += "/"
-            default: result += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
-            }
-        }
-        return result
-    }
-}
-
 extension APICall where Backend == IdentityBackend {
     /// The most elements of a list's page.
     static var pageCountMax: Int { 10_000 }
@@ -126,8 +109,8 @@ extension APICall where Backend == IdentityBackend {
         }
         guard rest.count > limit else { return (rest, nil) }
         let page = rest.prefix(limit)
-        let others = query.items.filter { $0.name != "marker" }.map { "\($0.name)=\(PathText.encode($0.value))" }
-        let marker = "marker=\(PathText.encode(page.last.map(id) ?? ""))"
+        let others = query.items.filter { $0.name != "marker" }.map { "\($0.name)=\($0.value.percentEncoded)" }
+        let marker = "marker=\((page.last.map(id) ?? "").percentEncoded)"
         return (page, "\(base)\(path)?\((others + [marker]).joined(separator: "&"))")
     }
 

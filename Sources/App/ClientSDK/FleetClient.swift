@@ -161,7 +161,7 @@ public struct FleetClient: Sendable {
     }
 
     func request(_ method: HTTPMethod, _ path: String, query: [(String, String?)]) -> HTTPClientRequest {
-        let pairs = query.compactMap { name, value in value.map { "\(name)=\(FleetPath.escape($0))" } }
+        let pairs = query.compactMap { name, value in value.map { "\(name)=\($0.percentEncoded)" } }
         let suffix = pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&")
         // `open` puts the address before it, which may first have to be found.
         var request = HTTPClientRequest(url: path + suffix)

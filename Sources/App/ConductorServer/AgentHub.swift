@@ -96,9 +96,7 @@ struct AgentHub: AgentPortDelegate, Service {
                 held, by: session.node, known: known,
                 trusted: told.map { Array($0.authorities.prefix(TrustItem.authorityCountMax)) })
         } catch {
-            logger.log(
-                level: error.isOfFrozenStore ? .debug : .warning,
-                "\(session): its certificate was not noted: \(error)")
+            logger.log(level: error.logLevel(.warning), "\(session): its certificate was not noted: \(error)")
         }
     }
 
@@ -176,11 +174,9 @@ struct AgentHub: AgentPortDelegate, Service {
         } catch {
             switch input {
             case .agentConnected, .agentDisconnected:
-                logger.log(
-                    level: error.isOfFrozenStore ? .debug : .warning,
-                    "\(session): its stream's change is told later: \(error)")
+                logger.log(level: error.logLevel(.warning), "\(session): its stream's change is told later: \(error)")
                 ledger.add(session.node, session.id)
-            default: logger.log(level: error.isOfFrozenStore ? .debug : .error, "\(session): \(error)")
+            default: logger.log(level: error.logLevel(.error), "\(session): \(error)")
             }
         }
     }
@@ -197,9 +193,7 @@ struct AgentHub: AgentPortDelegate, Service {
             try session.send(
                 .certificate(EnrolmentReply(certificateChain: issued.certificatePEM, notAfter: issued.notAfter)))
         } catch {
-            logger.log(
-                level: error.isOfFrozenStore ? .debug : .warning,
-                "\(session): its certificate was not renewed: \(error)")
+            logger.log(level: error.logLevel(.warning), "\(session): its certificate was not renewed: \(error)")
         }
     }
 
@@ -248,9 +242,7 @@ struct AgentHub: AgentPortDelegate, Service {
                 let stream = Node.Stream(conductor: conductor, number: session)
                 try await controller.submit(.agentConnected(hello, stream), to: id)
             } catch {
-                logger.log(
-                    level: error.isOfFrozenStore ? .debug : .error,
-                    "\(id): that its stream is open was not noted: \(error)")
+                logger.log(level: error.logLevel(.error), "\(id): that its stream is open was not noted: \(error)")
             }
         }
     }

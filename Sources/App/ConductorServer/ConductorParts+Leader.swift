@@ -148,9 +148,7 @@ extension ConductorParts {
             passwordVersion: { catalog.passwordVersion(of: $0) }, driver: { door.driver(of: $0) },
             powerRead: { node, reading in
                 do { try await controller.submit(.powerRead(reading), to: try node.id) } catch {
-                    logger.log(
-                        level: error.isOfFrozenStore ? .debug : .warning,
-                        "\(node.spec.name): its power was not noted: \(error)")
+                    logger.log(level: error.logLevel(.warning), "\(node.spec.name): its power was not noted: \(error)")
                 }
             },
             certificateChanged: { bmc, node, message in
@@ -169,8 +167,7 @@ extension ConductorParts {
                     _ = try await store.commit(Transaction(operations: operations))
                 } catch {
                     logger.log(
-                        level: error.isOfFrozenStore ? .debug : .error,
-                        "\(bmc.metadata.name): its event was not written: \(error)")
+                        level: error.logLevel(.error), "\(bmc.metadata.name): its event was not written: \(error)")
                 }
             }, sensors: sensors, medium: medium(),
             passwords: PasswordRotator(

@@ -51,9 +51,7 @@ struct ConductorRegistration: Service {
             do { held = try await keep(held) } catch {
                 if case .leaseEnded? = error as? StoreError { held = nil }
                 if !Task.isCancelled {
-                    logger.log(
-                        level: error.isOfFrozenStore ? .debug : .warning,
-                        "\(name) is not registered as it should be: \(error)")
+                    logger.log(level: error.logLevel(.warning), "\(name) is not registered as it should be: \(error)")
                 }
             }
             // What was lost is written again soon: agents and the leader take this conductor for gone.

@@ -44,7 +44,7 @@ struct Housekeeper: Service {
                 } catch let error as CancellationError {
                     throw error
                 } catch {
-                    logger.log(level: error.isOfFrozenStore ? .debug : .error, "housekeeping: \(error)")
+                    logger.log(level: error.logLevel(.error), "housekeeping: \(error)")
                 }
             }
         }

@@ -4,7 +4,6 @@ import CatalogBareMetal
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
-import Logging
 import NIOCore
 import Primitives
 
@@ -79,10 +78,7 @@ struct MachineErrorMiddleware: RouterMiddleware {
             return try await next(request, context)
         } catch {
             let answer = MachineAnswer(error, requestID: context.requestID)
-            if answer.status.kind == .serverError {
-                let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
-                context.logger.error("request failed", metadata: ["cause": .string(cause.printable(limit: 2000))])
-            }
+            if answer.status.kind == .serverError { context.logFailure(error) }
             var response = Response.json(
                 AgentProtocol.ErrorBody(code: answer.code, message: answer.message), status: answer.status)
             for header in answer.headers { response.headers[header.name] = header.value }

@@ -125,7 +125,7 @@ struct AuthorityController: Service {
                     throw error
                 } catch {
                     logger.log(
-                        level: error.isOfFrozenStore ? .debug : .error,
+                        level: error.logLevel(.error),
                         "the rotation of the site's authority does not go on, and is tried again: \(error)")
                 }
             }

@@ -108,9 +108,7 @@ extension AgentHub {
                         .agentDisconnected(Node.Stream(conductor: conductor, number: session)), to: node)
                 }
             } catch {
-                logger.log(
-                    level: error.isOfFrozenStore ? .debug : .warning,
-                    "\(node): its stream's change is told later: \(error)")
+                logger.log(level: error.logLevel(.warning), "\(node): its stream's change is told later: \(error)")
                 // The others would fail likewise, each after a while.
                 left[node] = session
                 for (node, session) in left { ledger.add(node, session) }

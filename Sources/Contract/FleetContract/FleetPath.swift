@@ -13,23 +13,7 @@ public enum FleetPath {
 
     /// A path below the root, each part escaped.
     public static func below(_ parts: String...) -> String {
-        parts.reduce(root) { $0 + "/" + escape($1) }
-    }
-
-    /// `text` with everything but unreserved characters escaped (RFC 3986 section 2.1).
-    public static func escape(_ text: some StringProtocol) -> String {
-        var result = ""
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            default:
-                result += "%" + Hex.encode([byte]).uppercased()
-            }
-        }
-        return result
+        parts.reduce(root) { $0 + "/" + $1.percentEncoded }
     }
 }
 

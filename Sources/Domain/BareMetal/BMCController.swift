@@ -123,7 +123,7 @@ public struct BMCController: Service {
             if let error = error as? StoreError {
                 // Nothing of it says how the BMC is.
                 logger.log(
-                    level: error.isFrozen ? .debug : .warning,
+                    level: error.logLevel(.warning),
                     "\(bmc.metadata.name): its password is not settled yet: \(error.publicMessage)")
                 return .notWritten
             }
@@ -217,9 +217,7 @@ public struct BMCController: Service {
             }
             return true
         } catch {
-            logger.log(
-                level: error.isOfFrozenStore ? .debug : .error,
-                "\(bmc.metadata.name): its status was not written: \(error)")
+            logger.log(level: error.logLevel(.error), "\(bmc.metadata.name): its status was not written: \(error)")
             return false
         }
     }

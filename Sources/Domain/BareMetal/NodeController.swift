@@ -268,9 +268,7 @@ public struct NodeController: Service {
         do {
             try await submit(input, to: try node.id)
         } catch {
-            logger.log(
-                level: error.isOfFrozenStore ? .debug : .error,
-                "\(node.spec.name): \(input) was not taken: \(error)")
+            logger.log(level: error.logLevel(.error), "\(node.spec.name): \(input) was not taken: \(error)")
         }
     }
 
@@ -281,9 +279,7 @@ public struct NodeController: Service {
                 try await submit(input, to: try node.id)
                 return
             } catch let error as StoreError where error.mayPass {
-                logger.log(
-                    level: error.isFrozen ? .debug : .error, "\(node.spec.name): \(input) waits for the store: \(error)"
-                )
+                logger.log(level: error.logLevel(.error), "\(node.spec.name): \(input) waits for the store: \(error)")
                 do { try await pause(.seconds(1)) } catch { return }
             } catch {
                 logger.error("\(node.spec.name): \(input) was not taken: \(error)")

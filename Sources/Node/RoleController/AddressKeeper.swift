@@ -60,7 +60,13 @@ final class AddressKeeper: Sendable {
             wanted: wanted, links: try netlink.links(), addresses: try netlink.addresses(),
             now: .seconds(Machine.uptimeSeconds))
         switch step {
-        case .nothing: break
+        case .nothing:
+            let wasMissing = state.withLock { state in
+                guard state.word?.isFine == false else { return false }
+                state.word = nil
+                return true
+            }
+            if wasMissing { changed() }
         case .wait:
             guard let wanted else { break }
             tell(false, "\(wanted), by which the others know this controller, is on none of its interfaces.", changed)

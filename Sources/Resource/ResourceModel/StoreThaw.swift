@@ -1,3 +1,5 @@
+import Logging
+
 /// What works in the background while a store is frozen on purpose, which it is for seconds.
 public enum StoreThaw {
     /// Between two tries.
@@ -20,4 +22,7 @@ public enum StoreThaw {
 extension Error {
     /// Whether a store was frozen on purpose: nothing is wrong, and nobody has to be told.
     public var isOfFrozenStore: Bool { (self as? StoreError)?.isFrozen == true }
+
+    /// How loud to log this: at `level`, but at `debug` what a store does that was frozen on purpose.
+    public func logLevel(_ level: Logger.Level) -> Logger.Level { isOfFrozenStore ? .debug : level }
 }

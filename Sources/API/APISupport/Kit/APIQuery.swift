@@ -12,7 +12,9 @@ public struct APIQuery: Sendable {
         var items: [(String, String)] = []
         for pair in text.split(separator: "&") {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = Self.decode(parts[0]), let value = Self.decode(parts.count == 2 ? parts[1] : "") else {
+            guard let name = parts[0].percentDecoded(plusIsSpace: true),
+                let value = parts.count == 2 ? parts[1].percentDecoded(plusIsSpace: true) : ""
+            else {
                 throw .badRequest(
                     "The query has '\(String(pair).printable(limit: 80))', which is not percent-encoded UTF-8.")
             }
@@ -30,32 +32,5 @@ public struct APIQuery: Sendable {
     /// Whether `name` stands there and is not said to be false: `?effective`, `?effective=1`, not `?effective=0`.
     public func flag(_ name: String) -> Bool {
         self[name].map { !["0", "false", "no", "off", "n", "f"].contains($0.lowercased()) } ?? false
-    }
-
-    /// Percent-decoded, `+` being a blank; nil for wrong escapes and for what is not UTF-8.
-    static func decode(_ text: some StringProtocol) -> String? {
-        var bytes: [UInt8] = []
-        var iterator = text.utf8.makeIterator()
-        while let byte = iterator.next() {
-            switch byte {
-            case UInt8(ascii: "+"): bytes.append(UInt8(ascii: " "))
-            case UInt8(ascii: "%"):
-                guard let high = iterator.next().flatMap(digit), let low = iterator.next().flatMap(digit) else {
-                    return nil
-                }
-                bytes.append(high << 4 | low)
-            default: bytes.append(byte)
-            }
-        }
-        return String(validating: bytes, as: UTF8.self)
-    }
-
-    private static func digit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case 0x30...0x39: byte - 0x30
-        case 0x41...0x46: byte - 0x41 + 10
-        case 0x61...0x66: byte - 0x61 + 10
-        default: nil
-        }
     }
 }

@@ -31,7 +31,7 @@ extension APIService {
                 kind: "\(type).call", name: String(pathBelow(request).dropFirst()).printable(limit: 200)),
             outcome: isDenied ? .denied : .failed(message: known.message))
         let audit = backend.audit
-        let lost = await Task { () async -> (any UserFacingError)? in
+        let lost = await Task { () async -> StoreError? in
             do throws(StoreError) {
                 try await audit.record(event)
                 return nil
@@ -39,6 +39,9 @@ extension APIService {
                 return error
             }
         }.value
-        if let lost { context.logger.error("audit event lost", metadata: ["cause": .string(lost.diagnostic)]) }
+        guard let lost else { return }
+        context.logger.log(
+            level: isDenied ? .error : lost.logLevel(.error), "audit event lost",
+            metadata: ["cause": .string(lost.diagnostic)])
     }
 }

@@ -243,10 +243,7 @@ public struct APIService<Backend: APIBackend>: Sendable {
 
     private func answer(_ error: any Error, request: Request, context: FleetRequestContext) -> Response {
         let known = APIError(error, requestID: context.requestID)
-        if known.status.kind == .serverError, known.status != .serviceUnavailable {
-            let cause = (error as? any UserFacingError)?.diagnostic ?? "\(error)"
-            context.logger.error("request failed", metadata: ["cause": .string(cause.printable(limit: 2000))])
-        }
+        if known.status.kind == .serverError, known.status != .serviceUnavailable { context.logFailure(error) }
         var headers = known.headers
         headers[.contentType] = "application/json"
         if known.status == .unauthorized { headers[.wwwAuthenticate] = "Keystone uri=\"\(door.identityURL(request))\"" }
