@@ -1,3 +1,4 @@
+import AgentProtocol
 import CatalogBareMetal
 import FleetContract
 import Foundation
@@ -8,9 +9,9 @@ import Testing
 @testable import VirtualRack
 
 /// A real machine becomes the site's controller: it boots from its own disk and runs etcd, the conductor, HAProxy, keepalived
-/// and chrony as units of systemd, and the site moves to it with all that it knows and has. Three at once are more than two
-/// emulated processors carry: their proxies' checks, which are to find a dead conductor in a second, take them all for dead.
-/// `ControllerJourneyTests` has three.
+/// and chrony as units of systemd, and the site moves to it with all that it knows and has; after a loss of power it comes
+/// back. Three at once are more than two emulated processors carry: their proxies' checks, which are to find a dead conductor
+/// in a second, take them all for dead. `ControllerJourneyTests` has three.
 @Suite(
     .serialized, .enabled(if: geteuid() == 0, "a rack needs root"),
     .enabled(if: ProcessInfo.processInfo.environment["MUSTER_RACK_TESTS"] == "1", "make test-rack"))
@@ -39,7 +40,7 @@ struct ControllerRackTests {
     }
 
     @Test(.timeLimit(.minutes(60)))
-    func `a site moves to a real controller`() async throws {
+    func `a site moves to a real controller, which comes back by itself`() async throws {
         for name in ["vmlinuz", "initrd.zst", "node-controller.raw"] {
             try #require(
                 FileManager.default.fileExists(atPath: "\(PathTests.images)/\(name)"),
@@ -54,6 +55,7 @@ struct ControllerRackTests {
                 try await prepare(bed)
                 try await deploy(bed)
                 try await pivot(bed)
+                try await losePower(bed)
             } catch {
                 let log = rack.process(named: "conductor")?.logTail(characters: 6000) ?? ""
                 let consoles = Self.names.map { "\($0):\n\(((try? rack.console(machine: $0)) ?? "").suffix(2000))" }
@@ -104,19 +106,31 @@ struct ControllerRackTests {
         #expect(units == String(repeating: "active\n", count: 5), "\(units)")
     }
 
+    /// It has its address by the DHCP that it serves itself, so that nobody gives it one when it starts.
+    private func losePower(_ bed: PathTests.Bed) async throws {
+        let name = Self.names[0]
+        let before = try await agent(bed, name)?.bootID
+        try await bed.rack.power(.off, machine: name)
+        try await bed.rack.power(.on, machine: name)
+        try await waitForAgent(bed, name, but: before, within: .seconds(600))
+        let own = try await agent(bed, name)?.conditions.first { $0.type == "AddressReady" }
+        #expect(own?.isTrue == true && own?.message.contains("as it had it before") == true, "\(own as Any)")
+        #expect(try await nodes(bed).count == Self.names.count)
+    }
+
     // MARK: Asking at the shared address
 
     /// Runs `muster` with the first operator's token at the shared address, again for a while as long as nobody answers.
     @discardableResult
     private func must(
-        _ bed: PathTests.Bed, _ arguments: [String], timeout: Duration = .seconds(60)
+        _ bed: PathTests.Bed, _ arguments: [String], timeout: Duration = .seconds(60), within: Duration = .seconds(90)
     ) async throws -> String {
         let directory = bed.rack.conductorDirectory
         let line = [
             "env", "MUSTER_API=https://\(Self.vip):9443", "MUSTER_CA=\(directory)/ca.pem",
             "MUSTER_TOKEN_FILE=\(directory)/operator.token", "\(PathTests.programs)/muster",
         ]
-        let end = ContinuousClock.now + .seconds(90)
+        let end = ContinuousClock.now + within
         while true {
             let outcome = try await bed.rack.outcome(inNamespace: line + arguments, timeout: timeout)
             if outcome.status == 0 { return outcome.output }
@@ -132,11 +146,20 @@ struct ControllerRackTests {
         return try JSONDecoder().decode(NodeList.self, from: Data(text.utf8)).nodes
     }
 
-    private func waitForAgent(_ bed: PathTests.Bed, _ name: String, within limit: Duration) async throws {
+    private func agent(
+        _ bed: PathTests.Bed, _ name: String, within limit: Duration = .seconds(90)
+    ) async throws -> Node.Agent? {
+        let text = try await must(bed, ["node", "show", name, "--json"], within: limit)
+        return try JSONDecoder().decode(NodeDetail.self, from: Data(text.utf8)).agent
+    }
+
+    /// Waits until the agent is connected and its roles are ready, in another boot than `boot`.
+    private func waitForAgent(
+        _ bed: PathTests.Bed, _ name: String, but boot: String? = nil, within limit: Duration
+    ) async throws {
         try await waitUntil("\(name)'s agent to be well", within: limit, every: .seconds(1)) {
-            let text = try await must(bed, ["node", "show", name, "--json"])
-            let agent = try JSONDecoder().decode(NodeDetail.self, from: Data(text.utf8)).agent
-            return agent?.isConnected == true && agent?.isReady == true
+            let agent = try await agent(bed, name, within: limit)
+            return agent?.isConnected == true && agent?.isReady == true && agent?.bootID != boot
         }
     }
 }
