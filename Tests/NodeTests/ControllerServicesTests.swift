@@ -293,6 +293,32 @@ private func enter(_ nodes: TwoNodes, _ place: Int) {
         return pid_t(nodes.run(place, "sh -c '\(serve)'").prefix { $0.isNumber }) ?? 0
     }
 
+    @Test("One that started before its node had an address takes the shared one once that is there")
+    func late() {
+        let nodes = TwoNodes("late")
+        defer { nodes.close() }
+        inNewNetwork {
+            let one = Self.controller()
+            let proxy = Self.serve(nodes, 0, one.directory("www"))
+            defer { if proxy > 1 { kill(proxy, SIGKILL) } }
+            enter(nodes, 0)
+            #expect(one.apply(Self.itemWithoutPeers).isReady)
+            // As a machine does that starts: systemd starts the unit, and nobody has given the address yet.
+            let program = KeepalivedProgram(places: one.places)
+            #expect(throws: Never.self) { try program.service.stop() }
+            nodes.run(0, "ip address flush dev cable")
+            for name in ["keepalived.pid", "vrrp.pid"] { unlink("\(program.service.runtime)/\(name)") }
+            #expect(throws: Never.self) { try program.service.start() }
+            _ = one.wait("it has no sockets") { _ in program.runningMark?.hasSuffix("without sockets") == true }
+            one.restartAgent()
+            #expect(!one.apply(Self.itemWithoutPeers).isReady)
+            nodes.run(0, "ip address add 10.9.0.1/24 dev cable")
+            let applied = one.apply(Self.itemWithoutPeers)
+            #expect(applied.isReady, "\(applied)")
+            _ = one.wait("it has the address") { Self.state($0) == .master }
+        }
+    }
+
     @Test("One that is alone has the address, and keeps it while another comes and leaves again")
     func alone() {
         let nodes = TwoNodes("alone")

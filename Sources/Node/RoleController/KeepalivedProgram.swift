@@ -44,13 +44,14 @@ struct KeepalivedProgram: ControllerProgram {
     /// The signal for its state as JSON: SIGRTMIN and 2, as `keepalived --signum=JSON` says.
     private static let stateSignal: Int32 = 36
 
-    /// Its router's identifier is the mark.
+    /// Its router's identifier is the mark. One that started before the node had its address, as a unit does that systemd
+    /// starts, has no sockets and gets none by itself: it does not run with its configuration, and takes it over anew.
     var runningMark: String? {
-        guard let text = tell(SIGUSR1, into: "keepalived.data", whole: { $0.contains("Router ID = ") }) else {
-            return nil
-        }
+        let isWhole = { (text: String) in text.contains("Router ID = ") && text.contains("fd_in ") }
+        guard let text = tell(SIGUSR1, into: "keepalived.data", whole: isWhole) else { return nil }
         let line = text.split(separator: "\n").first { $0.contains("Router ID = ") }
-        return line.flatMap { $0.split(separator: " ").last }.map(String.init)
+        let router = line.flatMap { $0.split(separator: " ").last }.map(String.init)
+        return text.contains("fd_in -1") ? router.map { "\($0) without sockets" } : router
     }
 
     func configuration(for item: VIPItem) throws(SystemError) -> ServiceConfiguration {

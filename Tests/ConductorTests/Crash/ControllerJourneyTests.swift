@@ -9,26 +9,21 @@ import Testing
 struct ControllerJourneyTests {
     /// How long each event took until all was settled, and the longest time in which nothing was acknowledged meanwhile.
     private struct Gaps {
-        /// What a change of the controllers may cost, or the loss of one.
-        static let limit = Duration.seconds(5)
-        /// What it costs that all are switched off, and start one after the other.
-        static let darkLimit = Duration.seconds(30)
-        /// How many answers may come late, on a host that is so busy that it needs long for each.
-        static let lateCount = 10
+        /// Nobody waits longer for an answer, however busy the host is; how long it takes is for `make bench-ha` to say.
+        static let limit = Duration.seconds(60)
 
         var longest: [(what: String, took: Duration, gap: Duration)] = []
         /// When all was settled, where others are waited for afterwards.
         var settled: ContinuousClock.Instant?
         var begun = ContinuousClock.now
 
-        mutating func end(_ what: String, _ strangers: Strangers, limit: Duration = limit) {
+        mutating func end(_ what: String, _ strangers: Strangers) {
             let now = ContinuousClock.now
             let times = [begun] + strangers.times.filter { $0 > begun } + [now]
-            let gaps = zip(times, times.dropFirst()).map { $1 - $0 }.sorted()
-            let (gap, usual) = (gaps.last ?? .zero, gaps[gaps.count / 2])
+            let gap = zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? .zero
             longest.append((what, (settled ?? now) - begun, gap))
             settled = nil
-            #expect(gap < max(limit, usual * Self.lateCount), "\(what): \(usual) between two answers")
+            #expect(gap < Self.limit, "\(what)")
             begun = now
         }
 
@@ -81,7 +76,7 @@ struct ControllerJourneyTests {
 
             try await coldStart(fleet)
             try await expect(["m1", "m3", "m4"], fleet)
-            gaps.end("cold start", strangers, limit: Gaps.darkLimit)
+            gaps.end("cold start", strangers)
 
             let last = try await fleet.machine("m1").processes("conductor")
             let shrunk = try await fleet.muster("controller shrink m3 m4 --yes", within: .seconds(180))
