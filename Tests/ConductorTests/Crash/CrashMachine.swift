@@ -77,7 +77,8 @@ actor CrashMachine {
         await order { await $0.cut() }
         partitions?.cancel()
         _ = try? await partitions?.value
-        if !loop.isEmpty { _ = try? await shell("partx --delete \(loop); losetup --detach \(loop)") }
+        // What is still mounted somewhere lets the device go with its last mount.
+        if !loop.isEmpty { _ = try? await shell("partx --delete \(loop) || true; losetup --detach \(loop)") }
         _ = try? await shell("ip netns delete \(namespace)")
     }
 
