@@ -43,6 +43,6 @@ if ! swift test --skip-build --no-parallel "${filter[@]}" 2>&1 | tee "$log"; the
     exit 1
 fi
 if [ -z "${MUSTER_RACK_TESTS:-}" ]; then
-    step "left to 'make test-rack': BIOS with SATA and SCSI disks, UEFI with iPXE's ROM, UEFI HTTP boot, UEFI from the disk, bonds and VLANs, IPMI BMCs, a DHCP relay, virtual media, rescue, a TPM, Secure Boot, four roles with reboots and agents that are killed and upgraded, a site that moves to a controller, a conductor that is killed on the way"
+    step "left to 'make test-rack': BIOS with SATA and SCSI disks, UEFI with iPXE's ROM, UEFI HTTP boot, UEFI from the disk, bonds and VLANs, IPMI BMCs, a DHCP relay, virtual media, rescue, a TPM, Secure Boot, four roles with reboots and agents that are killed and upgraded, a site that moves to a controller, which then loses its power, a conductor that is killed on the way"
 fi
 step "done"
