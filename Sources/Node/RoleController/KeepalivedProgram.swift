@@ -159,6 +159,9 @@ struct KeepalivedProgram: ControllerProgram {
             for name in ["keepalived.pid", "vrrp.pid"] { unlink("\(service.runtime)/\(name)") }
             try service.startAndWatch(for: .milliseconds(300))
         } else {
+            try service.wait("reload", detail: "it has only just started") {
+                service.process.map { Self.heeds(SIGHUP, $0) } ?? true
+            }
             try service.signal(SIGHUP, to: "reload")
         }
         try service.wait("reload", detail: "it has not taken its configuration over: \(service.lastWords)") {
@@ -172,9 +175,21 @@ struct KeepalivedProgram: ControllerProgram {
         unlink(configurationPath)
     }
 
+    /// Whether a process is ready for a signal, be it that it reads it from a descriptor, for which it blocks it
+    /// (signalfd(2)): one that has just started would be ended by it.
+    private static func heeds(_ signal: Int32, _ process: pid_t) -> Bool {
+        let lines = SystemFile.text("/proc/\(process)/status")?.split(separator: "\n") ?? []
+        return lines.contains { line in
+            guard line.hasPrefix("SigBlk:") || line.hasPrefix("SigCgt:"), let digits = line.split(separator: "\t").last,
+                let mask = UInt64(digits, radix: 16)
+            else { return false }
+            return mask >> UInt64(signal - 1) & 1 == 1
+        }
+    }
+
     /// Has it write a file about itself and reads that once it is `whole`; nil: it does not run, or does not answer.
     private func tell(_ signal: Int32, into name: String, whole: (String) -> Bool) -> String? {
-        guard let process = service.process else { return nil }
+        guard let process = service.process, Self.heeds(signal, process) else { return nil }
         let path = "\(service.runtime)/\(name)"
         unlink(path)
         guard kill(process, signal) == 0 else { return nil }
