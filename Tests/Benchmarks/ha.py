@@ -315,7 +315,7 @@ def resettle(out, options, work):
 def journey(out, options):
     done = subprocess.run(
         ["swift", "test", "--skip-build", "--filter", "ControllerJourneyTests"], cwd=ROOT, text=True, capture_output=True,
-        env={**os.environ, "MUSTER_TEST_PROGRAMS": os.path.abspath(options.bin)})
+        env={**os.environ, "MUSTER_TEST_PROGRAMS": os.path.abspath(options.bin), "MUSTER_JOURNEY_TIMED": "1"})
     found = re.search(r"nobody took writes for ([0-9.]+) s in the pivot; longest gaps: (.*); (\d+) acknowledged, lost = (\d+)",
                       done.stdout)
     if done.returncode or not found:

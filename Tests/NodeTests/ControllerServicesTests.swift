@@ -293,15 +293,22 @@ private func enter(_ nodes: TwoNodes, _ place: Int) {
         return pid_t(nodes.run(place, "sh -c '\(serve)'").prefix { $0.isNumber }) ?? 0
     }
 
-    @Test("One that started before its node had an address takes the shared one once that is there")
-    func late() {
-        let nodes = TwoNodes("late")
+    /// Runs `body` on the first of two nodes, with a controller and a proxy that is ready.
+    private static func withOne(_ tag: String, _ body: @escaping (TwoNodes, Controller) -> Void) {
+        let nodes = TwoNodes(tag)
         defer { nodes.close() }
         inNewNetwork {
-            let one = Self.controller()
-            let proxy = Self.serve(nodes, 0, one.directory("www"))
+            let one = controller()
+            let proxy = serve(nodes, 0, one.directory("www"))
             defer { if proxy > 1 { kill(proxy, SIGKILL) } }
             enter(nodes, 0)
+            body(nodes, one)
+        }
+    }
+
+    @Test("One that started before its node had an address takes the shared one once that is there")
+    func late() {
+        Self.withOne("late") { nodes, one in
             #expect(one.apply(Self.itemWithoutPeers).isReady)
             // As a machine does that starts: systemd starts the unit, and nobody has given the address yet.
             let program = KeepalivedProgram(places: one.places)
@@ -321,13 +328,7 @@ private func enter(_ nodes: TwoNodes, _ place: Int) {
 
     @Test("One that is alone has the address, and keeps it while another comes and leaves again")
     func alone() {
-        let nodes = TwoNodes("alone")
-        defer { nodes.close() }
-        inNewNetwork {
-            let one = Self.controller()
-            let proxy = Self.serve(nodes, 0, one.directory("www"))
-            defer { if proxy > 1 { kill(proxy, SIGKILL) } }
-            enter(nodes, 0)
+        Self.withOne("alone") { _, one in
             let applied = one.apply(Self.itemWithoutPeers)
             #expect(applied.isReady, "\(applied)")
             _ = one.wait("it has the address") { Self.state($0) == .master }

@@ -9,21 +9,25 @@ import Testing
 struct ControllerJourneyTests {
     /// How long each event took until all was settled, and the longest time in which nothing was acknowledged meanwhile.
     private struct Gaps {
-        /// Nobody waits longer for an answer, however busy the host is; how long it takes is for `make bench-ha` to say.
-        static let limit = Duration.seconds(60)
+        /// `make bench-ha` fails when a change takes too long; a test only when somebody waits for ever, however busy the host is.
+        static let isTimed = ProcessInfo.processInfo.environment["MUSTER_JOURNEY_TIMED"] == "1"
+        /// What a change of the controllers may cost, or the loss of one.
+        static let limit = Duration.seconds(isTimed ? 5 : 60)
+        /// What it costs that all are switched off, and start one after the other without addresses.
+        static let darkLimit = Duration.seconds(isTimed ? 30 : 60)
 
         var longest: [(what: String, took: Duration, gap: Duration)] = []
         /// When all was settled, where others are waited for afterwards.
         var settled: ContinuousClock.Instant?
         var begun = ContinuousClock.now
 
-        mutating func end(_ what: String, _ strangers: Strangers) {
+        mutating func end(_ what: String, _ strangers: Strangers, limit: Duration = limit) {
             let now = ContinuousClock.now
             let times = [begun] + strangers.times.filter { $0 > begun } + [now]
             let gap = zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? .zero
             longest.append((what, (settled ?? now) - begun, gap))
             settled = nil
-            #expect(gap < Self.limit, "\(what)")
+            #expect(gap < limit, "\(what)")
             begun = now
         }
 
@@ -76,7 +80,7 @@ struct ControllerJourneyTests {
 
             try await coldStart(fleet)
             try await expect(["m1", "m3", "m4"], fleet)
-            gaps.end("cold start", strangers)
+            gaps.end("cold start", strangers, limit: Gaps.darkLimit)
 
             let last = try await fleet.machine("m1").processes("conductor")
             let shrunk = try await fleet.muster("controller shrink m3 m4 --yes", within: .seconds(180))
